@@ -1,0 +1,45 @@
+"""The project's exceptions.
+
+Every message is for a person: what was wrong (the argument and its value), where (file and line for data), and what to
+do next. The command line prints the message alone, without a traceback, and exits with a code that is not 0.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["BackboneError", "ConfigError", "DataError", "NumClipError", "ScaleError", "near_matches"]
+
+
+class NumClipError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ConfigError(NumClipError, ValueError):
+    """An argument, or a combination of arguments, that can't work."""
+
+
+class ScaleError(ConfigError):
+    """A scale that contradicts itself, or a target that lies outside it."""
+
+
+class BackboneError(ConfigError):
+    """A CLIP model that is unknown, lacks its weights or can't do what a method needs."""
+
+
+class DataError(NumClipError, ValueError):
+    """A label file, an image or a split that can't be used."""
+
+
+def near_matches(name: str, known: Iterable[str], *, most: int = 3) -> str:
+    """Suggest what a misspelt name may have meant.
+
+    Args:
+        name: The name as it was given.
+        known: The names that exist.
+        most: How many suggestions at the most.
+
+    Returns:
+        `"; did you mean 'a' or 'b'?"`, or an empty string where nothing comes close.
+    """
+    matches = get_close_matches(name, list(known), n=most, cutoff=0.5)
+    return f"; did you mean {' or '.join(map(repr, matches))}?" if matches else ""
