@@ -1,0 +1,20 @@
+"""Neural networks in plain torch: the CLIP backbone, prompts, adapters and heads. Nothing here knows of Lightning."""
+
+from numclip_lightning.models.adapters import ResidualAdapter
+from numclip_lightning.models.clip import CLIPBackbone
+from numclip_lightning.models.heads import BoundedHead, ExpectationHead, PublishedHead
+from numclip_lightning.models.loading import load_clip
+from numclip_lightning.models.prompts import ConceptPrompts, interpolation_weights
+from numclip_lightning.models.text_tower import TextTower
+
+__all__ = [
+    "BoundedHead",
+    "CLIPBackbone",
+    "ConceptPrompts",
+    "ExpectationHead",
+    "PublishedHead",
+    "ResidualAdapter",
+    "TextTower",
+    "interpolation_weights",
+    "load_clip",
+]

@@ -1,0 +1,266 @@
+"""Loading a CLIP model by name: its configuration, its weights, and plain words where either is missing or wrong.
+
+open_clip goes on with random weights when it finds none, and with the wrong activation when a tag was trained with
+another one. Here both are errors.
+"""
+
+import json
+import logging
+import ssl
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import open_clip
+from huggingface_hub import constants as hub_constants
+from open_clip import factory
+from open_clip.pretrained import download_pretrained_from_hf
+from torch import nn
+
+from numclip_lightning.errors import BackboneError, near_matches
+from numclip_lightning.models.clip import CLIPBackbone
+from numclip_lightning.models.text_tower import unsupported_text
+
+__all__ = ["load_clip"]
+
+_FOLDER = "local-dir:"
+_HUB = "hf-hub:"
+_QUICK_GELU = "-quickgelu"
+_log = logging.getLogger(__name__)
+
+
+def load_clip(backbone: str, pretrained: str | None = "auto") -> CLIPBackbone:
+    """Load a CLIP model in float32, whatever the precision of its weights file.
+
+    Args:
+        backbone: An open_clip name (`ViT-B-16-quickgelu`), `local-dir:PATH` (a folder with `open_clip_config.json`,
+            relative to the working directory) or `hf-hub:ORGANISATION/REPOSITORY`.
+        pretrained: A tag of that open_clip name (`openai`), a weights file, `"auto"` (the weights in the folder or
+            repository that `backbone` names), or None for random weights.
+
+    Returns:
+        The model.
+
+    Raises:
+        BackboneError: If the model or its weights are unknown, missing, out of reach or don't fit together, or if its
+            text tower can't take prompt embeddings.
+    """
+    preprocess: Mapping[str, Any] | None = None
+    if backbone.startswith(_FOLDER):
+        weights = _folder_weights(backbone, pretrained)
+    elif backbone.startswith(_HUB):
+        weights = _hub_weights(backbone, pretrained)
+    else:
+        backbone = backbone.replace("/", "-")  # open_clip knows OpenAI's spelling too: ViT-B/32
+        weights, preprocess = _named_weights(backbone, pretrained)
+    try:
+        with _tidy_log(), _no_retries() if backbone.startswith(_HUB) else nullcontext():
+            model = factory.create_model(
+                backbone,
+                load_weights=False,
+                pretrained_image=False,
+                pretrained_text=False,
+                force_preprocess_cfg=preprocess,
+            )
+            tokenizer = open_clip.get_tokenizer(backbone)
+    except Exception as error:  # a configuration can be wrong in any way
+        raise BackboneError(
+            f"backbone={backbone!r} can't be built: {_brief(error)}; correct its configuration or choose another model"
+        ) from error
+    if weights is None:
+        _log.warning("backbone=%r starts from random weights, as `pretrained: null` asks", backbone)
+    else:
+        _fill(model, weights, backbone)
+    return CLIPBackbone(model, tokenizer, backbone)
+
+
+def _folder_weights(backbone: str, pretrained: str | None) -> Path | None:
+    """Check the folder of a `local-dir:` model and find its weights."""
+    folder = Path(backbone.removeprefix(_FOLDER))
+    file = folder / "open_clip_config.json"
+    if not folder.is_dir():
+        raise BackboneError(f"backbone={backbone!r}: no folder {folder} in {Path.cwd()}; correct the path")
+    if not file.is_file():
+        raise BackboneError(
+            f"backbone={backbone!r}: no {file.name} in that folder; give the folder of a saved open_clip model"
+        )
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
+        _check_text(backbone, config)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, BackboneError):
+            raise
+        raise BackboneError(f"{file} is no open_clip model configuration ({error!r}); save the model anew") from error
+    if pretrained is None:
+        return None
+    if pretrained == "auto":
+        with _tidy_log():
+            found = factory._find_checkpoint_in_dir(folder)
+        if found is None:
+            raise BackboneError(
+                f"backbone={backbone!r}: no weights (*.safetensors, *.bin, *.pth) in that folder; put them there, "
+                "name a weights file as `pretrained`, or set `pretrained: null` for random weights"
+            )
+        return Path(found)
+    if not Path(pretrained).is_file():
+        raise BackboneError(
+            f"pretrained={pretrained!r} is not a file, and a {_FOLDER} model has no tags; give 'auto' (the weights in "
+            "the folder), a weights file, or null (random weights)"
+        )
+    return Path(pretrained)
+
+
+def _hub_weights(backbone: str, pretrained: str | None) -> Path:
+    """Fetch the weights of an `hf-hub:` model."""
+    if pretrained != "auto":
+        raise BackboneError(
+            f"pretrained={pretrained!r}: backbone={backbone!r} brings its own weights; set `pretrained: auto`, or save "
+            f"the model in a folder and name it as {_FOLDER}PATH"
+        )
+    with _fetching(f"backbone={backbone!r}"):
+        config = open_clip.get_model_config(backbone)
+    _check_text(backbone, config)
+    with _fetching(f"backbone={backbone!r}"):
+        return Path(download_pretrained_from_hf(backbone.removeprefix(_HUB)))
+
+
+def _named_weights(name: str, pretrained: str | None) -> tuple[Path | None, Mapping[str, Any] | None]:
+    """Find or fetch the weights of a model that open_clip knows by name, and what the tag says of its images."""
+    config = open_clip.get_model_config(name)
+    if config is None:
+        near = near_matches(name, open_clip.list_models())
+        raise BackboneError(f"backbone={name!r} is not a model of open_clip{near}; name a folder as {_FOLDER}PATH")
+    _check_text(name, config)
+    if pretrained is None:
+        return None, None
+    if pretrained == "auto":
+        raise BackboneError(
+            f"pretrained='auto' finds weights in a folder, and backbone={name!r} is none; {_tags(name, config)}, or "
+            "set `pretrained: null` for random weights"
+        )
+    tag = open_clip.get_pretrained_cfg(name, pretrained)
+    if tag:
+        _check_activation(name, pretrained, config, tag)
+        with _fetching(f"pretrained={pretrained!r} of backbone={name!r}"):
+            return Path(open_clip.download_pretrained(tag)), tag
+    if Path(pretrained).is_file():
+        return Path(pretrained), None
+    plain = name.removesuffix(_QUICK_GELU)
+    if open_clip.is_pretrained_cfg(plain, pretrained):
+        raise BackboneError(f"pretrained={pretrained!r} was trained without QuickGELU; use backbone={plain!r} with it")
+    near = near_matches(pretrained, open_clip.list_pretrained_tags_by_model(name))
+    raise BackboneError(
+        f"pretrained={pretrained!r} is neither a tag of backbone={name!r} nor a file{near}; {_tags(name, config)}"
+    )
+
+
+def _check_text(backbone: str, config: Mapping[str, Any]) -> None:
+    """Refuse, before anything is downloaded, what `TextTower` would refuse."""
+    if "multimodal_cfg" in config:
+        raise unsupported_text(backbone, "CoCa")
+    if config["text_cfg"].get("hf_model_name"):
+        raise unsupported_text(backbone, "HFTextEncoder")
+    if config["text_cfg"].get("hf_tokenizer_name"):
+        raise unsupported_text(backbone, "HFTokenizer")
+
+
+def _same_activation(config: Mapping[str, Any], tag: Mapping[str, Any]) -> bool:
+    return bool(config.get("quick_gelu")) == bool(tag.get("quick_gelu"))
+
+
+def _check_activation(name: str, pretrained: str, config: Mapping[str, Any], tag: Mapping[str, Any]) -> None:
+    """Refuse a tag that was trained with another activation than the model's: its features would be silently wrong."""
+    if _same_activation(config, tag):
+        return
+    trained = "with" if tag.get("quick_gelu") else "without"
+    twin = name + _QUICK_GELU if tag.get("quick_gelu") else name.removesuffix(_QUICK_GELU)
+    use = f"backbone={twin!r}" if twin in open_clip.list_models() else "another tag"
+    raise BackboneError(
+        f"pretrained={pretrained!r} was trained {trained} QuickGELU, unlike backbone={name!r}; use {use}"
+    )
+
+
+def _tags(name: str, config: Mapping[str, Any]) -> str:
+    """List the tags whose weights fit the model."""
+    known = open_clip.list_pretrained_tags_by_model(name)
+    fitting = [tag for tag in known if _same_activation(config, open_clip.get_pretrained_cfg(name, tag))]
+    return f"set `pretrained` to one of its tags ({', '.join(fitting) or 'it has none'}) or to a weights file"
+
+
+def _fill(model: nn.Module, weights: Path, backbone: str) -> None:
+    """Load weights, each of which must be there and fit."""
+    try:
+        with _tidy_log():
+            factory.load_checkpoint(model, str(weights), strict=True)
+    except Exception as error:  # a broken file fails in many ways, by the library that reads it
+        raise BackboneError(
+            f"the weights in {weights} can't be loaded into backbone={backbone!r}: {_brief(error)}; check that the "
+            "file is whole and was saved from this model"
+        ) from error
+
+
+def _brief(error: Exception) -> str:
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 300)
+
+
+@contextmanager
+def _fetching(what: str) -> Iterator[None]:
+    """Turn any failure to download into an error that says how to do without the network."""
+    try:
+        with _tidy_log(), _no_retries():
+            yield
+    except Exception as error:  # the hub's client has dozens of errors, and open_clip wraps them in its own
+        raise BackboneError(
+            f"{what} could not be fetched from {hub_constants.ENDPOINT}: {_brief(error)}; without network, fetch the "
+            f"weights on another machine and give the file as `pretrained`, or a saved model as backbone={_FOLDER}PATH"
+        ) from error
+
+
+@contextmanager
+def _no_retries() -> Iterator[None]:
+    """Where the hub can't be reached, look only into the local cache: its client would retry for a minute."""
+    before = hub_constants.HF_HUB_OFFLINE
+    hub_constants.HF_HUB_OFFLINE = before or not _answers(hub_constants.ENDPOINT)
+    try:
+        yield
+    finally:
+        hub_constants.HF_HUB_OFFLINE = before
+
+
+def _answers(address: str) -> bool:
+    try:
+        urlopen(Request(address, method="HEAD"), timeout=10).close()
+    except HTTPError:
+        return True
+    except OSError as error:
+        # Certificates are for the hub's own client to judge.
+        return isinstance(getattr(error, "reason", None), ssl.SSLError)
+    return True
+
+
+@contextmanager
+def _tidy_log() -> Iterator[None]:
+    """Keep open_clip's log in bounds while it works.
+
+    It logs to the root logger, which would set up a handler there and make every later record appear twice. And it says
+    "no pretrained weights" of any model whose weights are loaded in a second step; `load_clip` says so when it is true.
+    """
+
+    def worth_saying(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("No pretrained weights loaded")
+
+    root = logging.getLogger()
+    handler = logging.lastResort if not root.handlers else None
+    root.addFilter(worth_saying)
+    if handler is not None:
+        root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeFilter(worth_saying)
+        if handler is not None:
+            root.removeHandler(handler)

@@ -1,0 +1,152 @@
+"""The text tower of a CLIP model, fed with embeddings in place of token ids."""
+
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.transformer import TextTransformer
+from torch import Tensor, nn
+
+from numclip_lightning.errors import BackboneError, ConfigError
+
+__all__ = ["TextTower", "unsupported_text"]
+
+
+def unsupported_text(backbone: str, found: str) -> BackboneError:
+    """Say that a model's text side can't take learned prompts.
+
+    Args:
+        backbone: The model's name, as the user gave it.
+        found: What stands in the way, in open_clip's words.
+    """
+    return BackboneError(
+        f"backbone={backbone!r} reads text through open_clip's {found}, which can't take learned prompt embeddings; "
+        "use a CLIP or CustomTextCLIP model with open_clip's TextTransformer and SimpleTokenizer, "
+        "such as 'ViT-B-16-quickgelu'"
+    )
+
+
+class TextTower(nn.Module):
+    """The text tower of a CLIP, fed with embeddings in place of token ids.
+
+    Its features equal open_clip's `encode_text` for the same tokens. A causal tower that reads its feature at the
+    end-of-text token never looks past that token, so it runs only over the tokens it is given. Any other tower is
+    filled up to its full context with padding, as open_clip does.
+
+    Args:
+        model: A `CLIP` or `CustomTextCLIP` of open_clip.
+        tokenizer: Its tokenizer.
+        name: The model's name, for error messages.
+
+    Attributes:
+        width: Size W of a token embedding.
+        context_length: The most tokens of a prompt, start and end included.
+        embed_dim: Size D of a text feature.
+        start_id: Id of the start-of-text token.
+        end_id: Id of the end-of-text token.
+        pad_id: Id of the token that fills a prompt up behind its end.
+
+    Raises:
+        BackboneError: If the tower can't take embeddings, or contradicts its tokenizer.
+    """
+
+    mask: Tensor | None
+
+    def __init__(self, model: nn.Module, tokenizer: open_clip.SimpleTokenizer, name: str) -> None:
+        super().__init__()
+        tower, pool, eos_id = _find_text_tower(model, name)
+        self.token_embedding: nn.Embedding = tower.token_embedding
+        self.positional_embedding: nn.Parameter = tower.positional_embedding
+        self.transformer: nn.Module = tower.transformer
+        self.ln_final: nn.Module = tower.ln_final
+        self.projection: nn.Parameter | nn.Linear | None = tower.text_projection
+        self.register_buffer("mask", tower.attn_mask, persistent=False)
+
+        self.context_length = int(tower.context_length)
+        self.start_id = int(tokenizer.sot_token_id)
+        self.end_id = int(tokenizer.eot_token_id)
+        self.pad_id = 0  # SimpleTokenizer fills with zeros, whatever `pad_id` the configuration names
+        self._pool = pool
+        self._stops_at_end = self.mask is not None and pool in ("argmax", "eos")
+        if tokenizer.vocab_size > self.token_embedding.num_embeddings:
+            raise BackboneError(
+                f"backbone={name!r} embeds {self.token_embedding.num_embeddings} tokens, its tokenizer knows "
+                f"{tokenizer.vocab_size}; set text_cfg.vocab_size in the model's configuration to that number"
+            )
+        if pool == "eos" and eos_id != self.end_id:
+            raise BackboneError(
+                f"backbone={name!r} finds the end of a text by token {eos_id}, its tokenizer writes {self.end_id}; "
+                f"set text_cfg.eos_id in the model's configuration to {self.end_id}"
+            )
+
+    @property
+    def width(self) -> int:
+        """Size W of a token embedding."""
+        return self.token_embedding.embedding_dim
+
+    @property
+    def embed_dim(self) -> int:
+        """Size D of a text feature."""
+        if self.projection is None:
+            return self.width
+        return self.projection.out_features if isinstance(self.projection, nn.Linear) else self.projection.shape[1]
+
+    def forward(self, embeddings: Tensor, end: Tensor) -> Tensor:
+        """Encode prompts given as embeddings.
+
+        Args:
+            embeddings: Token embeddings (N, L, W) with start, end and, behind the end, padding; L at most
+                `context_length`.
+            end: Position (N,) int64 of each prompt's end-of-text token.
+
+        Returns:
+            Text features (N, D), not normalised.
+
+        Raises:
+            ConfigError: If the prompts are longer than the tower's context.
+        """
+        if embeddings.shape[1] > self.context_length:
+            raise ConfigError(
+                f"prompts of {embeddings.shape[1]} tokens are too long for the text tower ({self.context_length}); "
+                "shorten the template or the phrases"
+            )
+        if not self._stops_at_end:
+            embeddings = self._fill(embeddings)
+        length = embeddings.shape[1]
+        mask = None if self.mask is None else self.mask[:length, :length]
+        hidden = self.transformer(embeddings + self.positional_embedding[:length], attn_mask=mask)
+        # The layer norm acts on each token by itself: only the pooled one needs it.
+        pooled: Tensor = self.ln_final(self._pick(hidden, end))
+        if isinstance(self.projection, nn.Linear):
+            pooled = self.projection(pooled)
+        elif self.projection is not None:
+            pooled = pooled @ self.projection
+        return pooled
+
+    def _fill(self, embeddings: Tensor) -> Tensor:
+        missing = self.context_length - embeddings.shape[1]
+        padding = self.token_embedding.weight[self.pad_id].expand(embeddings.shape[0], missing, -1)
+        return torch.cat([embeddings, padding], dim=1)
+
+    def _pick(self, hidden: Tensor, end: Tensor) -> Tensor:
+        if self._pool == "first":
+            return hidden[:, 0]
+        if self._pool == "last":
+            return hidden[:, -1]
+        return hidden[torch.arange(hidden.shape[0], device=hidden.device), end]
+
+
+def _find_text_tower(model: nn.Module, name: str) -> tuple[Any, str, int]:
+    """Return what holds the text tower's parts, the way it pools, and its end-of-text id."""
+    if isinstance(model, open_clip.CLIP):
+        tower, pool, eos_id = model, model.text_pool_type, model.text_eos_id
+    elif isinstance(model, open_clip.CustomTextCLIP) and isinstance(model.text, TextTransformer):
+        tower, pool, eos_id = model.text, model.text.pool_type, model.text.eos_id
+        if tower.cls_emb is not None or tower.use_pad_mask:
+            # Both hide tokens by their ids, which embeddings don't have.
+            raise unsupported_text(name, "TextTransformer with a class token or a padding mask")
+    else:
+        raise unsupported_text(name, type(getattr(model, "text", model)).__name__)
+    if pool == "none":
+        raise unsupported_text(name, "TextTransformer with pool_type 'none' (no single feature per text)")
+    return tower, pool, eos_id
