@@ -1,0 +1,58 @@
+"""From a table of labels to samples."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from numclip_lightning.data.images import load_rgb, resolve
+from numclip_lightning.data.labels import LabelTable
+from numclip_lightning.data.transforms import ImageTransform
+from numclip_lightning.errors import DataError
+
+__all__ = ["OrdinalDataset"]
+
+
+class OrdinalDataset(Dataset[dict[str, Tensor]]):
+    """The images of one split with their targets.
+
+    A sample holds `"image"`, float32 (3, image_size, image_size), normalised; `"target"`, float32 scalar, the number
+    as the list has it; and `"index"`, int64 scalar, the position in `labels`. An unlabelled sample has no `"target"`.
+
+    Args:
+        labels: The entries of the split.
+        root: Folder that the entries are relative to.
+        transform: What becomes of the pixels.
+        sample_target: Draw one of several targets at random, from torch's generator (training); otherwise take the
+            middle one as listed, `targets[len // 2]` (evaluation), as the code of OrdinalCLIP does.
+    """
+
+    def __init__(
+        self, labels: LabelTable, root: str | Path, transform: ImageTransform, *, sample_target: bool = False
+    ) -> None:
+        self.labels = labels
+        self.root = Path(root)
+        self.transform = transform
+        self.sample_target = sample_target
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Load one sample.
+
+        Raises:
+            DataError: If the image can't be read; the message names the list and the line.
+        """
+        label = self.labels[index]
+        try:
+            pixels = load_rgb(resolve(self.root, label.path))
+        except DataError as error:
+            raise DataError(f"{label.where}: {error}") from error
+        sample = {"image": self.transform(pixels), "index": torch.tensor(index, dtype=torch.int64)}
+        if label.targets:
+            several = self.sample_target and len(label.targets) > 1
+            target = label.targets[int(torch.randint(len(label.targets), ()))] if several else label.target
+            sample["target"] = torch.tensor(target, dtype=torch.float32)
+        return sample

@@ -1,0 +1,116 @@
+"""Historical Color Images (Palermo et al., ECCV 2012): photographs of five decades, 1930s to 1970s."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from numclip_lightning.data.base import OrdinalDataModule, Split
+from numclip_lightning.data.images import list_images
+from numclip_lightning.data.labels import Label, LabelTable, path_key
+from numclip_lightning.errors import ConfigError, DataError
+
+__all__ = ["HistoricalDataModule", "historical_fold"]
+
+DECADES = (1930, 1940, 1950, 1960, 1970)
+FOLDS = 10
+# Images per decade in the papers: 210 for training, 5 for validation, 50 for testing.
+_TOTAL, _VAL, _TEST = 265, 5, 50
+_ORIGINAL = "HistoricalColor-ECCV2012/data/imgs/decade_database"
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class HistoricalDataModule(OrdinalDataModule):
+    """Historical Color Images by the papers' protocol: ten random folds of 210 / 5 / 50 images per decade.
+
+    The papers' own folds were never published; these are made from `seed` and `fold` (see `historical_fold`). The
+    images are found by one list per decade in `root` (`1930s.txt` to `1970s.txt`), or by the folders of the original
+    archive (`HistoricalColor-ECCV2012/data/imgs/decade_database/1930s`) or `1930s` to `1970s` in `root`. Where any
+    list file is given, the list files alone count. The other arguments are those of `OrdinalDataModule`.
+
+    Args:
+        fold: Which of the ten folds, 0 to 9.
+    """
+
+    fold: int = 0
+
+    def validate_arguments(self) -> None:
+        """Check the fold too."""
+        super().validate_arguments()
+        if not 0 <= self.fold < FOLDS:
+            raise ConfigError(f"fold={self.fold} doesn't exist; choose 0 to {FOLDS - 1}")
+
+    def published(self, split: Split) -> LabelTable | None:
+        """The split of the fold."""
+        if split == "predict" or self.train_file or self.val_file or self.test_file:
+            return None
+        labels = self._read_decades()
+        return LabelTable(historical_fold(labels, self.fold, self.seed)[split]) if labels else None
+
+    def expected(self, split: Split) -> str:
+        """Name the lists and folders of the decades."""
+        return f"put the lists 1930s.txt to 1970s.txt, or the folders 1930s to 1970s, into {self.root!r}"
+
+    def _read_decades(self) -> list[Label]:
+        files = {decade: self.search(f"{decade}s.txt") for decade in DECADES}
+        if any(files.values()):
+            _refuse_gaps(files, self.root)
+            return [label for file in files.values() if file for label in self.read_list(file)]
+        for folder in (Path(self.root, _ORIGINAL), Path(self.root)):
+            folders = {decade: path if (path := folder / f"{decade}s").is_dir() else None for decade in DECADES}
+            if any(folders.values()):
+                _refuse_gaps(folders, folder)
+                return list(self._read_folders(folders))
+        return []
+
+    def _read_folders(self, folders: dict[int, Path | None]) -> Iterable[Label]:
+        for decade, folder in folders.items():
+            for image in list_images(folder) if folder else ():
+                yield Label(str(image.relative_to(self.root)), (float(decade),), None, 0, image)
+
+
+def historical_fold(
+    labels: Iterable[Label], fold: int, seed: int
+) -> dict[Literal["train", "val", "test"], list[Label]]:
+    """Divide the images of each decade 210 / 5 / 50; sets of another size keep these proportions.
+
+    The draw depends on `seed`, `fold` and the images' own keys (the md5 sum in their names), not on the order of the
+    list or on how its file names spell the decade. Folds are independent draws, so their test sets overlap.
+
+    Args:
+        labels: The images of all decades.
+        fold: Number of the fold.
+        seed: Seed of the series of folds.
+
+    Returns:
+        The labels of each split, in the order of their decades and keys.
+
+    Raises:
+        DataError: If a decade has fewer than three images.
+    """
+    by_decade: dict[float, list[Label]] = {}
+    for label in sorted(labels, key=lambda label: (label.target, _md5_key(label.path))):
+        by_decade.setdefault(label.target, []).append(label)
+    splits: dict[Literal["train", "val", "test"], list[Label]] = {"train": [], "val": [], "test": []}
+    for decade, members in by_decade.items():
+        count = len(members)
+        if count < 3:
+            raise DataError(f"the decade {decade:g} has {count} images; training, validation and test need one each")
+        num_test, num_val = (max(1, round(count * share / _TOTAL)) for share in (_TEST, _VAL))
+        order = list(range(count))
+        random.Random(f"historical {seed} {fold} {decade:g}").shuffle(order)
+        test, val = set(order[:num_test]), set(order[num_test : num_test + num_val])
+        for i, label in enumerate(members):
+            splits["test" if i in test else "val" if i in val else "train"].append(label)
+    return splits
+
+
+def _md5_key(path: str) -> str:
+    """`./images/1930s_decade_b166b3.jpg` and `1930s/1930s_b166b3.jpg` are the same image `b166b3`."""
+    return PurePosixPath(path_key(path)).stem.rsplit("_", 1)[-1]
+
+
+def _refuse_gaps(found: dict[int, Path | None], place: str | Path) -> None:
+    if missing := [f"{decade}s" for decade, path in found.items() if path is None]:
+        raise DataError(f"the decades {', '.join(missing)} are missing in {str(place)!r}; all five are needed")

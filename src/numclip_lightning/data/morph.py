@@ -1,0 +1,92 @@
+"""MORPH II: faces of repeat offenders, ages 16 to 77, by the published lists."""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from numclip_lightning.data.base import OrdinalDataModule, Split, require_choice
+from numclip_lightning.data.labels import Label, LabelTable, path_key
+from numclip_lightning.errors import ConfigError, DataError
+
+__all__ = ["MorphDataModule"]
+
+_FOLDS = {"A": 5, "B": 3, "C": 5, "D": 5, "ET": 1}
+# <subject>_<number><sex><age>, such as 101157_5F39.JPG
+_NAME = re.compile(r"(?P<subject>\d+)_\d*[MF](?P<age>\d{2})(?!\d)", re.IGNORECASE)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class MorphDataModule(OrdinalDataModule):
+    """MORPH II by the lists of L2RCLIP (settings A to D) or of OrdinalCLIP and NumCLIP (ET).
+
+    The lists are looked for in `root` and in `root/setting<A..D>`. None of the protocols has a validation list of its
+    own: a part of the training list is set aside, all images of a subject together. The other arguments are those of
+    `OrdinalDataModule`.
+
+    Args:
+        setting: `A`: five random 80/20 draws of 5,942 images. `B`: train on one of three parts, test on the other two.
+            `C`: five random parts, test on one and train on the others. `D`: as C, each subject in one part. `ET`:
+            `ET_proto_train.txt` for training and `ET_proto_val.txt` for testing (the published code selects on it too).
+        fold: Which fold, from 0; B has 3, ET has 1, the others 5.
+    """
+
+    setting: Literal["A", "B", "C", "D", "ET"] = "A"
+    fold: int = 0
+
+    def validate_arguments(self) -> None:
+        """Check the setting and the fold too."""
+        super().validate_arguments()
+        require_choice("setting", self.setting, tuple(_FOLDS))
+        if not 0 <= self.fold < _FOLDS[self.setting]:
+            raise ConfigError(
+                f"fold={self.fold} doesn't exist in setting={self.setting!r}; choose 0 to {_FOLDS[self.setting] - 1}"
+            )
+
+    def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
+        """Read one list, take the subjects from the file names, and compare the ages with them."""
+        table = super().read_list(file, labelled=labelled)
+        return LabelTable(_with_subject(label) for label in table) if labelled else table
+
+    def published(self, split: Split) -> LabelTable | None:
+        """The published lists of the setting and fold, joined where a split has several."""
+        files = [self.search(name, f"setting{self.setting}") for name in self._names(split)]
+        if not files or not any(files):
+            return None
+        if not all(files):
+            raise DataError(f"some lists of the {split} split are missing; {self.expected(split)}")
+        return LabelTable(label for file in files if file for label in self.read_list(file))
+
+    def expected(self, split: Split) -> str:
+        """Name the published lists."""
+        return f"put {', '.join(self._names(split))} into {self.root!r} or its folder 'setting{self.setting}'"
+
+    def _names(self, split: Split) -> list[str]:
+        """File names of a split's lists."""
+        if split not in ("train", "test"):
+            return []
+        if self.setting == "A":
+            return [f"Setting_A_fold{self.fold}_{split}.txt"]
+        if self.setting == "ET":
+            return ["ET_proto_train.txt" if split == "train" else "ET_proto_val.txt"]
+        # The single part is trained on in B, tested on in C and D.
+        single = split == ("train" if self.setting == "B" else "test")
+        pattern = "Setting_B_fold{}.txt" if self.setting == "B" else f"morph_{self.setting}_{{:02d}}.txt"
+        return [pattern.format(part) for part in range(_FOLDS[self.setting]) if (part == self.fold) == single]
+
+
+def _with_subject(label: Label) -> Label:
+    """Set the group to the subject; raise where the age in the name is none of the labels."""
+    match = _NAME.match(PurePosixPath(path_key(label.path)).name)
+    if match is None:
+        raise DataError(
+            f"{label.where}: {label.path!r} is no MORPH name such as 101157_5F39.JPG; "
+            "read other files with ListDataModule"
+        )
+    if int(match["age"]) not in label.targets:
+        ages = " ".join(f"{target:g}" for target in label.targets)
+        raise DataError(
+            f"{label.where}: {label.path!r} is labelled {ages}, but its name says age {int(match['age'])}; "
+            "correct the list"
+        )
+    return replace(label, group=match["subject"])

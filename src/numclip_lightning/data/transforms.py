@@ -1,0 +1,106 @@
+"""Albumentations pipelines from 8-bit RGB to the normalised tensor that a CLIP image tower reads."""
+
+import os
+import random
+from typing import Literal, cast
+
+# Albumentations asks PyPI for its newest version on import unless it is told not to.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import albumentations as A
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from albumentations.pytorch import ToTensorV2
+from torch import Tensor
+
+from numclip_lightning.errors import ConfigError
+
+__all__ = ["ImageTransform", "Preprocess", "build_transform"]
+
+Preprocess = Literal["clip", "published"]
+
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Share of the largest square that a training crop keeps at the least.
+_LEAST_AREA = 0.8
+
+
+class ImageTransform:
+    """A pipeline that draws its randomness from torch.
+
+    Albumentations keeps generators of its own, which neither `seed_everything` nor a data loader's workers reach. So
+    each call seeds them from torch's generator, which Lightning seeds in every process and worker and which moves on
+    with every sample. Two generators are shared by all steps: `Compose.set_random_seed` would give every step equal
+    ones, and the flip would then depend on the crop.
+
+    Args:
+        steps: The transforms, ending in a float32 tensor.
+        random: Whether any of them draws at random; if not, torch's generator is left untouched.
+    """
+
+    def __init__(self, steps: list[A.BasicTransform], *, random: bool) -> None:
+        self.pipeline = A.Compose(steps)
+        self.random = random
+
+    def __call__(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
+        """Transform an image, (H, W, 3) uint8, to (3, image_size, image_size) float32."""
+        if self.random:
+            seed = int(torch.randint(2**62, ()))
+            self.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        return cast("Tensor", self.pipeline(image=pixels)["image"])
+
+
+def build_transform(image_size: int, preprocess: Preprocess, *, train: bool) -> ImageTransform:
+    """Build the pipeline of a split. Images are made smaller by averaging areas, so that they don't alias.
+
+    Args:
+        image_size: Side of the square result in pixels.
+        preprocess: `"clip"`: the shortest side is resized (bicubic) and the centre cropped, as CLIP was trained;
+            training takes a random square of 80 to 100 % of the largest one's area, and flips. `"published"`: as the
+            code of OrdinalCLIP and NumCLIP: resized to a square of 256/224 of the size whatever the aspect, cropped (at
+            random in training, else at the centre), flipped in training, and normalised with ImageNet's mean and
+            deviation.
+        train: Whether to augment.
+
+    Raises:
+        ConfigError: If `preprocess` is unknown or `image_size` is less than 1.
+    """
+    if image_size < 1:
+        raise ConfigError(f"image_size={image_size} must be at least 1")
+    if preprocess == "clip":
+        steps, mean, std = _clip_steps(image_size, train=train), CLIP_MEAN, CLIP_STD
+    elif preprocess == "published":
+        steps, mean, std = _published_steps(image_size, train=train), IMAGENET_MEAN, IMAGENET_STD
+    else:
+        raise ConfigError(f"preprocess={preprocess!r} is unknown; choose 'clip' or 'published'")
+    if train:
+        steps.append(A.HorizontalFlip(p=0.5))
+    return ImageTransform([*steps, A.Normalize(mean, std), ToTensorV2()], random=train)
+
+
+def _clip_steps(size: int, *, train: bool) -> list[A.BasicTransform]:
+    # Not RandomResizedCrop: a square of 80 % of the area does not fit into a 3:2 photograph, and it would silently
+    # fall back to the centre.
+    sides = list(range(size, round(size / _LEAST_AREA**0.5) + 1)) if train else size
+    resize = A.SmallestMaxSize(max_size=sides, interpolation=cv2.INTER_CUBIC, area_for_downscale="image")
+    return [resize, A.RandomCrop(size, size) if train else A.CenterCrop(size, size)]
+
+
+def _published_steps(size: int, *, train: bool) -> list[A.BasicTransform]:
+    larger = round(size * 256 / 224)
+    resize = A.Resize(larger, larger, interpolation=cv2.INTER_LINEAR)
+    return [_ShrinkSides(larger), resize, A.RandomCrop(size, size) if train else A.CenterCrop(size, size)]
+
+
+class _ShrinkSides(A.ImageOnlyTransform):  # type: ignore[misc]
+    """Average the sides that are too long, each by itself: OpenCV doesn't average where the other side has to grow."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(p=1.0)
+        self.size = size
+
+    def apply(self, img: npt.NDArray[np.uint8], **params: object) -> npt.NDArray[np.uint8]:
+        height, width = (min(side, self.size) for side in img.shape[:2])
+        return cast("npt.NDArray[np.uint8]", cv2.resize(img, (width, height), interpolation=cv2.INTER_AREA))

@@ -1,0 +1,57 @@
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from fake_data import make_aesthetics, make_image
+from numclip_lightning.data import AestheticsDataModule
+from numclip_lightning.errors import ConfigError, DataError
+
+LISTS = Path(__file__).parents[3] / "shared" / "data" / "datalists" / "crowdbeauty"
+
+
+def test_published_layout(tmp_path: Path) -> None:
+    make_aesthetics(tmp_path, "urban", train=32, test=10)
+    data = AestheticsDataModule(root=str(tmp_path), category="urban", num_workers=0, image_size=8)
+    data.setup("fit")
+    data.setup("test")
+    sizes = [len(data.labels(split)) for split in ("train", "val", "test")]
+    assert sizes == [30, 2, 10]
+    for file in (tmp_path / "labels").iterdir():
+        file.rename(tmp_path / file.name)
+    assert len(AestheticsDataModule(root=str(tmp_path), category="urban").labels("test")) == 10
+
+
+def test_missing_lists(tmp_path: Path) -> None:
+    message = "there is no train list; give train_file, or put people_train.txt into .* or its folder 'labels'"
+    with pytest.raises(DataError, match=message):
+        AestheticsDataModule(root=str(tmp_path)).setup("fit")
+    with pytest.raises(ConfigError, match="category='peple' is unknown"):
+        AestheticsDataModule(category="peple")  # type: ignore[arg-type]
+
+
+def test_published_test_list_is_guarded_though_only_a_training_list_is_given(tmp_path: Path) -> None:
+    make_aesthetics(tmp_path)
+    with pytest.raises(DataError, match="10 of 10 validation images are also in the test list"):
+        AestheticsDataModule(root=str(tmp_path), val_file="labels/people_test.txt").setup("fit")
+
+
+@pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
+def test_real_lists(tmp_path: Path) -> None:
+    """75 / 5 / 20 %, on the published lists of `people` with one image linked to all names."""
+    lines = [(LISTS / f"people_{split}.txt").read_text().split("\n") for split in ("train", "test")]
+    image = make_image(tmp_path / "one.png", size=(8, 8))
+    for line in [*lines[0], *lines[1]]:
+        (tmp_path / line.split("\t")[0]).hardlink_to(image)
+    train_file, test_file = (str(LISTS / f"people_{split}.txt") for split in ("train", "test"))
+    data = AestheticsDataModule(
+        root=str(tmp_path), train_file=train_file, test_file=test_file, num_workers=0, image_size=8
+    )
+    data.setup("fit")
+    data.setup("test")
+    sizes = [len(data.labels(split)) for split in ("train", "val", "test")]
+    assert sizes == [2021, 135, 539]
+    expected = Counter(float(line.split("\t")[1]) for line in lines[0])
+    assert Counter(data.labels("train").targets + data.labels("val").targets) == expected
+    val = Counter(data.labels("val").targets)
+    assert all(abs(val[score] - count * 135 / 2156) <= 1 for score, count in expected.items())

@@ -1,0 +1,128 @@
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from fake_data import make_image, make_morph
+from numclip_lightning.data import LabelTable, MorphDataModule
+from numclip_lightning.errors import ConfigError, DataError
+
+LISTS = Path(__file__).parents[3] / "shared" / "data" / "datalists" / "morph"
+needs_lists = pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
+
+
+def groups(table: LabelTable) -> set[str | None]:
+    return {label.group for label in table}
+
+
+def test_published_layout(tmp_path: Path) -> None:
+    make_morph(tmp_path, train=40, test=10)
+    data = MorphDataModule(root=str(tmp_path), num_workers=0, image_size=8)
+    data.setup("fit")
+    data.setup("test")
+    assert [len(data.labels(split)) for split in ("train", "val", "test")] == [36, 4, 10]
+    assert not groups(data.labels("train")) & groups(data.labels("val"))
+    assert "100000" in groups(data.labels("train")) | groups(data.labels("val"))
+
+
+def test_et_lists_are_clean_by_default(tmp_path: Path) -> None:
+    names = [f"{subject}_{i}F{20 + i}.JPG" for subject in range(100, 130) for i in range(2)]
+    for split, part in (("train", names[:40]), ("val", names[40:])):
+        (tmp_path / f"ET_proto_{split}.txt").write_text("".join(f"{name} {name[-6:-4]}\n" for name in part))
+    clean = MorphDataModule(root=str(tmp_path), setting="ET", check_images="none")
+    clean.setup("fit")
+    assert [len(clean.labels(split)) for split in ("train", "val", "test")] == [36, 4, 20]
+    published = MorphDataModule(root=str(tmp_path), setting="ET", allow_test_as_val=True, check_images="none")
+    published.setup("fit")
+    assert len(published.labels("train")) == 40
+    assert [label.path for label in published.labels("val")] == names[40:]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("307471_06F29.JPG 15", r"mine\.txt:2: '307471_06F29\.JPG' is labelled 15, but its name says age 29; correct"),
+        ("holiday.jpg 15", r"mine\.txt:2: 'holiday\.jpg' is no MORPH name such as 101157_5F39\.JPG; read other files"),
+    ],
+)
+def test_names_are_compared_with_labels(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "mine.txt").write_text(f"../../datasets/Morph/image/070081_2F36.JPG 36\n{line}\n")
+    with pytest.raises(DataError, match=message):
+        MorphDataModule(root=str(tmp_path), train_file="mine.txt").setup("fit")
+    data = MorphDataModule(root=str(tmp_path), predict_path="mine.txt", check_images="none")
+    assert len(data.labels("predict")) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"setting": "F"}, "setting='F' is unknown"),
+        ({"setting": "A", "fold": 5}, "fold=5 doesn't exist in setting='A'; choose 0 to 4"),
+        ({"setting": "B", "fold": 3}, "choose 0 to 2"),
+        ({"setting": "ET", "fold": 1}, "choose 0 to 0"),
+        ({"fold": -1}, "fold=-1 doesn't exist"),
+    ],
+)
+def test_bad_arguments(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        MorphDataModule(**options)
+
+
+def test_missing_lists(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no train list; .* put Setting_A_fold0_train\.txt into .*'settingA'"):
+        MorphDataModule(root=str(tmp_path)).setup("fit")
+    (tmp_path / "Setting_B_fold1.txt").write_text("1_0M20.JPG 20\n")
+    with pytest.raises(
+        DataError, match=r"some lists of the test split are missing; put Setting_B_fold1\.txt, Setting_B_f"
+    ):
+        MorphDataModule(root=str(tmp_path), setting="B").setup("test")
+
+
+@needs_lists
+@pytest.mark.parametrize(
+    ("setting", "fold", "train", "test"),
+    [
+        ("A", 0, ["Setting_A_fold0_train.txt"], ["Setting_A_fold0_test.txt"]),
+        ("A", 3, ["Setting_A_fold3_train.txt"], ["Setting_A_fold3_test.txt"]),
+        ("B", 1, ["Setting_B_fold1.txt"], ["Setting_B_fold0.txt", "Setting_B_fold2.txt"]),
+        ("D", 0, [f"morph_D_0{i}.txt" for i in range(1, 5)], ["morph_D_00.txt"]),
+    ],
+)
+def test_real_lists(setting: Literal["A", "B", "D"], fold: int, train: list[str], test: list[str]) -> None:
+    data = MorphDataModule(root=str(LISTS), setting=setting, fold=fold, check_images="none")
+    data.setup("fit")
+    data.setup("test")
+
+    def ages(files: list[str]) -> Counter[float]:
+        """Ages by the file names alone."""
+        lines = [line for file in files for line in (LISTS / f"setting{setting}" / file).read_text().split("\n")]
+        return Counter(float(line.split(".JPG")[0][-2:]) for line in lines if ".JPG" in line)
+
+    assert Counter(data.labels("train").targets + data.labels("val").targets) == ages(train)
+    assert Counter(data.labels("test").targets) == ages(test)
+    assert not groups(data.labels("train")) & groups(data.labels("val"))
+    assert [source.name for source in data.labels("test").sources] == test
+
+
+def test_setting_c_tests_on_one_part(tmp_path: Path) -> None:
+    (tmp_path / "settingC").mkdir()
+    for part in range(5):
+        (tmp_path / "settingC" / f"morph_C_0{part}.txt").write_text(f"../../x/{part}00_0F2{part}.JPG 2{part}\n")
+    data = MorphDataModule(root=str(tmp_path), setting="C", fold=4)
+    assert data.labels("test").targets == (24.0,)
+    assert sorted(data.labels("train").targets + data.labels("val").targets) == [20.0, 21.0, 22.0, 23.0]
+
+
+@needs_lists
+def test_real_lists_with_images(tmp_path: Path) -> None:
+    """The lists of setting D name folders of their author; the images lie in `root/image`."""
+    image = make_image(tmp_path / "one.jpg", size=(8, 8))
+    (tmp_path / "image").mkdir()
+    lines = (LISTS / "settingD" / "morph_D_00.txt").read_text().split("\n")
+    for line in filter(None, lines):
+        (tmp_path / "image" / line.split()[0].rsplit("/", 1)[1]).hardlink_to(image)
+    lists = {"test_file": str(LISTS / "settingD" / "morph_D_00.txt")}
+    data = MorphDataModule(root=str(tmp_path), setting="D", num_workers=0, image_size=8, check_images="header", **lists)  # type: ignore[arg-type]
+    data.setup("test")
+    assert next(iter(data.test_dataloader()))["target"].tolist() == [float(line.split()[1]) for line in lines[:32]]

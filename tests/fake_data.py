@@ -1,0 +1,108 @@
+"""Makers of small datasets: images whose brightness follows the target, and the lists that name them. Deterministic."""
+
+import random
+from collections.abc import Iterable, Sequence
+from hashlib import md5
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+DECADES = (1930, 1940, 1950, 1960, 1970)
+
+
+def make_image(path: Path, brightness: float = 0.5, size: tuple[int, int] = (16, 16)) -> Path:
+    """Write an RGB image, `size` as (width, height), of a brightness in 0..1 with some noise seeded by the name."""
+    rng = np.random.default_rng(int(md5(path.name.encode()).hexdigest()[:8], 16))
+    noise = rng.normal(0, 8, (size[1], size[0], 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((255 * brightness + noise).clip(0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+def make_images(folder: Path, names: Iterable[str], size: tuple[int, int] = (16, 16)) -> list[Path]:
+    """Write one grey image per name."""
+    return [make_image(folder / name, size=size) for name in names]
+
+
+def make_targets(n: int, values: Sequence[float], seed: int = 0) -> list[float]:
+    """`n` targets in random order, every value equally often (to within one)."""
+    targets = [values[i % len(values)] for i in range(n)]
+    random.Random(seed).shuffle(targets)
+    return targets
+
+
+def make_list_dataset(
+    folder: Path,
+    n: int,
+    *,
+    values: Sequence[float] = tuple(range(10, 20)),
+    name: str = "list.txt",
+    seed: int = 0,
+    size: tuple[int, int] = (16, 16),
+) -> Path:
+    """Write `n` images into `folder` and a list `folder/name` of `path target` lines; return the list.
+
+    Lists of different names hold different images, so they can serve as the splits of one dataset.
+    """
+    targets = make_targets(n, values, seed)
+    paths = [f"{Path(name).stem}_{i:03d}.png" for i in range(n)]
+    _make_bright(folder, paths, targets, values, size)
+    return _write_list(folder / name, [f"{path} {target:g}" for path, target in zip(paths, targets, strict=True)])
+
+
+def make_aesthetics(root: Path, category: str = "people", train: int = 32, test: int = 10) -> None:
+    """Image Aesthetics as published: PNGs and tab-separated lists with floats, no final newline."""
+    values = (1.0, 2.0, 3.0, 4.0, 5.0)
+    for split, n in (("train", train), ("test", test)):
+        targets = make_targets(n, values)
+        paths = [f"{split}{i:06d}.png" for i in range(n)]
+        _make_bright(root, paths, targets, values)
+        lines = [f"{path}\t{target}" for path, target in zip(paths, targets, strict=True)]
+        _write_list(root / "labels" / f"{category}_{split}.txt", lines, final_newline=False)
+
+
+def make_historical(root: Path, per_decade: int = 6) -> None:
+    """Historical Color Images as published: one list per decade, labels such as `1930s`."""
+    for decade in DECADES:
+        keys = [md5(f"{decade} {i}".encode()).hexdigest() for i in range(per_decade)]
+        paths = [f"./images/{decade}s_decade_{key}.jpg" for key in keys]
+        _make_bright(root, paths, [decade] * per_decade, DECADES)
+        _write_list(root / f"{decade}s.txt", [f"{path} {decade}s" for path in paths])
+
+
+def make_morph(root: Path, train: int = 24, test: int = 10, fold: int = 0) -> None:
+    """MORPH II, setting A, as published: CRLF, spaces and a header; two images per subject."""
+    values = (16, 24, 36, 52, 70)
+    for split, n, first in (("train", train, 100000), ("test", test, 300000)):
+        targets = make_targets(n, values)
+        paths = [f"{first + i // 2}_{i % 2:02d}M{target}.JPG" for i, target in enumerate(targets)]
+        _make_bright(root, [f"image/{path}" for path in paths], targets, values)
+        lines = [f"0 1 {target} {path} morph" for path, target in zip(paths, targets, strict=True)]
+        header = "race gender age filename database"
+        _write_list(root / f"Setting_A_fold{fold}_{split}.txt", [header, *lines], newline="\r\n")
+
+
+def make_utkface(root: Path, n: int = 40, values: Sequence[int] = (1, 10, 25, 40, 60, 90)) -> None:
+    """UTKFace as published: aligned faces whose names start with the age."""
+    targets = make_targets(n, values)
+    paths = [f"{target}_{i % 2}_{i % 5}_{20170109150557000 + i}.jpg.chip.jpg" for i, target in enumerate(targets)]
+    _make_bright(root, paths, targets, values)
+
+
+def _make_bright(
+    folder: Path,
+    paths: Sequence[str],
+    targets: Sequence[float],
+    values: Sequence[float],
+    size: tuple[int, int] = (16, 16),
+) -> None:
+    low, high = min(values), max(values)
+    for path, target in zip(paths, targets, strict=True):
+        make_image(folder / path, 0.1 + 0.8 * (target - low) / ((high - low) or 1), size)
+
+
+def _write_list(path: Path, lines: Iterable[str], *, newline: str = "\n", final_newline: bool = True) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes((newline.join(lines) + newline * final_newline).encode())
+    return path
