@@ -1,0 +1,229 @@
+"""What all methods share: one step for every stage, metrics, a learning rate per part, prediction."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any, Literal, NamedTuple
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from numclip_lightning.errors import ConfigError
+from numclip_lightning.methods.optimisers import (
+    LearningRates,
+    OptimizerSpec,
+    SchedulerSpec,
+    as_spec,
+    build_optimizer,
+    build_scheduler,
+)
+from numclip_lightning.metrics import level_metrics, value_metrics
+from numclip_lightning.scale import OrdinalScale
+
+__all__ = ["Batch", "OrdinalMethod", "Output", "Prediction"]
+
+# Lightning warns whenever a module overrides this hook beside a datamodule, which ours does on purpose (see below).
+warnings.filterwarnings("ignore", "You have overridden `on_before_batch_transfer` in `LightningModule`")
+
+Batch = dict[str, Tensor]
+Stage = Literal["train", "val", "test"]
+
+
+class Output(NamedTuple):
+    """What a method says of a batch of images.
+
+    Attributes:
+        logits: Scaled cosine similarities of the images and the prototypes, (B, K).
+        value: The predicted number in the target's unit, (B,).
+    """
+
+    logits: Tensor
+    value: Tensor
+
+
+class Prediction(NamedTuple):
+    """One batch of predictions, on the device of the model.
+
+    Attributes:
+        position: Where each image stands in its dataset, int64 (B,).
+        value: The predicted number in the target's unit, (B,).
+        level: The most probable level, int64 (B,).
+        probabilities: The probability of each level, (B, K).
+    """
+
+    position: Tensor
+    value: Tensor
+    level: Tensor
+    probabilities: Tensor
+
+
+class OrdinalMethod(L.LightningModule, ABC):
+    """Base of the published methods.
+
+    A method implements `forward` (images to `Output`), `losses` and `parts`, and calls `freeze_parts` at the end of its
+    constructor. All else, from the metrics to the optimiser, stands here once.
+
+    Args:
+        scale: The ordered scale of the targets.
+        learning_rates: The learning rate of each part; 0 freezes it.
+        optimizer: The optimiser.
+        lr_scheduler: The schedule, or None for constant rates.
+        tolerance: The k of the cumulative score CS@k, in the target's unit.
+    """
+
+    def __init__(
+        self,
+        scale: OrdinalScale,
+        learning_rates: LearningRates,
+        optimizer: OptimizerSpec,
+        lr_scheduler: SchedulerSpec | None,
+        tolerance: float,
+    ) -> None:
+        super().__init__()
+        self.scale = OrdinalScale.of(scale)
+        self.learning_rates = as_spec(LearningRates, learning_rates)
+        self.optimizer_spec = as_spec(OptimizerSpec, optimizer)
+        self.scheduler_spec = None if lr_scheduler is None else as_spec(SchedulerSpec, lr_scheduler)
+        self._save_plain_hyperparameters()
+        for stage in ("train", "val", "test"):
+            metrics = {"value": value_metrics(tolerance), "level": level_metrics(self.scale.num_levels)}
+            setattr(
+                self, f"{stage}_metrics", nn.ModuleDict({k: m.clone(prefix=f"{stage}_") for k, m in metrics.items()})
+            )
+
+    def _save_plain_hyperparameters(self) -> None:
+        """Keep the constructor's arguments as plain values, so that a checkpoint loads with `weights_only=True`."""
+        special: dict[str, Any] = {
+            "scale": self.scale.to_dict(),
+            "learning_rates": asdict(self.learning_rates),
+            "optimizer": asdict(self.optimizer_spec),
+            "lr_scheduler": asdict(self.scheduler_spec) if self.scheduler_spec else None,
+            # Tells `numclip test --ckpt_path` which method the checkpoint holds.
+            "_class_path": f"{type(self).__module__}.{type(self).__qualname__}",
+        }
+        self.save_hyperparameters(ignore=list(special), logger=False)
+        self.save_hyperparameters(special, logger=False)
+
+    # What a method implements.
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Output:
+        """Return logits (B, K) and values (B,) for normalised images (B, 3, H, W)."""
+
+    @abstractmethod
+    def losses(self, output: Output, target: Tensor, level: Tensor) -> dict[str, Tensor]:
+        """Return the weighted parts of the loss, scalars by name; the loss is their sum."""
+
+    @abstractmethod
+    def parts(self) -> dict[str, Iterable[nn.Parameter]]:
+        """Return all parameters, sorted into the parts that `LearningRates` names."""
+
+    # What they share.
+
+    def freeze_parts(self) -> None:
+        """Freeze the parts whose learning rate is 0 and set them to evaluation; a method calls this once it is built.
+
+        Raises:
+            ConfigError: If a parameter belongs to no part, or to two.
+        """
+        rates = asdict(self.learning_rates)
+        owner: dict[nn.Parameter, str] = {}
+        for part, parameters in self.parts().items():
+            for parameter in parameters:
+                if parameter in owner:
+                    raise ConfigError(f"a parameter belongs to the parts {owner[parameter]!r} and {part!r}.")
+                owner[parameter] = part
+                parameter.requires_grad_(rates[part] > 0)
+        homeless = [name for name, parameter in self.named_parameters() if parameter not in owner]
+        if homeless:
+            raise ConfigError(f"parameters without a part: {', '.join(homeless)}; name them in parts().")
+        self.train()
+
+    def train(self, mode: bool = True) -> "OrdinalMethod":
+        """Switch between training and evaluation; wholly frozen modules stay in evaluation.
+
+        Otherwise the statistics of a frozen tower's batch normalisation would drift with the data.
+        """
+        super().train(mode)
+        for module in self.modules():
+            trained = [parameter.requires_grad for parameter in module.parameters()]
+            if trained and not any(trained):
+                module.eval()
+        return self
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Add the level of each target, here, where a target outside the scale is found without waiting for a device.
+
+        Raises:
+            ScaleError: If a target lies outside the scale.
+        """
+        return {**batch, "level": self.scale.to_level(batch["target"])} if "target" in batch else batch
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch."""
+        return self._shared_step(batch, "train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Update the validation metrics."""
+        self._shared_step(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Update the test metrics."""
+        self._shared_step(batch, "test")
+
+    def _shared_step(self, batch: Batch, stage: Stage) -> Tensor:
+        target, level = batch["target"], batch["level"]
+        output = self(batch["image"])
+        losses = self.losses(output, target, level)
+        loss = torch.stack(list(losses.values())).sum()
+        self._update_metrics(output, target, level, self._own_samples(batch, stage), stage)
+        # Not for the test set: parts of the loss contrast the images of one batch, so that their mean depends on how
+        # many processes share the work. A test result must not.
+        if stage != "test":
+            parts = {f"{stage}_loss_{name}": part for name, part in losses.items()}
+            losses = {f"{stage}_loss": loss, **parts}
+            self.log_dict(losses, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(target))
+        return loss
+
+    def _own_samples(self, batch: Batch, stage: Stage) -> Tensor | slice:
+        """Choose the samples that this process is to count.
+
+        A DistributedSampler gives every process equally many samples, repeating some at the end. Without shuffling,
+        process r of W owns the positions r, r+W, r+2W, ...; a repeated sample arrives at a process that doesn't own it.
+        """
+        if stage == "train" or self.trainer.world_size == 1:
+            return slice(None)
+        return batch["index"] % self.trainer.world_size == self.trainer.global_rank
+
+    def _update_metrics(self, output: Output, target: Tensor, level: Tensor, own: Tensor | slice, stage: Stage) -> None:
+        metrics = getattr(self, f"{stage}_metrics")
+        if len(target[own]):
+            metrics["value"].update(output.value.detach()[own], target[own])
+            metrics["level"].update(output.logits.detach().argmax(dim=-1)[own], level[own])
+        for collection in metrics.values():
+            self.log_dict(collection, on_step=False, on_epoch=True, batch_size=len(target))
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
+        """Predict one batch, with or without targets."""
+        output = self(batch["image"])
+        probabilities = output.logits.float().softmax(dim=-1)
+        return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build the optimiser, a group for each trained part, and the schedule."""
+        parts = {part: list(parameters) for part, parameters in self.parts().items()}
+        optimizer = build_optimizer(self.optimizer_spec, parts, self.learning_rates)
+        if self.scheduler_spec is None:
+            return optimizer
+        interval = self.scheduler_spec.interval
+        steps = int(self.trainer.estimated_stepping_batches)
+        duration = steps if interval == "step" else (self.trainer.max_epochs or 1)
+        scheduler = build_scheduler(self.scheduler_spec, optimizer, duration)
+        # ReduceLROnPlateau reads the monitor, the others don't.
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": interval, "monitor": "val_mae"},
+        }

@@ -1,0 +1,181 @@
+"""NumCLIP: coarse phrases first, then the number, trained with cross-modal ranking losses.
+
+Source: Du et al., "Teach CLIP to Develop a Number Sense for Ordinal Regression", ECCV 2024.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from numclip_lightning.errors import ConfigError, near_matches
+from numclip_lightning.losses import Weighting, fcrc_image_to_text, fcrc_text_to_image
+from numclip_lightning.methods.base import OrdinalMethod, Output
+from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec, as_spec
+from numclip_lightning.models.adapters import ResidualAdapter
+from numclip_lightning.models.heads import ExpectationHead, HeadKind, build_head
+from numclip_lightning.models.loading import load_clip
+from numclip_lightning.models.prompts import ConceptPrompts
+from numclip_lightning.scale import OrdinalScale
+
+__all__ = ["LossWeights", "NumCLIP"]
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """The weight of each part of NumCLIP's loss; 0 leaves the part out.
+
+    Args:
+        image_to_text: The ranking loss of each image over the phrases.
+        text_to_image: The ranking loss of each phrase over the images of the batch.
+        value: The absolute error of the predicted number, in steps of the scale.
+    """
+
+    image_to_text: float = 1.0
+    text_to_image: float = 1.0
+    value: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check every weight."""
+        weights = asdict(self)
+        for name, weight in weights.items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise ConfigError(f"loss_weights.{name} is {weight}; give 0 (left out) or a positive number.")
+        if not any(weights.values()):
+            raise ConfigError("loss_weights are all 0; leave at least one part of the loss.")
+
+
+class NumCLIP(OrdinalMethod):
+    """NumCLIP, the two-step method this project exists for.
+
+    Image features pass the residual adapter and meet one prototype for each level; the similarities are the logits. A
+    head turns logits into a number. Trained with FCRC in both directions (fine-grained cross-modal ranking contrast)
+    and the absolute error of the number.
+
+    Args:
+        scale: The ordered scale: range, phrases and the template around them.
+        backbone: An open_clip model name, or `local-dir:PATH`.
+        pretrained: An open_clip tag, a weights file, `"auto"` for the weights in a `local-dir` folder, or None for
+            random weights.
+        num_context: None to start the context from the template's words; a number to learn that many context tokens
+            from random ones in their stead.
+        position: Where the phrase stands among random context tokens.
+        adapter_ratio: The share of the adapter's output in the image feature, 0..1.
+        adapter_reduction: By how much the adapter narrows; None builds no adapter.
+        decode: How the number is read: by the fine `head`, or as the `expectation` of the levels' centres, which suits
+            scales whose levels are their values.
+        head: The fine head: `bounded` shifts the centre of each level within a bound; `published` scales its lower edge
+            by 1 / (1 + delta), with the faults that follow (see `PublishedHead`).
+        weighting: What the ranking weights multiply: the `logits` (published code), the `similarities` (the paper's
+            formula) or `none` (plain contrast).
+        loss_weights: The weight of each part of the loss.
+        learning_rates: The learning rate of each part; 0 freezes it.
+        optimizer: The optimiser.
+        lr_scheduler: The schedule, or None for constant rates.
+        tolerance: The k of the cumulative score CS@k, in the target's unit.
+
+    Raises:
+        ConfigError: If the arguments contradict each other; ScaleError and BackboneError are kinds of it.
+    """
+
+    def __init__(
+        self,
+        scale: OrdinalScale,
+        backbone: str = "ViT-B-16-quickgelu",
+        pretrained: str | None = "openai",
+        num_context: int | None = None,
+        position: Literal["tail", "middle", "front"] = "tail",
+        adapter_ratio: float = 0.8,
+        adapter_reduction: int | None = 4,
+        decode: Literal["head", "expectation"] = "head",
+        head: HeadKind = "bounded",
+        weighting: Weighting = "logits",
+        loss_weights: LossWeights = LossWeights(),
+        learning_rates: LearningRates = LearningRates(),
+        optimizer: OptimizerSpec = OptimizerSpec(),
+        lr_scheduler: SchedulerSpec | None = SchedulerSpec(args={"milestones": [60]}),
+        tolerance: float = 5.0,
+    ) -> None:
+        super().__init__(scale, learning_rates, optimizer, lr_scheduler, tolerance)
+        self.loss_weights = as_spec(LossWeights, loss_weights)
+        self.save_hyperparameters({"loss_weights": asdict(self.loss_weights)}, logger=False)
+        _check_choice("weighting", weighting, get_args(Weighting))
+        _check_choice("decode", decode, ("head", "expectation"))
+        self.weighting = weighting
+        self.clip = load_clip(backbone, pretrained)
+        self.prompts = ConceptPrompts(self.clip, self.scale.template, self.scale.phrases, num_context, position)
+        self.adapter = (
+            None
+            if adapter_reduction is None
+            else ResidualAdapter(self.clip.embed_dim, adapter_reduction, adapter_ratio)
+        )
+        self.head = self._build_head(decode, head)
+        self._prototypes: Tensor | None = None
+        self.freeze_parts()
+
+    def _build_head(self, decode: str, kind: HeadKind) -> nn.Module:
+        # In steps from the minimum, as the published labels count from 0: decades and scores train alike.
+        lower, upper, centers = (
+            (edge - self.scale.minimum) / self.scale.step
+            for edge in (self.scale.lower, self.scale.upper, self.scale.centers)
+        )
+        if decode == "expectation":
+            return ExpectationHead(centers)
+        return build_head(kind, lower, upper, centers)
+
+    def parts(self) -> dict[str, Iterable[nn.Parameter]]:
+        """Return all parameters by part."""
+        return {
+            "image_encoder": self.clip.visual.parameters(),
+            "adapter": self.adapter.parameters() if self.adapter else [],
+            "context": [] if self.prompts.context is None else [self.prompts.context],
+            "phrases": [self.prompts.phrases],
+            "head": self.head.parameters(),
+            "text_encoder": self.clip.text.parameters(),
+            "logit_scale": [self.clip.logit_scale],
+        }
+
+    def prototypes(self) -> Tensor:
+        """Return the normalised text feature of each level, (K, D)."""
+        if self._prototypes is not None:
+            return self._prototypes
+        embeddings, end = self.prompts(self.clip.text)
+        return F.normalize(self.clip.encode_embeddings(embeddings, end), dim=-1)
+
+    def _keep_prototypes(self) -> None:
+        self._prototypes = self.prototypes()
+
+    def _drop_prototypes(self) -> None:
+        self._prototypes = None
+
+    # No step between these hooks changes a prompt, so that the text tower runs once for a whole evaluation.
+    on_validation_epoch_start = on_test_epoch_start = on_predict_epoch_start = _keep_prototypes
+    on_validation_epoch_end = on_test_epoch_end = on_predict_epoch_end = _drop_prototypes
+
+    def forward(self, images: Tensor) -> Output:
+        """Return logits (B, K) and values (B,) for normalised images (B, 3, H, W)."""
+        features = self.clip.encode_image(images)
+        features = self.adapter(features) if self.adapter else F.normalize(features, dim=-1)
+        logits = self.clip.logit_multiplier * features @ self.prototypes().T
+        return Output(logits, self.scale.minimum + self.scale.step * self.head(logits))
+
+    def losses(self, output: Output, target: Tensor, level: Tensor) -> dict[str, Tensor]:
+        """Return the weighted parts of the loss, scalars by name; the loss is their sum."""
+        weights = self.loss_weights
+        losses = {}
+        if weights.image_to_text:
+            losses["image_to_text"] = weights.image_to_text * fcrc_image_to_text(output.logits, level, self.weighting)
+        if weights.text_to_image:
+            losses["text_to_image"] = weights.text_to_image * fcrc_text_to_image(output.logits, level, self.weighting)
+        if weights.value:
+            losses["value"] = weights.value * F.l1_loss(output.value, target) / self.scale.step
+        return losses
+
+
+def _check_choice(argument: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        suggestion = near_matches(value, choices)
+        raise ConfigError(f"{argument} is {value!r}; choose one of {', '.join(map(repr, choices))}{suggestion}")

@@ -1,0 +1,185 @@
+"""A learning rate per part of a model, and optimisers and schedules of any class, all from plain values.
+
+Plain values, and not callables, because they live in checkpoints that are read with `weights_only=True`, and because a
+schedule such as OneCycleLR needs numbers (the total of steps, a peak for each part) that only the trainer and the
+learning rates know.
+"""
+
+import importlib
+import inspect
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from numclip_lightning.errors import ConfigError, near_matches
+
+__all__ = ["LearningRates", "OptimizerSpec", "SchedulerSpec", "build_optimizer", "build_scheduler"]
+
+_Spec = TypeVar("_Spec")
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """The learning rate of each part; 0 freezes the part. A part that a method does not have ignores its rate.
+
+    The defaults are those of NumCLIP's published code.
+
+    Args:
+        image_encoder: The image tower.
+        adapter: The residual adapter on image features.
+        context: The learned words around the phrases.
+        phrases: The learned words of each level.
+        head: From logits to the number.
+        text_encoder: The text tower.
+        logit_scale: The temperature, as a logarithm.
+
+    Raises:
+        ConfigError: If a rate is negative or not finite.
+    """
+
+    image_encoder: float = 1e-4
+    adapter: float = 1e-5
+    context: float = 1e-4
+    phrases: float = 1e-4
+    head: float = 1e-5
+    text_encoder: float = 0.0
+    logit_scale: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check every rate."""
+        for part, rate in asdict(self).items():
+            if not (math.isfinite(rate) and rate >= 0):
+                raise ConfigError(f"learning_rates.{part} is {rate}; give 0 (frozen) or a positive number.")
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """An optimiser by name.
+
+    Args:
+        name: A class of `torch.optim`, or the dotted path of any other subclass of `torch.optim.Optimizer`.
+        args: Its arguments but for the parameters and the learning rate, which the parts bring.
+    """
+
+    name: str = "RAdam"
+    args: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Find the class and check the argument names."""
+        _check_args("optimizer", self.find(), self.args, brought=("params", "lr"))
+
+    def find(self) -> type[Optimizer]:
+        """Return the class."""
+        return _find_class("optimizer", self.name, torch.optim, Optimizer)
+
+
+@dataclass(frozen=True)
+class SchedulerSpec:
+    """A learning rate schedule by name.
+
+    Args:
+        name: A class of `torch.optim.lr_scheduler`, or the dotted path of any other subclass of its `LRScheduler`.
+        args: Its arguments but for the optimiser. Left out, `total_steps` and `T_max` are the length of the training
+            in the units of `interval`, and `max_lr` is each part's learning rate.
+        interval: Whether it advances after each epoch or each optimiser step.
+    """
+
+    name: str = "MultiStepLR"
+    args: dict[str, Any] = field(default_factory=dict)
+    interval: Literal["epoch", "step"] = "epoch"
+
+    def __post_init__(self) -> None:
+        """Find the class and check the argument names."""
+        if self.interval not in ("epoch", "step"):
+            raise ConfigError(f"lr_scheduler.interval is {self.interval!r}; choose 'epoch' or 'step'.")
+        _check_args("lr_scheduler", self.find(), self.args, brought=("optimizer",))
+
+    def find(self) -> type[LRScheduler]:
+        """Return the class."""
+        return _find_class("lr_scheduler", self.name, torch.optim.lr_scheduler, LRScheduler)
+
+
+def as_spec(kind: type[_Spec], value: _Spec | Mapping[str, Any]) -> _Spec:
+    """Return a spec as it is, or build it from the plain values that a checkpoint holds."""
+    return kind(**value) if isinstance(value, Mapping) else value
+
+
+def build_optimizer(
+    spec: OptimizerSpec, parts: Mapping[str, list[nn.Parameter]], learning_rates: LearningRates
+) -> Optimizer:
+    """Build an optimiser with a parameter group for each part that is trained.
+
+    Args:
+        spec: The optimiser.
+        parts: The parameters of each part, under the names of `LearningRates`.
+        learning_rates: The rate of each part.
+
+    Raises:
+        ConfigError: If nothing is left to train.
+    """
+    rates = asdict(learning_rates)
+    groups = [
+        {"name": part, "params": trained, "lr": rates[part]}
+        for part, parameters in parts.items()
+        if (trained := [parameter for parameter in parameters if parameter.requires_grad])
+    ]
+    if not groups:
+        raise ConfigError(
+            f"nothing is left to train: the learning rates of {', '.join(parts)} are all 0; raise one of them, "
+            "or use `numclip test`, which needs no training."
+        )
+    return spec.find()(groups, **spec.args)
+
+
+def build_scheduler(spec: SchedulerSpec, optimizer: Optimizer, duration: int) -> LRScheduler:
+    """Build a schedule.
+
+    Args:
+        spec: The schedule.
+        optimizer: The optimiser it steers.
+        duration: The length of the training in the units of `spec.interval`.
+    """
+    accepted = inspect.signature(spec.find()).parameters
+    known = {"total_steps": duration, "T_max": duration, "max_lr": [group["lr"] for group in optimizer.param_groups]}
+    if "epochs" in spec.args:
+        # OneCycleLR takes its length either way, not both.
+        del known["total_steps"]
+    filled = {name: value for name, value in known.items() if name in accepted}
+    return spec.find()(optimizer, **{**filled, **spec.args})
+
+
+def _find_class(argument: str, name: str, home: Any, base: type[Any]) -> type[Any]:
+    """Find a subclass of `base` by its name in `home` or by its dotted path."""
+    if "." in name:
+        module_name, _, attribute = name.rpartition(".")
+        try:
+            found = getattr(importlib.import_module(module_name), attribute, None)
+        except ImportError as error:
+            raise ConfigError(f"{argument}.name {name!r} can't be imported: {error}.") from error
+    else:
+        found = getattr(home, name, None)
+    if not (inspect.isclass(found) and issubclass(found, base) and found is not base):
+        known = [key for key, value in vars(home).items() if inspect.isclass(value) and issubclass(value, base)]
+        raise ConfigError(
+            f"{argument}.name {name!r} is no subclass of {base.__name__} in {home.__name__}{near_matches(name, known)}"
+            " Give a name from there, or the dotted path of a class of your own."
+        )
+    return found
+
+
+def _check_args(argument: str, found: type[Any], args: Mapping[str, Any], brought: tuple[str, ...]) -> None:
+    """Refuse arguments that the class does not take, before anything is built."""
+    signature = inspect.signature(found).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.values()):
+        return
+    for name in args:
+        if name in brought:
+            raise ConfigError(f"{argument}.args.{name} is set by the project itself (see learning_rates); remove it.")
+        if name not in signature:
+            raise ConfigError(f"{argument}.args: {found.__name__} takes no {name!r}{near_matches(name, signature)}")
