@@ -174,3 +174,13 @@ def test_other_tokenizers_are_refused_by_name() -> None:
     model = open_clip.CLIP(24, VISION, TEXT)
     with pytest.raises(BackboneError, match="reads text through open_clip's dict"):
         CLIPBackbone(model, {}, "some-name")
+
+
+def test_logits_keep_their_digits_under_autocast() -> None:
+    clip = load_clip("tiny-vit", None)
+    features = torch.nn.functional.normalize(torch.randn(5, 24, generator=torch.Generator().manual_seed(0)), dim=-1)
+    expected = 1 / 0.07 * features.double() @ features.double().T
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = clip.logits(features, features)
+
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)

@@ -73,7 +73,7 @@ def test_a_folder_or_a_file_gives_its_weights_in_float32(
         save_file(open_clip.create_model("tiny-vit").state_dict(), folder / "open_clip_model.safetensors")
     caplog.clear()
     clip = load_clip("local-dir:model", pretrained)
-    torch.testing.assert_close(clip.encode_text(["a child"]), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(clip.encode_text(["a child"]), expected, atol=1e-5, rtol=1e-5)
     assert {parameter.dtype for parameter in clip.parameters()} == {torch.float32}
     assert clip.mean == tuple(MEAN)
     assert clip.std == tuple(STD)
@@ -82,7 +82,7 @@ def test_a_folder_or_a_file_gives_its_weights_in_float32(
 
 def test_a_file_gives_the_weights_of_a_named_model(folder: Path) -> None:
     clip = load_clip("tiny-vit", str(folder / "open_clip_model.safetensors"))
-    torch.testing.assert_close(clip.encode_text(["a child"]), weights_of(folder), atol=1e-6, rtol=0)
+    torch.testing.assert_close(clip.encode_text(["a child"]), weights_of(folder), atol=1e-5, rtol=1e-5)
 
 
 def test_a_tag_gives_its_weights_and_its_image_statistics(
@@ -91,7 +91,7 @@ def test_a_tag_gives_its_weights_and_its_image_statistics(
     tag = {"file": str(folder / "open_clip_model.safetensors"), "mean": MEAN, "std": STD}
     monkeypatch.setitem(known_tags._PRETRAINED, "tiny-vit", {"small_tag": tag})
     clip = load_clip("tiny-vit", "small-tag")
-    torch.testing.assert_close(clip.encode_text(["a child"]), weights_of(folder), atol=1e-6, rtol=0)
+    torch.testing.assert_close(clip.encode_text(["a child"]), weights_of(folder), atol=1e-5, rtol=1e-5)
     assert clip.mean == tuple(MEAN)
 
 
@@ -296,7 +296,7 @@ def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 def test_a_model_of_the_hub_is_fetched(hub: None, folder: Path) -> None:
     clip = load_clip("hf-hub:some/model")
-    torch.testing.assert_close(clip.encode_text(["a child"]), weights_of(folder), atol=1e-6, rtol=0)
+    torch.testing.assert_close(clip.encode_text(["a child"]), weights_of(folder), atol=1e-5, rtol=1e-5)
     assert clip.mean == tuple(MEAN)
 
 

@@ -148,9 +148,9 @@ class OrdinalMethod(L.LightningModule, ABC):
         Otherwise the statistics of a frozen tower's batch normalisation would drift with the data.
         """
         super().train(mode)
-        for module in self.modules():
+        for name, module in self.named_modules():
             trained = [parameter.requires_grad for parameter in module.parameters()]
-            if trained and not any(trained):
+            if name and trained and not any(trained):
                 module.eval()
         return self
 

@@ -159,7 +159,7 @@ class NumCLIP(OrdinalMethod):
         """Return logits (B, K) and values (B,) for normalised images (B, 3, H, W)."""
         features = self.clip.encode_image(images)
         features = self.adapter(features) if self.adapter else F.normalize(features, dim=-1)
-        logits = self.clip.logit_multiplier * features @ self.prototypes().T
+        logits = self.clip.logits(features, self.prototypes())
         return Output(logits, self.scale.minimum + self.scale.step * self.head(logits))
 
     def losses(self, output: Output, target: Tensor, level: Tensor) -> dict[str, Tensor]:

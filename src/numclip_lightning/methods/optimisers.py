@@ -166,8 +166,9 @@ def _find_class(argument: str, name: str, home: Any, base: type[Any]) -> type[An
         found = getattr(home, name, None)
     if not (inspect.isclass(found) and issubclass(found, base) and found is not base):
         known = [key for key, value in vars(home).items() if inspect.isclass(value) and issubclass(value, base)]
+        suggestion = near_matches(name, known) or "."
         raise ConfigError(
-            f"{argument}.name {name!r} is no subclass of {base.__name__} in {home.__name__}{near_matches(name, known)}"
+            f"{argument}.name {name!r} is no subclass of {base.__name__} in {home.__name__}{suggestion}"
             " Give a name from there, or the dotted path of a class of your own."
         )
     return found

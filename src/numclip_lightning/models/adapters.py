@@ -1,10 +1,10 @@
 """Small modules between the image tower and the logits."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.models.precision import at_least_float32
 
 __all__ = ["ResidualAdapter"]
 
@@ -49,4 +49,4 @@ class ResidualAdapter(nn.Module):
         """
         mixed = self.ratio * self.layers(features) + (1 - self.ratio) * features
         # In half precision the guard against a length of zero would itself be zero.
-        return functional.normalize(mixed.to(torch.promote_types(mixed.dtype, torch.float32)), dim=-1)
+        return functional.normalize(at_least_float32(mixed), dim=-1)

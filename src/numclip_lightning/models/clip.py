@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from numclip_lightning.errors import BackboneError, ConfigError
+from numclip_lightning.models.precision import at_least_float32, without_autocast
 from numclip_lightning.models.text_tower import TextTower, unsupported_text
 
 __all__ = ["CLIPBackbone"]
@@ -161,6 +162,21 @@ class CLIPBackbone(nn.Module):
         """
         features: Tensor = self.text(embeddings, end)
         return features
+
+    def logits(self, features: Tensor, prototypes: Tensor) -> Tensor:
+        """Compare images with prototypes.
+
+        In float32 at least, under autocast too: a cosine in bfloat16, times 100, is off by tenths.
+
+        Args:
+            features: Image features (B, D) of length one.
+            prototypes: Text features (K, D) of length one.
+
+        Returns:
+            Scaled cosine similarities (B, K).
+        """
+        with without_autocast(features.device.type):
+            return self.logit_multiplier * at_least_float32(features) @ at_least_float32(prototypes).T
 
 
 def _square_size(size: int | Sequence[int], name: str) -> int:

@@ -5,13 +5,13 @@ edges of the levels themselves are rounded, years to multiples of 8: use `bf16-m
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError, near_matches
+from numclip_lightning.models.precision import at_least_float32, without_autocast
 
 __all__ = ["BoundedHead", "ExpectationHead", "HeadKind", "PublishedHead", "build_head"]
 
@@ -58,7 +58,7 @@ class _ShiftingHead(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def _deltas(self, z: Tensor) -> Tensor:
-        with _without_autocast(z.device.type):
+        with without_autocast(z.device.type):
             hidden = self.hidden(z.to(self.hidden.weight.dtype)).relu()
             return torch.tanh(self.shift(hidden)).to(z.dtype)
 
@@ -175,13 +175,6 @@ def build_head(kind: HeadKind, lower: Edges, upper: Edges, centers: Edges) -> Pu
     )
 
 
-def _without_autocast(device_type: str) -> AbstractContextManager[object]:
-    """Switch autocast off where it is on; elsewhere leave no trace of it in an exported graph."""
-    if torch.is_autocast_enabled(device_type):
-        return torch.autocast(device_type, enabled=False)
-    return nullcontext()
-
-
 def _increasing(name: str, edges: Edges) -> Tensor:
     """Copy edges into a floating-point tensor, checked."""
     tensor = torch.as_tensor(edges).detach().clone()
@@ -201,4 +194,4 @@ def _checked(logits: Tensor, levels: Tensor) -> Tensor:
             f"logits have shape {tuple(logits.shape)}; this head was built for {len(levels)} levels and takes shape "
             f"(images, {len(levels)})."
         )
-    return logits.float() if logits.dtype.itemsize < 4 else logits
+    return at_least_float32(logits)
