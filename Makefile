@@ -1,0 +1,47 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow coverage lint types check format clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1|/' | column -t -s '|'
+
+setup: $(READY) ## Make the virtual environment and install everything into it
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Train and test NumCLIP on generated images, a minute or two
+	$(BIN)/python scripts/make_demo_data.py runs/demo-data
+	$(BIN)/numclip fit --config configs/demo.yaml --test_after_fit true
+
+# One thread for each worker: two workers with two threads each would fight for two cores.
+test: $(READY) ## Run the tests (the slow ones are left out)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m 'not slow'
+
+test-slow: $(READY) ## Run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+coverage: $(READY) ## Run the tests and report how much of src they cover
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m 'not slow' --cov --cov-report=term-missing
+
+lint: $(READY) ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## Check types
+	$(BIN)/mypy
+
+check: lint types test ## Everything that CI checks
+
+format: $(READY) ## Mend style where that can be done by a machine
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove the environment and caches; runs stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .coverage* htmlcov build dist src/*.egg-info

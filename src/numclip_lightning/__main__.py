@@ -1,0 +1,6 @@
+"""`python -m numclip_lightning` is `numclip`."""
+
+from numclip_lightning.cli import entry_point
+
+if __name__ == "__main__":
+    entry_point()

@@ -1,0 +1,112 @@
+"""Where a method and a datamodule meet during a run: targets against the scale, predictions against the files."""
+
+import csv
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from numclip_lightning.data.base import OrdinalDataModule, Split
+from numclip_lightning.errors import DataError
+from numclip_lightning.methods.base import OrdinalMethod, Prediction
+
+__all__ = ["CheckTargets", "WritePredictions"]
+
+_log = logging.getLogger(__name__)
+
+_SPLITS: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+_SHOWN = 10
+
+
+class CheckTargets(Callback):
+    """Refuses targets outside the scale before the first step, naming the file and the line."""
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Check all targets of the splits that the stage uses.
+
+        Raises:
+            DataError: If a target lies outside the scale.
+        """
+        data: Any = getattr(trainer, "datamodule", None)
+        if not (isinstance(data, OrdinalDataModule) and isinstance(pl_module, OrdinalMethod)):
+            return
+        for split in _SPLITS.get(stage, ()):
+            self._check(data, split, pl_module)
+
+    def _check(self, data: OrdinalDataModule, split: Split, method: OrdinalMethod) -> None:
+        found = [(label, target) for label in data.labels(split) for target in label.targets]
+        inside = method.scale.contains(torch.tensor([target for _, target in found], dtype=torch.float64))
+        wrong = [pair for pair, is_inside in zip(found, inside.tolist(), strict=True) if not is_inside]
+        if wrong:
+            lines = [f"  {label.where}: {label.path} has {target:g}" for label, target in wrong[:_SHOWN]]
+            more = f"\n  and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+            raise DataError(
+                f"{len(wrong)} of {len(found)} targets in the {split} split lie outside the scale "
+                f"{method.scale.describe()}:\n" + "\n".join(lines) + more + "\n"
+                "Mend the labels, or widen model.scale.minimum and model.scale.maximum."
+            )
+
+
+class WritePredictions(Callback):
+    """Writes predictions as CSV: path, value, phrase of the most probable level, probability of each level.
+
+    Args:
+        path: The file to write; its folder is created, an earlier file is replaced.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._batches: list[Prediction] = []
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Refuse fewer images than processes, which Lightning can't share out without repeating some.
+
+        Raises:
+            DataError: If a process would have nothing to predict.
+        """
+        number = len(trainer.datamodule.labels("predict"))  # type: ignore[attr-defined]
+        if number < trainer.world_size:
+            raise DataError(
+                f"{trainer.world_size} processes can't share {number} images; predict them with --trainer.devices=1."
+            )
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the numbers of a batch, not its images."""
+        self._batches.append(Prediction(*(tensor.cpu() for tensor in outputs)))
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Gather from all processes and write, in the order of the input."""
+        batches = self._batches
+        if trainer.world_size > 1:
+            gathered: list[list[Prediction]] = [[] for _ in range(trainer.world_size)]
+            torch.distributed.all_gather_object(gathered, batches)
+            batches = [batch for part in gathered for batch in part]
+        self._batches = []
+        if trainer.is_global_zero:
+            self._write(batches, trainer.datamodule, pl_module)  # type: ignore[attr-defined]
+
+    def _write(self, batches: Sequence[Prediction], data: OrdinalDataModule, method: Any) -> None:
+        labels, phrases = data.labels("predict"), method.scale.phrases
+        rows = {
+            index: [labels[index].path, f"{value:.6g}", phrases[level], *(f"{p:.6g}" for p in probabilities)]
+            for batch in batches
+            for index, value, level, probabilities in zip(*(tensor.tolist() for tensor in batch), strict=True)
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["path", "value", "level", *(f"p({phrase})" for phrase in phrases)])
+            writer.writerows(rows[index] for index in sorted(rows))
+        _log.info("%d predictions written to %s", len(rows), self.path)

@@ -1,0 +1,213 @@
+"""`numclip`: fit, validate, test and predict from configuration files and flags."""
+
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+# Imported for their names: `class_path: NumCLIP` finds every class that is imported here.
+import numclip_lightning.data
+import numclip_lightning.methods  # noqa: F401
+from numclip_lightning.callbacks import CheckTargets, WritePredictions
+from numclip_lightning.checkpoints import BestCheckpoint, require_checkpoint
+from numclip_lightning.data.base import OrdinalDataModule
+from numclip_lightning.errors import ConfigError, NumClipError
+from numclip_lightning.methods.base import OrdinalMethod
+from numclip_lightning.runs import RunFolder, new_run_name
+from numclip_lightning.trainer import Trainer
+
+__all__ = ["NumClipCLI", "entry_point", "main"]
+
+
+class NumClipCLI(LightningCLI):
+    """The command line: any method with any datamodule, every run in a folder of its own.
+
+    Args:
+        args: The words after `numclip`; those of the shell where None.
+    """
+
+    def __init__(self, args: Sequence[str] | None = None) -> None:
+        super().__init__(
+            OrdinalMethod,
+            OrdinalDataModule,
+            save_config_callback=RunFolder,
+            trainer_class=Trainer,
+            trainer_defaults={
+                "default_root_dir": "runs",
+                "max_epochs": 100,
+                "log_every_n_steps": 10,
+                "callbacks": [CheckTargets()],
+            },
+            seed_everything_default=0,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            args=None if args is None else list(args),
+            auto_configure_optimizers=False,
+            # The methods keep plain hyperparameters themselves; Lightning would add an instantiator to run on loading.
+            load_from_checkpoint_support=False,
+            parser_kwargs={"prog": "numclip"},
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the checkpoint callback, which a config's own list of callbacks can't displace."""
+        parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
+        parser.set_defaults({
+            "checkpoint.monitor": "val_mae",
+            "checkpoint.mode": "min",
+            "checkpoint.filename": "best",
+            "checkpoint.save_last": True,
+            "checkpoint.enable_version_counter": False,
+        })  # fmt: skip
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Take whole names only: an abbreviation is a misspelling."""
+        return super().init_parser(allow_abbrev=False, **kwargs)
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        # In place of the names of all flags, which would hide the error that follows.
+        kwargs["usage"] = f"numclip {subcommand} [--config FILE]... [--KEY=VALUE]..."
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            parser.add_argument(
+                "--test_after_fit", type=bool, default=False, help="Test the best checkpoint at the end."
+            )
+        if subcommand == "predict":
+            parser.add_argument("--output", type=str | None, default=None,
+                                help="The CSV to write; predictions.csv in the run folder by default.")  # fmt: skip
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the words, and look at the checkpoint before Lightning reads its hyperparameters."""
+        words = sys.argv[1:] if args is None else args
+        # A W&B agent writes Python's None.
+        self.config = parser.parse_args([re.sub(r"^(--[^=]+=)None$", r"\1null", word) for word in words])
+        path = self.config[self.config.subcommand].get("ckpt_path")
+        if path:
+            require_checkpoint(path)
+
+    def instantiate_classes(self) -> None:
+        """Build everything; what a constructor refuses is told in its own words, not in jsonargparse's."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            cause: BaseException | None = error
+            while cause and not isinstance(cause, NumClipError):
+                cause = cause.__cause__
+            if cause is None:
+                raise
+            raise cause from None
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Build the trainer around one run folder."""
+        config = self._get(self.config_init, "trainer")
+        root, name = config["default_root_dir"] or ".", new_run_name(str(self.subcommand))
+        self.folder = Path(root, name)
+        self.save_config_kwargs = {"folder": self.folder}
+        checkpoint = self._get(self.config_init, "checkpoint")
+        checkpoint.dirpath = checkpoint.dirpath or str(self.folder / "checkpoints")
+        if config["logger"] is not False:
+            # Flushed at every row: what a killed run has measured is not lost.
+            csv = CSVLogger(root, "", name, flush_logs_every_n_steps=1)
+            kwargs["logger"] = [*_listed(config["logger"]), csv]
+        if self.subcommand != "fit" or config["fast_dev_run"]:
+            kwargs["enable_checkpointing"] = False
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (TypeError, ValueError) as error:
+            # Such as an accelerator that doesn't exist: nothing but the user's `trainer` section is involved.
+            raise ConfigError(f"trainer: {error}") from error
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> L.Trainer:
+        if config["enable_checkpointing"] is False:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, BestCheckpoint)]
+        if self.subcommand == "predict":
+            output = self._get(self.config, "output")
+            callbacks = [*callbacks, WritePredictions(Path(output) if output else self.folder / "predictions.csv")]
+        return super()._instantiate_trainer(config, callbacks)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        finally:
+            # The logger makes the folder before the data are checked; where they are refused, it is empty.
+            with suppress(OSError):
+                self.folder.rmdir()
+
+    def after_fit(self) -> None:
+        """Test the best checkpoint where that is wanted, and say how to do it again."""
+        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
+        if self._get(self.config, "test_after_fit"):
+            self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path="best" if best else None)
+        if best and self.trainer.is_global_zero:
+            run = next(callback for callback in self.trainer.callbacks if isinstance(callback, RunFolder))  # type: ignore[attr-defined]
+            print(f"\nThis run is kept in {run.folder}. To test it again:\n  {run.test_command(best)}")  # noqa: T201
+
+
+def _listed(logger: Any) -> list[Logger]:
+    """Return what `trainer.logger` holds as a list; True and None mean the CSV logger that is always there."""
+    if logger is None or logger is True:
+        return []
+    return list(logger) if isinstance(logger, list) else [logger]
+
+
+# What Lightning tells everybody and nobody here can mend.
+_UNMENDABLE = (
+    # Lightning 2.6 with torch 2.14: a deprecated check inside Lightning.
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+    # Repeated samples are counted once here, which the advice to test on one device does not know.
+    r"Using `DistributedSampler` with the dataloaders",
+    # Frozen parts are meant to be in evaluation.
+    r"Found \d+ module\(s\) in eval mode at the start of training",
+    # A test neither keeps checkpoints nor needs the callback that does.
+    r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
+)
+
+
+def _is_no_tip(record: logging.LogRecord) -> bool:
+    """Keep Lightning's advertisements for its own services from the terminal."""
+    return "Tip: For seamless cloud" not in record.getMessage()
+
+
+def _speak() -> None:
+    """Let the project's own log lines reach the terminal, and keep what users can't mend away from it."""
+    log = logging.getLogger("numclip_lightning")
+    if not log.handlers:
+        log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO if rank_zero_only.rank == 0 else logging.WARNING)  # type: ignore[attr-defined]
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
+    for message in _UNMENDABLE:
+        warnings.filterwarnings("ignore", message)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        args: The words after `numclip`; those of the shell where None.
+
+    Returns:
+        0, or 2 after a user's mistake, which is then told in a message without a traceback.
+    """
+    _speak()
+    try:
+        NumClipCLI(args)
+    except (NumClipError, MisconfigurationException) as error:
+        print(f"numclip: error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def entry_point() -> NoReturn:
+    """Run `main` with the shell's words and exit with its code."""
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""Lightning's trainer, with limits that the command line reads as they are written."""
+
+from typing import Any
+
+import lightning as L
+
+__all__ = ["Trainer"]
+
+
+class Trainer(L.Trainer):
+    """Lightning's trainer under annotations that keep a whole number whole.
+
+    Lightning 2.6 annotates the limits as `Optional[Union[int, float]]`. `typing` caches that under the same key as the
+    `Optional[Union[float, int]]` of `lightning.fabric`, which is evaluated first; so on the command line
+    `limit_train_batches=1` would be 1.0, which means all batches, and 2 would be refused.
+
+    Args:
+        limit_train_batches: How much of the training data to use (float = fraction, int = number of batches).
+        limit_val_batches: How much of the validation data to use, likewise.
+        limit_test_batches: How much of the test data to use, likewise.
+        limit_predict_batches: How much of the prediction data to use, likewise.
+        **kwargs: The other arguments of `lightning.Trainer`.
+    """
+
+    def __init__(
+        self,
+        *,
+        limit_train_batches: int | float | None = None,
+        limit_val_batches: int | float | None = None,
+        limit_test_batches: int | float | None = None,
+        limit_predict_batches: int | float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            limit_train_batches=limit_train_batches,
+            limit_val_batches=limit_val_batches,
+            limit_test_batches=limit_test_batches,
+            limit_predict_batches=limit_predict_batches,
+            **kwargs,
+        )

@@ -1,0 +1,129 @@
+"""Every file under configs/ does what it says: runs fit and test, overlays lie on a run, sweeps name the metric."""
+
+import math
+import runpy
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from command import TINY, Numclip, config_of, metrics_of, rows_of
+from fake_data import make_aesthetics, make_historical, make_image, make_utkface
+
+REPOSITORY = Path(__file__).parent.parent
+CONFIGS = REPOSITORY / "configs"
+SHARED = REPOSITORY.parent / "shared"
+RUNS = sorted(CONFIGS.glob("*.yaml"))
+OVERLAYS = sorted(file for file in CONFIGS.glob("*/*.yaml") if file.parent.name != "sweeps")
+SWEEPS = sorted(CONFIGS.glob("sweeps/*.yaml"))
+
+ONE_STEP = (
+    "--trainer.max_epochs=1",
+    "--trainer.limit_train_batches=1",
+    "--trainer.limit_val_batches=1",
+    "--trainer.limit_test_batches=1",
+    "--data.batch_size=4",
+    "--data.num_workers=0",
+    "--test_after_fit=true",
+)
+
+
+def make_morph_et(root: Path) -> None:
+    """Write the lists that OrdinalCLIP's authors hand out: a path and one age or several, no header."""
+    for split, first in (("train", 100000), ("val", 300000)):
+        names = [f"{first + i // 2}_{i % 2:02d}M{20 + i}.JPG" for i in range(16)]
+        for name in names:
+            make_image(root / name)
+        lines = [f"{name} {20 + i} {21 + i}" if i % 2 else f"{name} {20 + i}" for i, name in enumerate(names)]
+        (root / f"ET_proto_{split}.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
+def make_demo(root: Path) -> None:
+    """Run the script that `make demo` runs."""
+    words, sys.argv = sys.argv, ["make_demo_data.py", str(root)]
+    try:
+        runpy.run_path(str(REPOSITORY / "scripts" / "make_demo_data.py"), run_name="__main__")
+    finally:
+        sys.argv = words
+
+
+MAKERS: dict[str, Callable[[Path], None]] = {
+    "aesthetics": make_aesthetics,
+    "historical": make_historical,
+    "morph": make_morph_et,
+    "utkface": make_utkface,
+    "demo": make_demo,
+}
+
+
+def load(file: Path) -> Any:
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, dict):
+        for value in tree.values():
+            yield from leaves(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from leaves(value)
+    else:
+        yield tree
+
+
+@pytest.mark.parametrize("file", [f for f in RUNS if f.stem != "faces_mini"], ids=lambda file: file.stem)
+def test_a_complete_run_fits_and_tests(
+    file: Path, numclip: Numclip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    MAKERS[file.stem](tmp_path / "data")
+    # The demo's own backbone is small enough.
+    tiny = () if file.stem == "demo" else TINY
+    run = numclip.plain(
+        "fit", "--config", str(file), f"--data.root={tmp_path / 'data'}", *tiny, *numclip.small, *ONE_STEP
+    )
+    metrics = metrics_of(run)
+    assert math.isfinite(metrics["val_mae"])
+    assert math.isfinite(metrics["test_mae"])
+    written, resolved = load(file)["model"]["init_args"], config_of(run)["model"]["init_args"]
+    assert {key: resolved["learning_rates"][key] for key in written["learning_rates"]} == written["learning_rates"]
+    assert resolved["lr_scheduler"]["name"] == written["lr_scheduler"]["name"]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the faces are not here")
+def test_faces_mini_runs_on_the_shared_faces(numclip: Numclip, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    run = numclip.plain(
+        "fit", "--config", "configs/faces_mini.yaml", "--data.check_images=none", *numclip.small, *ONE_STEP
+    )
+    assert math.isfinite(metrics_of(run)["test_mae"])
+
+
+@pytest.mark.parametrize("file", OVERLAYS, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_an_overlay_lies_on_a_run(
+    file: Path, numclip: Numclip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_aesthetics(tmp_path / "data")
+    base = ("--config", str(CONFIGS / "aesthetics.yaml"), "--config", str(file), f"--data.root={tmp_path / 'data'}")
+    before = set(tmp_path.iterdir())
+    numclip.try_out("fit", *base, *TINY, *numclip.small)
+    assert set(tmp_path.iterdir()) <= {*before, numclip.runs}
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.rglob("*.yaml")), ids=lambda file: str(file.relative_to(CONFIGS)))
+def test_no_config_holds_an_absolute_path(file: Path) -> None:
+    assert not [leaf for leaf in leaves(load(file)) if str(leaf).startswith(("/", "~"))]
+
+
+def test_one_key_holds_checkpoints_sweeps_and_results_together(fitted: Path) -> None:
+    assert config_of(fitted)["checkpoint"]["monitor"] == "val_mae"
+    assert [load(file)["metric"] for file in SWEEPS] == [{"name": "val_mae", "goal": "minimize"}] * len(SWEEPS)
+    assert SWEEPS
+    metrics, rows = metrics_of(fitted), rows_of(fitted / "metrics.csv")
+    logged = [float(row["val_mae"]) for row in rows if row["val_mae"]]
+    assert len(logged) == 2
+    assert metrics["val_mae"] == pytest.approx(min(logged))

@@ -1,0 +1,151 @@
+"""The run folder: what is in it, that nobody shares it, and what stays after a training that was stopped or resumed."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from command import SIZES, Numclip, config_of, metrics_of, rows_of
+from numclip_lightning.cli import main
+from numclip_lightning.data import ListDataModule
+from numclip_lightning.methods import LearningRates, LossWeights, NumCLIP, OptimizerSpec, SchedulerSpec
+from numclip_lightning.runs import new_run_name
+from numclip_lightning.scale import OrdinalScale
+
+
+class Stumble(Callback):
+    """Falls over in the second epoch."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.current_epoch == 1:
+            raise ArithmeticError("stumbled")
+
+
+def epochs(run: Path, column: str) -> list[int]:
+    return [int(row["epoch"]) for row in rows_of(run / "metrics.csv") if row[column]]
+
+
+class TestFolder:
+    def test_a_fit_keeps_all_of_itself(self, fitted: Path) -> None:
+        kept = {file.relative_to(fitted).as_posix() for file in fitted.rglob("*") if file.is_file()}
+        assert kept == {"config.yaml", "metrics.csv", "metrics.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+        assert epochs(fitted, "val_mae") == epochs(fitted, "train_mae") == [0, 1]
+        metrics = metrics_of(fitted)
+        assert metrics["best_checkpoint"] == str(fitted / "checkpoints" / "best.ckpt")
+        for key in ("mae", "acc", "acc_within_1", "cs5", "qwk", "spearman"):
+            assert all(isinstance(metrics[f"{stage}_{key}"], float) for stage in ("train", "val", "test"))
+
+    def test_the_validation_metrics_are_those_of_the_best_checkpoint(self, fitted: Path, numclip: Numclip) -> None:
+        kept = metrics_of(fitted)
+        config, best = str(fitted / "config.yaml"), kept["best_checkpoint"]
+        run = numclip.plain("validate", "--config", config, "--ckpt_path", best, *numclip.small)
+        assert metrics_of(run) == pytest.approx({key: kept[key] for key in metrics_of(run)}, abs=1e-5)
+
+    def test_its_config_is_a_config(self, fitted: Path, numclip: Numclip) -> None:
+        run = numclip.plain("fit", "--config", str(fitted / "config.yaml"), *numclip.small)
+        for part in ("model", "data", "checkpoint", "seed_everything"):
+            assert config_of(run)[part] == config_of(fitted)[part]
+        # The same seed on the same machine: the same training.
+        assert metrics_of(run)["val_mae"] == pytest.approx(metrics_of(fitted)["val_mae"], abs=1e-6)
+
+    def test_runs_that_start_in_one_second_do_not_share_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(time, "strftime", lambda _: "20260101-000000")
+        assert len({new_run_name("fit") for _ in range(200)}) == 200
+
+
+class TestStopped:
+    def test_an_exception_leaves_what_was_written(self, numclip: Numclip) -> None:
+        with numclip.new_folder() as found, pytest.raises(ArithmeticError, match="stumbled"):
+            main(["fit", *numclip.flags, "--trainer.callbacks+=test_runs.Stumble"])
+        (run,) = found
+        assert epochs(run, "val_mae") == [0]
+        assert (run / "config.yaml").is_file()
+        last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+        assert last["epoch"] == 0
+
+
+class TestResumed:
+    def test_it_goes_on_counting(self, fitted: Path, numclip: Numclip) -> None:
+        last = fitted / "checkpoints" / "last.ckpt"
+        run = numclip("fit", f"--ckpt_path={last}", "--trainer.max_epochs=4", "--model.weighting=none")
+        assert epochs(run, "val_mae") == [2, 3]
+        # As Lightning does: the hyperparameters of the checkpoint win.
+        assert config_of(run)["model"]["init_args"]["weighting"] == "logits"
+        steps = torch.load(last, weights_only=True)["global_step"]
+        assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2 * steps
+
+    @pytest.fixture
+    def hard(self, data: Path, tmp_path: Path) -> str:
+        """A validation list on which no epoch is as good as one on the usual list."""
+        lines = (data / "val.txt").read_text(encoding="utf-8").splitlines()
+        file = tmp_path / "hard.txt"
+        file.write_text("".join(f"{line.split()[0]} 19\n" for line in lines), encoding="utf-8")
+        return f"--data.val_file={file}"
+
+    def test_the_best_epoch_may_lie_before_the_break(self, numclip: Numclip, hard: str) -> None:
+        first = numclip("fit", "--trainer.max_epochs=1")
+        kept = metrics_of(first)
+        run = numclip("fit", f"--ckpt_path={first / 'checkpoints/last.ckpt'}", hard, "--trainer.max_epochs=2")
+        assert metrics_of(run)["best_checkpoint"] == kept["best_checkpoint"]
+        assert metrics_of(run)["val_mae"] == kept["val_mae"]
+        assert Path(kept["best_checkpoint"]).is_file()
+
+    def test_without_the_old_best_checkpoint_it_begins_anew(self, numclip: Numclip, hard: str) -> None:
+        first = numclip("fit", "--trainer.max_epochs=1")
+        Path(metrics_of(first)["best_checkpoint"]).unlink()
+        last = first / "checkpoints" / "last.ckpt"
+        run = numclip("fit", f"--ckpt_path={last}", hard, "--trainer.max_epochs=2", "--test_after_fit=true")
+        assert metrics_of(run)["best_checkpoint"] == str(run / "checkpoints" / "best.ckpt")
+        assert metrics_of(run)["val_mae"] > metrics_of(first)["val_mae"]
+        assert "test_mae" in metrics_of(run)
+
+
+class TestCheckpoint:
+    def test_one_of_the_command_line_is_a_method(self, fitted: Path) -> None:
+        best = fitted / "checkpoints" / "best.ckpt"
+        state = torch.load(best, weights_only=True)["state_dict"]
+        method = NumCLIP.load_from_checkpoint(best)
+        assert method.scale.phrases == ["few", "some", "many"]
+        for name, value in method.state_dict().items():
+            torch.testing.assert_close(value, state[name], rtol=0, atol=0)
+
+    def test_one_of_python_serves_python_and_the_command_line(
+        self, data: Path, numclip: Numclip, tmp_path: Path
+    ) -> None:
+        method = NumCLIP(
+            OrdinalScale(minimum=10, maximum=19, step=0.5),
+            backbone="tiny-vit",
+            pretrained=None,
+            num_context=3,
+            adapter_reduction=None,
+            loss_weights=LossWeights(text_to_image=0),
+            learning_rates=LearningRates(image_encoder=0, logit_scale=1e-3),
+            optimizer=OptimizerSpec("AdamW", {"betas": [0.8, 0.9]}),
+            lr_scheduler=SchedulerSpec("OneCycleLR", interval="step"),
+        )
+        lists = {f"{split}_file": f"{split}.txt" for split in SIZES}
+        module = ListDataModule(root=str(data), batch_size=8, num_workers=0, image_size=32, **lists)  # type: ignore[arg-type]
+        keep = ModelCheckpoint(tmp_path, filename="python")
+        trainer = L.Trainer(
+            max_epochs=1,
+            logger=False,
+            callbacks=[keep],
+            accelerator="cpu",
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=1,
+        )
+        with pytest.warns(UserWarning, match=r"Found \d+ module\(s\) in eval mode"):
+            trainer.fit(method, module)
+        (expected,) = trainer.test(method, module, verbose=False)
+
+        again = NumCLIP.load_from_checkpoint(keep.best_model_path)
+        assert again.hparams == method.hparams
+        assert (again.optimizer_spec, again.scheduler_spec) == (method.optimizer_spec, method.scheduler_spec)
+        run = numclip("test", f"--ckpt_path={keep.best_model_path}")
+        assert config_of(run)["model"]["init_args"]["optimizer"]["args"] == {"betas": [0.8, 0.9]}
+        assert metrics_of(run) == pytest.approx(expected, abs=1e-5)
