@@ -7,7 +7,7 @@ do next. The command line prints the message alone, without a traceback, and exi
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["BackboneError", "ConfigError", "DataError", "NumClipError", "ScaleError", "near_matches"]
+__all__ = ["BackboneError", "ConfigError", "DataError", "NumClipError", "ScaleError", "check_choice", "near_matches"]
 
 
 class NumClipError(Exception):
@@ -43,3 +43,17 @@ def near_matches(name: str, known: Iterable[str], *, most: int = 3) -> str:
     """
     matches = get_close_matches(name, list(known), n=most, cutoff=0.5)
     return f"; did you mean {' or '.join(map(repr, matches))}?" if matches else ""
+
+
+def check_choice(argument: str, value: str, choices: Iterable[str]) -> None:
+    """Raise ConfigError unless a value is one of the choices; the command line checks them by type before.
+
+    Args:
+        argument: Its name, as the user knows it.
+        value: What it was given.
+        choices: What it may be.
+    """
+    choices = list(choices)
+    if value not in choices:
+        suggestion = near_matches(str(value), choices) or "."
+        raise ConfigError(f"{argument} is {value!r}; choose one of {', '.join(map(repr, choices))}{suggestion}")

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from numclip_lightning.errors import ConfigError, near_matches
+from numclip_lightning.errors import ConfigError, check_choice
 
 __all__ = ["Weighting", "distance_weights", "fcrc_image_to_text", "fcrc_text_to_image", "text_to_image_kl"]
 
@@ -135,16 +135,12 @@ def _normalised(distance: Tensor, num_levels: int) -> Tensor:
 
 
 def _weighted(logits: Tensor, weights: Tensor, weighting: Weighting) -> Tensor:
+    check_choice("weighting", weighting, get_args(Weighting))
     if weighting == "logits":
         return weights * logits
     if weighting == "similarities":
         return logits + weights.log()  # never log(0): `_normalised` leaves no weight of 0
-    if weighting == "none":
-        return logits
-    raise ConfigError(
-        f"weighting is {weighting!r}; choose one of {', '.join(map(repr, get_args(Weighting)))}"
-        f"{near_matches(str(weighting), get_args(Weighting)) or '.'}"
-    )
+    return logits
 
 
 def _batch_kl(logits: Tensor, level: Tensor) -> Tensor:

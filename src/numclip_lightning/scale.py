@@ -65,7 +65,9 @@ class OrdinalScale:
         """Check the arguments and give every value a level where none were named."""
         self._check_range()
         _check_template(self.template)
-        levels = [_level(level) for level in self.levels] or [Level(_text(value), value) for value in self._grid]
+        levels = [_level(level) for level in self.levels] or [
+            Level(number, value) for number, value in zip(self.numbers, self._grid, strict=True)
+        ]
         # A tuple, so that a scale hashes and nobody changes its levels afterwards.
         object.__setattr__(self, "levels", tuple(levels))
         self._check_levels()
@@ -179,9 +181,28 @@ class OrdinalScale:
         return [level.phrase for level in self.levels]
 
     @property
+    def numbers(self) -> list[str]:
+        """Every value as people write it ("31", "0.5"), R of them; what phrases are where there are no words."""
+        return [_text(value) for value in self._grid]
+
+    @property
     def prompts(self) -> list[str]:
         """The template with each level's phrase in its place, K of them."""
         return [self.template.format(phrase) for phrase in self.phrases]
+
+    def pool_ranks(self, logits: Tensor) -> Tensor:
+        """Turn logits over values into logits over levels.
+
+        The probability of a level is the sum over its values, so that the new logit is the log-sum-exp over them.
+
+        Args:
+            logits: Shape (B, R).
+
+        Returns:
+            Shape (B, K).
+        """
+        sizes: list[int] = torch.bincount(self.to_level(self.values)).tolist()
+        return torch.stack([part.logsumexp(dim=1) for part in torch.split(logits, sizes, dim=1)], dim=1)
 
     def describe(self) -> str:
         """Return the range for people: `"0..116 years in steps of 1"`."""

@@ -288,8 +288,8 @@ def test_missing_images_of_both_splits_are_one_message(root: Path) -> None:
         ({"num_shots": -2}, "num_shots=-2 must be at least 0"),
         ({"val_fraction": 0.0}, "val_fraction=0.0 must lie between 0 and 1, both excluded"),
         ({"val_fraction": 1.0}, "val_fraction=1.0 must lie between 0 and 1"),
-        ({"preprocess": "paper"}, "preprocess='paper' is unknown; choose 'clip' or 'published'"),
-        ({"check_images": "no"}, "check_images='no' is unknown; choose 'full' or 'header' or 'none'"),
+        ({"preprocess": "paper"}, "preprocess is 'paper'; choose one of 'clip', 'published'"),
+        ({"check_images": "no"}, "check_images is 'no'; choose one of 'full', 'header', 'none'"),
     ],
 )
 def test_bad_arguments(options: dict[str, Any], message: str) -> None:

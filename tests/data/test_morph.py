@@ -57,7 +57,7 @@ def test_names_are_compared_with_labels(tmp_path: Path, line: str, message: str)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"setting": "F"}, "setting='F' is unknown"),
+        ({"setting": "F"}, "setting is 'F'; choose one of 'A', 'B', 'C', 'D', 'ET'"),
         ({"setting": "A", "fold": 5}, "fold=5 doesn't exist in setting='A'; choose 0 to 4"),
         ({"setting": "B", "fold": 3}, "choose 0 to 2"),
         ({"setting": "ET", "fold": 1}, "choose 0 to 0"),

@@ -160,7 +160,7 @@ def test_workers_draw_differently() -> None:
 def test_bad_arguments() -> None:
     with pytest.raises(ConfigError, match="image_size=0 must be at least 1"):
         build_transform(0, "clip", train=False)
-    with pytest.raises(ConfigError, match="preprocess='paper' is unknown; choose 'clip' or 'published'"):
+    with pytest.raises(ConfigError, match="preprocess is 'paper'; choose one of 'clip', 'published'"):
         build_transform(32, "paper", train=False)  # type: ignore[arg-type]
 
 

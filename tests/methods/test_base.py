@@ -22,8 +22,8 @@ class Toy(OrdinalMethod):
         logits = self.head(self.tower(images.mean(dim=(2, 3))))
         return Output(logits, logits.softmax(dim=1) @ self.scale.centers)
 
-    def losses(self, output: Output, target: Tensor, level: Tensor) -> dict[str, Tensor]:
-        return {"value": (output.value - target).abs().mean()}
+    def losses(self, output: Output, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"value": (output.value - batch["target"]).abs().mean()}
 
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
         return {
@@ -55,6 +55,6 @@ def test_levels_join_the_batch_on_the_host_where_there_are_targets() -> None:
     method = Toy({"head": ["head", "tower"]})
 
     batch = method.on_before_batch_transfer({"target": torch.tensor([2.0, 0.0, 1.0])}, 0)
-    assert batch["level"].tolist() == [2, 0, 1]
+    assert batch["level"].tolist() == batch["rank"].tolist() == [2, 0, 1]
     unlabelled = {"image": torch.zeros(1, 3, 4, 4)}
     assert method.on_before_batch_transfer(unlabelled, 0) is unlabelled

@@ -71,7 +71,7 @@ def trainer(**arguments: Any) -> L.Trainer:
 def loss_of(method: NumCLIP, targets: list[float]) -> Tensor:
     batch = next(iter(DataLoader(Images(targets), batch_size=len(targets))))
     level = method.scale.to_level(batch["target"])
-    return torch.stack(list(method.losses(method(batch["image"]), batch["target"], level).values())).sum()
+    return torch.stack(list(method.losses(method(batch["image"]), {**batch, "level": level}).values())).sum()
 
 
 @pytest.mark.parametrize("backbone", ["tiny-vit", "tiny-resnet", "tiny-timm", "tiny-custom", "tiny-last"])
@@ -127,7 +127,8 @@ def test_errors_count_in_steps_of_the_scale() -> None:
     # A decade off costs 1, as with the published labels 0..4, and not 10.
     method = build(DECADES, loss_weights=LossWeights(0, 0, 2))
     output = method(torch.randn(2, 3, 32, 32))
-    losses = method.losses(output, target := torch.tensor([1930.0, 1970.0]), torch.tensor([0, 4]))
+    target = torch.tensor([1930.0, 1970.0])
+    losses = method.losses(output, {"target": target, "level": torch.tensor([0, 4])})
 
     assert list(losses) == ["value"]
     expected = 2 * sum(abs(v - t) / 10 for v, t in zip(output.value.tolist(), target.tolist(), strict=True)) / 2

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from numclip_lightning.data.base import OrdinalDataModule, Split, require_choice
+from numclip_lightning.data.base import OrdinalDataModule, Split
 from numclip_lightning.data.labels import LabelTable
+from numclip_lightning.errors import check_choice
 
 __all__ = ["AestheticsDataModule"]
 
@@ -27,7 +28,7 @@ class AestheticsDataModule(OrdinalDataModule):
     def validate_arguments(self) -> None:
         """Check the category too."""
         super().validate_arguments()
-        require_choice("category", self.category, ("animals", "nature", "people", "urban"))
+        check_choice("category", self.category, ("animals", "nature", "people", "urban"))
 
     def published(self, split: Split) -> LabelTable | None:
         """The published training or test list of the category."""

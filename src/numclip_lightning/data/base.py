@@ -15,7 +15,7 @@ from numclip_lightning.data.images import CheckImages, check_images, list_images
 from numclip_lightning.data.labels import IMAGE_SUFFIXES, Label, LabelTable, read_labels
 from numclip_lightning.data.splits import few_shots, random_split
 from numclip_lightning.data.transforms import Preprocess, build_transform
-from numclip_lightning.errors import ConfigError, DataError
+from numclip_lightning.errors import ConfigError, DataError, check_choice
 
 __all__ = ["Batch", "OrdinalDataModule", "Split"]
 
@@ -96,8 +96,8 @@ class OrdinalDataModule(L.LightningDataModule):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least {least}")
         require_fraction("val_fraction", self.val_fraction)
-        require_choice("preprocess", self.preprocess, ("clip", "published"))
-        require_choice("check_images", self.check_images, ("full", "header", "none"))
+        check_choice("preprocess", self.preprocess, ("clip", "published"))
+        check_choice("check_images", self.check_images, ("full", "header", "none"))
 
     # What a dataset overrides.
 
@@ -281,9 +281,3 @@ def require_fraction(name: str, value: float) -> None:
     """Raise ConfigError unless the argument lies in (0, 1)."""
     if not 0 < value < 1:
         raise ConfigError(f"{name}={value} must lie between 0 and 1, both excluded")
-
-
-def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise ConfigError unless the argument is one of the choices (the command line checks them before)."""
-    if value not in choices:
-        raise ConfigError(f"{name}={value!r} is unknown; choose {' or '.join(map(repr, choices))}")

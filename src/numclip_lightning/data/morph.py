@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from numclip_lightning.data.base import OrdinalDataModule, Split, require_choice
+from numclip_lightning.data.base import OrdinalDataModule, Split
 from numclip_lightning.data.labels import Label, LabelTable, path_key
-from numclip_lightning.errors import ConfigError, DataError
+from numclip_lightning.errors import ConfigError, DataError, check_choice
 
 __all__ = ["MorphDataModule"]
 
@@ -37,7 +37,7 @@ class MorphDataModule(OrdinalDataModule):
     def validate_arguments(self) -> None:
         """Check the setting and the fold too."""
         super().validate_arguments()
-        require_choice("setting", self.setting, tuple(_FOLDS))
+        check_choice("setting", self.setting, tuple(_FOLDS))
         if not 0 <= self.fold < _FOLDS[self.setting]:
             raise ConfigError(
                 f"fold={self.fold} doesn't exist in setting={self.setting!r}; choose 0 to {_FOLDS[self.setting] - 1}"

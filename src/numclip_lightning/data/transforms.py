@@ -2,7 +2,7 @@
 
 import os
 import random
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 # Albumentations asks PyPI for its newest version on import unless it is told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -15,7 +15,7 @@ import torch
 from albumentations.pytorch import ToTensorV2
 from torch import Tensor
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import ConfigError, check_choice
 
 __all__ = ["ImageTransform", "Preprocess", "build_transform"]
 
@@ -69,12 +69,11 @@ def build_transform(image_size: int, preprocess: Preprocess, *, train: bool) -> 
     """
     if image_size < 1:
         raise ConfigError(f"image_size={image_size} must be at least 1")
+    check_choice("preprocess", preprocess, get_args(Preprocess))
     if preprocess == "clip":
         steps, mean, std = _clip_steps(image_size, train=train), CLIP_MEAN, CLIP_STD
-    elif preprocess == "published":
-        steps, mean, std = _published_steps(image_size, train=train), IMAGENET_MEAN, IMAGENET_STD
     else:
-        raise ConfigError(f"preprocess={preprocess!r} is unknown; choose 'clip' or 'published'")
+        steps, mean, std = _published_steps(image_size, train=train), IMAGENET_MEAN, IMAGENET_STD
     if train:
         steps.append(A.HorizontalFlip(p=0.5))
     return ImageTransform([*steps, A.Normalize(mean, std), ToTensorV2()], random=train)

@@ -36,7 +36,7 @@ class Output(NamedTuple):
     """What a method says of a batch of images.
 
     Attributes:
-        logits: Scaled cosine similarities of the images and the prototypes, (B, K).
+        logits: Scaled cosine similarities of the images and the prototypes, (B, K) over levels or (B, R) over ranks.
         value: The predicted number in the target's unit, (B,).
     """
 
@@ -114,8 +114,13 @@ class OrdinalMethod(L.LightningModule, ABC):
         """Return logits (B, K) and values (B,) for normalised images (B, 3, H, W)."""
 
     @abstractmethod
-    def losses(self, output: Output, target: Tensor, level: Tensor) -> dict[str, Tensor]:
-        """Return the weighted parts of the loss, scalars by name; the loss is their sum."""
+    def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return the weighted parts of the loss, scalars by name; the loss is their sum.
+
+        Args:
+            output: What `forward` says of the images.
+            batch: `target` (B,), and `level` and `rank`, int64 (B,).
+        """
 
     @abstractmethod
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
@@ -155,38 +160,55 @@ class OrdinalMethod(L.LightningModule, ABC):
         return self
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Add the level of each target, here, where a target outside the scale is found without waiting for a device.
+        """Add the level and rank of each target, here on the host, where finding one outside the scale costs no wait.
 
         Raises:
             ScaleError: If a target lies outside the scale.
         """
-        return {**batch, "level": self.scale.to_level(batch["target"])} if "target" in batch else batch
+        if "target" not in batch:
+            return batch
+        target = batch["target"]
+        return {**batch, "level": self.scale.to_level(target), "rank": self.scale.to_rank(target)}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch."""
-        return self._shared_step(batch, "train")
+        return self._loss(batch, self._evaluate(batch, "train"), "train")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Update the validation metrics."""
-        self._shared_step(batch, "val")
+        """Update the validation metrics and the loss."""
+        self._loss(batch, self._evaluate(batch, "val"), "val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Update the test metrics."""
-        self._shared_step(batch, "test")
+        """Update the test metrics.
 
-    def _shared_step(self, batch: Batch, stage: Stage) -> Tensor:
-        target, level = batch["target"], batch["level"]
-        output = self(batch["image"])
-        losses = self.losses(output, target, level)
+        No loss: parts of it contrast the images of one batch, so that its mean depends on how many processes share the
+        work. A test result must not.
+        """
+        self._evaluate(batch, "test")
+
+    def _evaluate(self, batch: Batch, stage: Stage) -> Output:
+        output: Output = self(batch["image"])
+        metrics = getattr(self, f"{stage}_metrics")
+        own = self._own_samples(batch, stage)
+        target, level = batch["target"][own], batch["level"][own]
+        if len(target):
+            metrics["value"].update(output.value.detach()[own], target)
+            metrics["level"].update(self._level_logits(output).detach().argmax(dim=-1)[own], level)
+        for collection in metrics.values():
+            self.log_dict(collection, on_step=False, on_epoch=True, batch_size=len(batch["target"]))
+        return output
+
+    def _loss(self, batch: Batch, output: Output, stage: Stage) -> Tensor:
+        losses = self.losses(output, batch)
         loss = torch.stack(list(losses.values())).sum()
-        self._update_metrics(output, target, level, self._own_samples(batch, stage), stage)
-        # Not for the test set: parts of the loss contrast the images of one batch, so that their mean depends on how
-        # many processes share the work. A test result must not.
-        if stage != "test":
-            parts = {f"{stage}_loss_{name}": part for name, part in losses.items()}
-            losses = {f"{stage}_loss": loss, **parts}
-            self.log_dict(losses, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(target))
+        parts = {f"{stage}_loss": loss, **{f"{stage}_loss_{name}": part for name, part in losses.items()}}
+        self.log_dict(parts, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch["target"]))
         return loss
+
+    def _level_logits(self, output: Output) -> Tensor:
+        """Return logits over levels, also where a method's are over ranks."""
+        over_levels = output.logits.shape[1] == self.scale.num_levels
+        return output.logits if over_levels else self.scale.pool_ranks(output.logits)
 
     def _own_samples(self, batch: Batch, stage: Stage) -> Tensor | slice:
         """Choose the samples that this process is to count.
@@ -198,18 +220,10 @@ class OrdinalMethod(L.LightningModule, ABC):
             return slice(None)
         return batch["index"] % self.trainer.world_size == self.trainer.global_rank
 
-    def _update_metrics(self, output: Output, target: Tensor, level: Tensor, own: Tensor | slice, stage: Stage) -> None:
-        metrics = getattr(self, f"{stage}_metrics")
-        if len(target[own]):
-            metrics["value"].update(output.value.detach()[own], target[own])
-            metrics["level"].update(output.logits.detach().argmax(dim=-1)[own], level[own])
-        for collection in metrics.values():
-            self.log_dict(collection, on_step=False, on_epoch=True, batch_size=len(target))
-
     def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
         """Predict one batch, with or without targets."""
         output = self(batch["image"])
-        probabilities = output.logits.float().softmax(dim=-1)
+        probabilities = self._level_logits(output).float().softmax(dim=-1)
         return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

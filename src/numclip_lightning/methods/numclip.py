@@ -4,21 +4,21 @@ Source: Du et al., "Teach CLIP to Develop a Number Sense for Ordinal Regression"
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError, near_matches
+from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.losses import Weighting, fcrc_image_to_text, fcrc_text_to_image
-from numclip_lightning.methods.base import OrdinalMethod, Output
+from numclip_lightning.methods.base import Batch, Output
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec, as_spec
+from numclip_lightning.methods.prompted import PromptedMethod
 from numclip_lightning.models.adapters import ResidualAdapter
 from numclip_lightning.models.heads import ExpectationHead, HeadKind, build_head
-from numclip_lightning.models.loading import load_clip
-from numclip_lightning.models.prompts import ConceptPrompts
+from numclip_lightning.models.prompts import ConceptPrompts, Position
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["LossWeights", "NumCLIP"]
@@ -48,7 +48,7 @@ class LossWeights:
             raise ConfigError("loss_weights are all 0; leave at least one part of the loss.")
 
 
-class NumCLIP(OrdinalMethod):
+class NumCLIP(PromptedMethod[ConceptPrompts]):
     """NumCLIP, the two-step method this project exists for.
 
     Image features pass the residual adapter and meet one prototype for each level; the similarities are the logits. A
@@ -87,7 +87,7 @@ class NumCLIP(OrdinalMethod):
         backbone: str = "ViT-B-16-quickgelu",
         pretrained: str | None = "openai",
         num_context: int | None = None,
-        position: Literal["tail", "middle", "front"] = "tail",
+        position: Position = "tail",
         adapter_ratio: float = 0.8,
         adapter_reduction: int | None = 4,
         decode: Literal["head", "expectation"] = "head",
@@ -99,13 +99,12 @@ class NumCLIP(OrdinalMethod):
         lr_scheduler: SchedulerSpec | None = SchedulerSpec(args={"milestones": [60]}),
         tolerance: float = 5.0,
     ) -> None:
-        super().__init__(scale, learning_rates, optimizer, lr_scheduler, tolerance)
+        super().__init__(scale, backbone, pretrained, learning_rates, optimizer, lr_scheduler, tolerance)
         self.loss_weights = as_spec(LossWeights, loss_weights)
         self.save_hyperparameters({"loss_weights": asdict(self.loss_weights)}, logger=False)
-        _check_choice("weighting", weighting, get_args(Weighting))
-        _check_choice("decode", decode, ("head", "expectation"))
+        check_choice("weighting", weighting, get_args(Weighting))
+        check_choice("decode", decode, ("head", "expectation"))
         self.weighting = weighting
-        self.clip = load_clip(backbone, pretrained)
         self.prompts = ConceptPrompts(self.clip, self.scale.template, self.scale.phrases, num_context, position)
         self.adapter = (
             None
@@ -113,7 +112,6 @@ class NumCLIP(OrdinalMethod):
             else ResidualAdapter(self.clip.embed_dim, adapter_reduction, adapter_ratio)
         )
         self.head = self._build_head(decode, head)
-        self._prototypes: Tensor | None = None
         self.freeze_parts()
 
     def _build_head(self, decode: str, kind: HeadKind) -> nn.Module:
@@ -128,54 +126,31 @@ class NumCLIP(OrdinalMethod):
 
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
         """Return all parameters by part."""
+        adapter = self.adapter.parameters() if self.adapter else []
         return {
-            "image_encoder": self.clip.visual.parameters(),
-            "adapter": self.adapter.parameters() if self.adapter else [],
-            "context": [] if self.prompts.context is None else [self.prompts.context],
+            **super().parts(),
             "phrases": [self.prompts.phrases],
+            "adapter": adapter,
             "head": self.head.parameters(),
-            "text_encoder": self.clip.text.parameters(),
-            "logit_scale": [self.clip.logit_scale],
         }
 
-    def prototypes(self) -> Tensor:
-        """Return the normalised text feature of each level, (K, D)."""
-        if self._prototypes is not None:
-            return self._prototypes
-        embeddings, end = self.prompts(self.clip.text)
-        return F.normalize(self.clip.encode_embeddings(embeddings, end), dim=-1)
-
-    def _keep_prototypes(self) -> None:
-        self._prototypes = self.prototypes()
-
-    def _drop_prototypes(self) -> None:
-        self._prototypes = None
-
-    # No step between these hooks changes a prompt, so that the text tower runs once for a whole evaluation.
-    on_validation_epoch_start = on_test_epoch_start = on_predict_epoch_start = _keep_prototypes
-    on_validation_epoch_end = on_test_epoch_end = on_predict_epoch_end = _drop_prototypes
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Return the adapted image features of length one, (B, D)."""
+        return self.adapter(self.clip.encode_image(images)) if self.adapter else super().encode_images(images)
 
     def forward(self, images: Tensor) -> Output:
         """Return logits (B, K) and values (B,) for normalised images (B, 3, H, W)."""
-        features = self.clip.encode_image(images)
-        features = self.adapter(features) if self.adapter else F.normalize(features, dim=-1)
-        logits = self.clip.logits(features, self.prototypes())
+        logits = self.compare(images)
         return Output(logits, self.scale.minimum + self.scale.step * self.head(logits))
 
-    def losses(self, output: Output, target: Tensor, level: Tensor) -> dict[str, Tensor]:
+    def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted parts of the loss, scalars by name; the loss is their sum."""
-        weights = self.loss_weights
+        weights, level = self.loss_weights, batch["level"]
         losses = {}
         if weights.image_to_text:
             losses["image_to_text"] = weights.image_to_text * fcrc_image_to_text(output.logits, level, self.weighting)
         if weights.text_to_image:
             losses["text_to_image"] = weights.text_to_image * fcrc_text_to_image(output.logits, level, self.weighting)
         if weights.value:
-            losses["value"] = weights.value * F.l1_loss(output.value, target) / self.scale.step
+            losses["value"] = weights.value * F.l1_loss(output.value, batch["target"]) / self.scale.step
         return losses
-
-
-def _check_choice(argument: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        suggestion = near_matches(value, choices)
-        raise ConfigError(f"{argument} is {value!r}; choose one of {', '.join(map(repr, choices))}{suggestion}")

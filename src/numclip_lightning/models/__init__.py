@@ -4,7 +4,7 @@ from numclip_lightning.models.adapters import ResidualAdapter
 from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.heads import BoundedHead, ExpectationHead, PublishedHead
 from numclip_lightning.models.loading import load_clip
-from numclip_lightning.models.prompts import ConceptPrompts, interpolation_weights
+from numclip_lightning.models.prompts import ConceptPrompts, RankPrompts, interpolation_weights
 from numclip_lightning.models.text_tower import TextTower
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "ConceptPrompts",
     "ExpectationHead",
     "PublishedHead",
+    "RankPrompts",
     "ResidualAdapter",
     "TextTower",
     "interpolation_weights",

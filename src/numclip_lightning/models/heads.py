@@ -10,12 +10,22 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError, near_matches
+from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.models.precision import at_least_float32, without_autocast
 
-__all__ = ["BoundedHead", "ExpectationHead", "HeadKind", "PublishedHead", "build_head"]
+__all__ = [
+    "ArgmaxHead",
+    "BoundedHead",
+    "Decode",
+    "ExpectationHead",
+    "HeadKind",
+    "PublishedHead",
+    "build_decoder",
+    "build_head",
+]
 
 HeadKind = Literal["published", "bounded"]
+Decode = Literal["expectation", "argmax"]
 
 Edges = Tensor | Sequence[float]
 
@@ -40,6 +50,27 @@ class ExpectationHead(nn.Module):
         """Return the value of each image: logits (B, K) -> (B,)."""
         z = _checked(logits, self.centers)
         return (z.softmax(dim=1) * self.centers.to(z.dtype)).sum(dim=1)
+
+
+class ArgmaxHead(nn.Module):
+    """The centre of the most probable class: `value = centers[argmax_k z_k]`. Nothing is learned, no gradient flows.
+
+    Args:
+        centers: The number of each class in the target's unit, increasing, shape (K,).
+
+    Raises:
+        ConfigError: If `centers` is not a list of increasing, finite numbers.
+    """
+
+    centers: Tensor
+
+    def __init__(self, centers: Edges) -> None:
+        super().__init__()
+        self.register_buffer("centers", _increasing("centers", centers), persistent=False)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Return the value of each image: logits (B, K) -> (B,)."""
+        return self.centers[_checked(logits, self.centers).argmax(dim=1)]
 
 
 class _ShiftingHead(nn.Module):
@@ -165,14 +196,24 @@ def build_head(kind: HeadKind, lower: Edges, upper: Edges, centers: Edges) -> Pu
     Raises:
         ConfigError: If `kind` is unknown or the edges contradict each other.
     """
+    check_choice("head", kind, get_args(HeadKind))
     if kind == "published":
         return PublishedHead(lower)
-    if kind == "bounded":
-        return BoundedHead(lower, upper, centers)
-    raise ConfigError(
-        f"head is {kind!r}; choose one of {', '.join(map(repr, get_args(HeadKind)))}"
-        f"{near_matches(str(kind), get_args(HeadKind)) or '.'}"
-    )
+    return BoundedHead(lower, upper, centers)
+
+
+def build_decoder(decode: Decode, centers: Edges) -> ExpectationHead | ArgmaxHead:
+    """Build what reads a number from the logits without learning.
+
+    Args:
+        decode: `"expectation"` (`ExpectationHead`) or `"argmax"` (`ArgmaxHead`).
+        centers: The number of each class in the target's unit, shape (K,).
+
+    Raises:
+        ConfigError: If `decode` is unknown or the centres contradict each other.
+    """
+    check_choice("decode", decode, get_args(Decode))
+    return ExpectationHead(centers) if decode == "expectation" else ArgmaxHead(centers)
 
 
 def _increasing(name: str, edges: Edges) -> Tensor:

@@ -1,0 +1,83 @@
+"""What the methods that compare images with prompts share: the CLIP, the prompts, and prototypes computed once."""
+
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from numclip_lightning.methods.base import OrdinalMethod
+from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.models.loading import load_clip
+from numclip_lightning.models.prompt_parts import Prompts
+from numclip_lightning.scale import OrdinalScale
+
+__all__ = ["PromptedMethod"]
+
+P = TypeVar("P", bound=Prompts)
+
+
+class PromptedMethod(OrdinalMethod, Generic[P]):
+    """Base of the methods whose logits are similarities of images and prompts.
+
+    A method sets `prompts` in its constructor and adds its own parts to `parts`.
+
+    Args:
+        scale: The ordered scale of the targets.
+        backbone: An open_clip model name, or `local-dir:PATH`.
+        pretrained: An open_clip tag, a weights file, `"auto"`, or None for random weights.
+        learning_rates: The learning rate of each part; 0 freezes it.
+        optimizer: The optimiser.
+        lr_scheduler: The schedule, or None for constant rates.
+        tolerance: The k of the cumulative score CS@k, in the target's unit.
+    """
+
+    prompts: P
+
+    def __init__(
+        self,
+        scale: OrdinalScale,
+        backbone: str,
+        pretrained: str | None,
+        learning_rates: LearningRates,
+        optimizer: OptimizerSpec,
+        lr_scheduler: SchedulerSpec | None,
+        tolerance: float,
+    ) -> None:
+        super().__init__(scale, learning_rates, optimizer, lr_scheduler, tolerance)
+        self.clip = load_clip(backbone, pretrained)
+        self._prototypes: Tensor | None = None
+
+    def parts(self) -> dict[str, Iterable[nn.Parameter]]:
+        """Return the parameters of the CLIP and the context by part; a method adds the others."""
+        return {
+            "image_encoder": self.clip.visual.parameters(),
+            "text_encoder": self.clip.text.parameters(),
+            "logit_scale": [self.clip.logit_scale],
+            "context": [] if self.prompts.context is None else [self.prompts.context],
+        }
+
+    def prototypes(self) -> Tensor:
+        """Return the normalised text feature of each prompt, (K, D)."""
+        if self._prototypes is not None:
+            return self._prototypes
+        embeddings, end = self.prompts(self.clip.text)
+        return F.normalize(self.clip.encode_embeddings(embeddings, end), dim=-1)
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Return image features of length one, (B, D)."""
+        return F.normalize(self.clip.encode_image(images), dim=-1)
+
+    def compare(self, images: Tensor) -> Tensor:
+        """Return the scaled cosine similarities of images (B, 3, H, W) and prototypes, (B, K)."""
+        return self.clip.logits(self.encode_images(images), self.prototypes())
+
+    def _keep_prototypes(self) -> None:
+        self._prototypes = self.prototypes()
+
+    def _drop_prototypes(self) -> None:
+        self._prototypes = None
+
+    # No step between these hooks changes a prompt, so that the text tower runs once for a whole evaluation.
+    on_validation_epoch_start = on_test_epoch_start = on_predict_epoch_start = _keep_prototypes
+    on_validation_epoch_end = on_test_epoch_end = on_predict_epoch_end = _drop_prototypes

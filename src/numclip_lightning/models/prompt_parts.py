@@ -1,0 +1,183 @@
+"""How prompts are put together from embeddings: the layout, the context around a phrase, and checks of their words."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from numclip_lightning.errors import ConfigError
+from numclip_lightning.models.clip import CLIPBackbone
+from numclip_lightning.models.text_tower import TextTower
+
+__all__ = [
+    "INITIAL_STD",
+    "Context",
+    "Position",
+    "Prompts",
+    "build_context",
+    "embeddings_of",
+    "phrase_tokens",
+    "refuse_joins",
+]
+
+Position = Literal["tail", "middle", "front"]
+
+INITIAL_STD = 0.02  # as in CoOp and OrdinalCLIP
+
+
+class Context(NamedTuple):
+    """What stands around the phrase: embeddings (M, W), how many of them come before it, and the ids of a full stop."""
+
+    embeddings: Tensor
+    split: int
+    stop: list[int]
+
+
+class Prompts(nn.Module):
+    """Prompts whose context is a parameter and whose phrases a subclass provides.
+
+    The text tower is given at each call and isn't held, so that its parameters are counted once. Start, end and padding
+    are read from its embeddings at each call, so they follow a checkpoint or training.
+    """
+
+    index: Tensor
+    end: Tensor
+    fixed: Tensor
+
+    def __init__(
+        self, clip: CLIPBackbone, context: Context, phrases: Sequence[str], lengths: Sequence[int], *, shared: bool
+    ) -> None:
+        super().__init__()
+        num_context = len(context.embeddings)
+        longest = 2 + num_context + len(context.stop) + max(lengths)
+        if longest > clip.context_length:
+            phrase = max(zip(lengths, phrases, strict=True), key=lambda pair: pair[0])[1]
+            raise ConfigError(
+                f"the prompt for phrase {phrase!r} has {longest} tokens, the text tower reads {clip.context_length}; "
+                "shorten the phrase, the template or num_context"
+            )
+        copies = context.embeddings.repeat(1 if shared else len(phrases), 1)
+        self.context = nn.Parameter(copies) if num_context else None
+        fixed = [clip.text.start_id, clip.text.end_id, clip.text.pad_id, *context.stop]
+        index, end = _layout(lengths, num_context, context.split, len(context.stop), shared=shared)
+        # Not in the checkpoint: they follow from the arguments, and would get in the way of other phrases.
+        self.register_buffer("fixed", torch.tensor(fixed), persistent=False)
+        self.register_buffer("index", index, persistent=False)
+        self.register_buffer("end", end, persistent=False)
+
+    def phrase_embeddings(self) -> Tensor:
+        """Return the phrase embeddings (P, W) of all prompts in a row."""
+        raise NotImplementedError
+
+    def forward(self, text: TextTower) -> tuple[Tensor, Tensor]:
+        """Assemble the prompts.
+
+        Args:
+            text: The text tower that will read them.
+
+        Returns:
+            Embeddings (K, L, W), L being the length of the longest prompt, and the position (K,) of each end-of-text
+            token, as `CLIPBackbone.encode_embeddings` takes them.
+        """
+        parts = [text.token_embedding(self.fixed), self.phrase_embeddings()]
+        if self.context is not None:
+            parts.insert(1, self.context)
+        return functional.embedding(self.index, torch.cat(parts)), self.end
+
+
+def _layout(
+    phrase_lengths: Sequence[int], num_context: int, split: int, num_stop: int, *, shared: bool
+) -> tuple[Tensor, Tensor]:
+    """Say which row of [start, end, padding, full stop, context, phrases] stands where.
+
+    Args:
+        phrase_lengths: Tokens of each phrase.
+        num_context: Tokens of the context.
+        split: How many of them stand before the phrase.
+        num_stop: Tokens of the full stop.
+        shared: Whether there is one context, or one for each phrase in a row.
+
+    Returns:
+        Rows (K, L) and the position (K,) of each end.
+    """
+    start, end, padding, first_free = 0, 1, 2, 3
+    stop = list(range(first_free, first_free + num_stop))
+    first_context = first_free + num_stop
+    next_phrase = first_context + num_context * (1 if shared else len(phrase_lengths))
+    rows = []
+    for number, length in enumerate(phrase_lengths):
+        own = first_context + (0 if shared else number * num_context)
+        context = list(range(own, own + num_context))
+        phrase = range(next_phrase, next_phrase + length)
+        rows.append([start, *context[:split], *phrase, *context[split:], *stop, end])
+        next_phrase += length
+    longest = max(map(len, rows))
+    index = torch.tensor([row + [padding] * (longest - len(row)) for row in rows])
+    return index, torch.tensor([len(row) - 1 for row in rows])
+
+
+def build_context(clip: CLIPBackbone, template: str, num_context: int | None, position: str) -> Context:
+    """Build the context that prompts start from.
+
+    Args:
+        clip: The model that the prompts are for.
+        template: The sentence around the phrase, with one `{}`.
+        num_context: How many random tokens take the place of the template's words; None keeps the words.
+        position: Where the phrase stands among random tokens; `tail` where the template's words are kept.
+
+    Raises:
+        ConfigError: If an argument is out of range or the template has no place for the phrase.
+    """
+    if num_context is None:
+        if position != "tail":
+            raise ConfigError(
+                f"position={position!r} is for random context tokens; set num_context, or move {{}} in the template"
+            )
+        before, after = _template_tokens(clip, template)
+        return Context(embeddings_of(clip, before + after), len(before), [])
+    if num_context < 1:
+        raise ConfigError(f"num_context={num_context} must be 1 or more, or null for the template's own words")
+    places = {"tail": num_context, "middle": num_context // 2, "front": 0}
+    if position not in places:
+        raise ConfigError(f"position={position!r} must be one of {', '.join(places)}")
+    weight = clip.text.token_embedding.weight
+    random = weight.new_empty(num_context, clip.text_width).normal_(std=INITIAL_STD)
+    return Context(random, places[position], clip.tokenize(["."])[0])
+
+
+def embeddings_of(clip: CLIPBackbone, tokens: Sequence[int]) -> Tensor:
+    """Return a copy (T, W) of the model's embeddings of T tokens."""
+    table = clip.text.token_embedding.weight.detach()
+    return table[torch.tensor(tokens, dtype=torch.long, device=table.device)].clone()
+
+
+def phrase_tokens(clip: CLIPBackbone, phrases: Sequence[str]) -> list[list[int]]:
+    """Return the token ids of each phrase; raise ConfigError where one has none."""
+    tokens = clip.tokenize(phrases)
+    for phrase, ids in zip(phrases, tokens, strict=True):
+        if not ids:
+            raise ConfigError(f"the phrase {phrase!r} has no words for the text tower; give each level a phrase")
+    return tokens
+
+
+def _template_tokens(clip: CLIPBackbone, template: str) -> tuple[list[int], list[int]]:
+    """Return the template's tokens before and after the phrase."""
+    if template.count("{}") != 1:
+        raise ConfigError(f"template={template!r} must have one {{}} where the phrase goes")
+    before, after = clip.tokenize(template.split("{}"))
+    return before, after
+
+
+def refuse_joins(clip: CLIPBackbone, template: str, phrases: Sequence[str], words: Sequence[Sequence[int]]) -> None:
+    """Refuse a phrase whose sentence has other tokens than its parts."""
+    before, after = _template_tokens(clip, template)
+    for phrase, ids in zip(phrases, words, strict=True):
+        if len(before) + len(ids) + len(after) > clip.context_length - 2:
+            continue  # its length is told with the others'
+        if clip.tokenize([template.replace("{}", phrase)])[0] != [*before, *ids, *after]:
+            raise ConfigError(
+                f"template={template!r} and phrase {phrase!r} run into each other: their tokens differ from "
+                "those of the whole sentence; put a space on both sides of {}"
+            )

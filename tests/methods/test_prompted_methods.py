@@ -1,0 +1,171 @@
+"""The methods that compare images with prompts, beside NumCLIP: zero-shot CLIP, CoOp and OrdinalCLIP."""
+
+import math
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from numclip_lightning.errors import ConfigError
+from numclip_lightning.methods import CoOp, LearningRates, OptimizerSpec, OrdinalCLIP, SchedulerSpec, ZeroShotCLIP
+from numclip_lightning.methods.prompted import PromptedMethod
+from numclip_lightning.scale import OrdinalScale
+from tiny_clip import register_tiny_clips
+
+register_tiny_clips()
+pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
+
+SCALE = OrdinalScale(
+    0,
+    6,
+    template="{} dots",
+    levels=[{"phrase": "hardly any", "start": 0}, {"phrase": "many", "start": 4}],  # type: ignore[list-item]
+)
+TINY: dict[str, Any] = {"scale": SCALE, "backbone": "tiny-vit", "pretrained": None}
+METHODS = [ZeroShotCLIP, CoOp, OrdinalCLIP]
+
+
+def samples(targets: list[float]) -> list[dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        {
+            "image": torch.randn(3, 32, 32, generator=generator) * 0.1 + (target - 3) / 3,
+            "target": torch.tensor(target),
+            "index": torch.tensor(index),
+        }
+        for index, target in enumerate(targets)
+    ]
+
+
+def trainer(**arguments: Any) -> L.Trainer:
+    return L.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, **arguments,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("names", ["phrases", "numbers"])
+@pytest.mark.parametrize("decode", ["argmax", "expectation"])
+def test_zero_shot_follows_the_definition(names: Any, decode: Any) -> None:
+    method = ZeroShotCLIP(**TINY, names=names, decode=decode).eval()
+    words = ["hardly any", "many"] if names == "phrases" else [str(number) for number in range(7)]
+    centers = [1.5, 5.0] if names == "phrases" else list(range(7))
+    images = torch.randn(3, 3, 32, 32)
+    output = method(images)
+    features, texts = method.clip.encode_image(images), method.clip.encode_text([f"{word} dots" for word in words])
+    for b in range(3):
+        cosines = [float(features[b] @ text / (features[b].norm() * text.norm())) for text in texts]
+        shares = [math.exp(cosine / 0.07) for cosine in cosines]
+        mean = sum(share * center for share, center in zip(shares, centers, strict=True)) / sum(shares)
+        best = centers[cosines.index(max(cosines))]
+        assert output.value[b].item() == pytest.approx(best if decode == "argmax" else mean, rel=1e-4)
+
+
+def test_zero_shot_learns_nothing_and_says_so() -> None:
+    method = ZeroShotCLIP(**TINY)
+
+    assert not any(parameter.requires_grad for parameter in method.parameters())
+    with pytest.raises(ConfigError, match="nothing is left to train"):
+        trainer(max_epochs=1).fit(method, DataLoader(samples([1.0, 2.0]), batch_size=2))  # type: ignore[arg-type]
+
+
+def test_a_level_is_as_probable_as_its_values_together() -> None:
+    method = ZeroShotCLIP(**TINY, names="numbers")
+    with torch.no_grad():
+        ranks = method.eval()(torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))).logits.softmax(1)
+    images = [
+        {"image": image, "index": torch.tensor(i)}
+        for i, image in enumerate(torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    ]
+    batch: Any = trainer().predict(method, DataLoader(images, batch_size=4))[0]  # type: ignore[index, arg-type]
+
+    expected = torch.stack([ranks[:, :4].sum(1), ranks[:, 4:].sum(1)], dim=1)
+    torch.testing.assert_close(batch.probabilities, expected, rtol=1e-4, atol=1e-6)
+    assert batch.level.tolist() == expected.argmax(1).tolist()
+
+
+def test_coop_trains_the_context_alone() -> None:
+    method = CoOp(**TINY, num_context=4)
+    before = {name: parameter.clone() for name, parameter in method.named_parameters()}
+    trainer(max_epochs=1).fit(method, DataLoader(samples([0.0, 3.0, 6.0]), batch_size=3))  # type: ignore[arg-type]
+
+    changed = {name for name, parameter in method.named_parameters() if not torch.equal(parameter, before[name])}
+    assert changed == {"prompts.context"}
+
+
+def test_coop_with_a_context_for_each_class() -> None:
+    method = CoOp(**TINY, num_context=3, shared_context=False)
+    assert method.prompts.context is not None
+    assert method.prompts.context.shape == (7 * 3, 32)
+    before = method.prototypes().detach()
+    with torch.no_grad():
+        method.prompts.context[3:6] += 1.0  # of the second class
+    moved = (method.prototypes() - before).abs().amax(dim=1) > 1e-6
+    assert moved.tolist() == [False, True, False, False, False, False, False]
+
+
+def test_ordinalclip_interpolates_its_ranks() -> None:
+    method = OrdinalCLIP(**TINY, num_base=2, num_tokens=2, num_context=None)
+    embeddings, _ = method.prompts(method.clip.text)
+    base = method.prompts.base.detach()
+    for rank in range(7):
+        share = rank / 6
+        for token in range(2):
+            expected = (1 - share) * base[0, token] + share * base[1, token]
+            torch.testing.assert_close(embeddings[rank, 1 + token], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_ordinalclip_bases_start_from_words_and_leave_the_rest_random() -> None:
+    method = OrdinalCLIP(**TINY, num_base=2, num_tokens=2, base_phrases=["few", "very many"])
+    table, ids = method.clip.text.token_embedding.weight, method.clip.tokenize(["few", "very many"])
+    base = method.prompts.base
+
+    assert torch.equal(base[0, 0], table[ids[0][0]])
+    assert torch.equal(base[1], table[ids[1]])
+    # Token 0 is a real "!" that nobody wrote.
+    assert not torch.equal(base[0, 1], table[0])
+
+
+@pytest.mark.parametrize("method", [CoOp, OrdinalCLIP])
+def test_a_small_set_is_learnt_and_every_trained_parameter_gets_a_gradient(method: Any) -> None:
+    torch.manual_seed(0)
+    learner: PromptedMethod[Any] = method(
+        **TINY,
+        num_context=4,
+        text_to_image=0.1,
+        learning_rates=LearningRates(1e-3, 0, 1e-2, 1e-2, 0),
+        optimizer=OptimizerSpec("AdamW"),
+        lr_scheduler=SchedulerSpec("OneCycleLR", interval="step"),
+    )
+    targets = [0.0, 2.0, 4.0, 6.0]
+    runner = trainer(max_epochs=150)
+    runner.fit(learner, DataLoader(samples(targets), batch_size=4))  # type: ignore[arg-type]
+    trained = [name for name, parameter in learner.named_parameters() if parameter.requires_grad]
+    assert [name for name in trained if learner.get_parameter(name).grad is None] == []
+
+    runner.test(learner, DataLoader(samples(targets), batch_size=4), verbose=False)  # type: ignore[arg-type]
+    # Guessing the median costs 2.
+    assert runner.callback_metrics["test_mae"].item() < 0.3
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "message"),
+    [
+        (ZeroShotCLIP, {"names": "words"}, "names is 'words'; choose one of 'phrases', 'numbers'"),
+        (ZeroShotCLIP, {"decode": "max"}, "decode is 'max'; choose one of"),
+        (CoOp, {"text_to_image": -1}, "text_to_image is -1"),
+        (OrdinalCLIP, {"text_to_image": float("nan")}, "text_to_image is nan"),
+        (OrdinalCLIP, {"num_tokens": 0}, "num_tokens=0 must be 1 or more"),
+        (OrdinalCLIP, {"num_base": 0}, "num_base=0"),
+        (OrdinalCLIP, {"base_phrases": ["one"]}, "base_phrases has 1 entries for num_base=3"),
+        (OrdinalCLIP, {"num_base": 1, "base_phrases": ["very many"]}, "has 2 tokens; set num_tokens=2"),
+        (OrdinalCLIP, {"num_base": 1, "base_phrases": [" "]}, "has no words"),
+    ],
+)
+def test_a_wrong_argument_is_refused(method: Any, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        method(**TINY, **arguments)
