@@ -110,7 +110,9 @@ def test_an_overlay_lies_on_a_run(
     make_aesthetics(tmp_path / "data")
     base = ("--config", str(CONFIGS / "aesthetics.yaml"), "--config", str(file), f"--data.root={tmp_path / 'data'}")
     before = set(tmp_path.iterdir())
-    numclip.try_out("fit", *base, *TINY, *numclip.small)
+    # What learns nothing is tested; the methods' contexts want more than 16 tokens.
+    subcommand = "test" if file.stem == "zero_shot" else "fit"
+    numclip.try_out(subcommand, *base, *TINY, "--model.backbone=tiny-timm", *numclip.small)
     assert set(tmp_path.iterdir()) <= {*before, numclip.runs}
 
 

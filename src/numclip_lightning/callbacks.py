@@ -1,4 +1,4 @@
-"""Where a method and a datamodule meet during a run: targets against the scale, predictions against the files."""
+"""Where a method and a datamodule meet: targets and images against the method, predictions against the files."""
 
 import csv
 import logging
@@ -11,10 +11,14 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from numclip_lightning.data.base import OrdinalDataModule, Split
+from numclip_lightning.data.transforms import CLIP_MEAN, CLIP_STD
 from numclip_lightning.errors import DataError
 from numclip_lightning.methods.base import OrdinalMethod, Prediction
+from numclip_lightning.methods.prompted import PromptedMethod
+from numclip_lightning.models.clip import CLIPBackbone
+from numclip_lightning.scale import OrdinalScale
 
-__all__ = ["CheckTargets", "WritePredictions"]
+__all__ = ["CheckData", "WritePredictions", "check_targets"]
 
 _log = logging.getLogger(__name__)
 
@@ -22,33 +26,58 @@ _SPLITS: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("
 _SHOWN = 10
 
 
-class CheckTargets(Callback):
-    """Refuses targets outside the scale before the first step, naming the file and the line."""
+class CheckData(Callback):
+    """Refuses data that don't fit the method before the first step."""
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Check all targets of the splits that the stage uses.
+        """Check the images' size and all targets of the splits that the stage uses.
 
         Raises:
+            ConfigError: If the backbone takes images of another size.
             DataError: If a target lies outside the scale.
         """
         data: Any = getattr(trainer, "datamodule", None)
         if not (isinstance(data, OrdinalDataModule) and isinstance(pl_module, OrdinalMethod)):
             return
+        if isinstance(pl_module, PromptedMethod):
+            _check_images(data, pl_module.clip)
         for split in _SPLITS.get(stage, ()):
-            self._check(data, split, pl_module)
+            check_targets(data, split, pl_module.scale)
 
-    def _check(self, data: OrdinalDataModule, split: Split, method: OrdinalMethod) -> None:
-        found = [(label, target) for label in data.labels(split) for target in label.targets]
-        inside = method.scale.contains(torch.tensor([target for _, target in found], dtype=torch.float64))
-        wrong = [pair for pair, is_inside in zip(found, inside.tolist(), strict=True) if not is_inside]
-        if wrong:
-            lines = [f"  {label.where}: {label.path} has {target:g}" for label, target in wrong[:_SHOWN]]
-            more = f"\n  and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-            raise DataError(
-                f"{len(wrong)} of {len(found)} targets in the {split} split lie outside the scale "
-                f"{method.scale.describe()}:\n" + "\n".join(lines) + more + "\n"
-                "Mend the labels, or widen model.scale.minimum and model.scale.maximum."
-            )
+
+def check_targets(data: OrdinalDataModule, split: Split, scale: OrdinalScale) -> None:
+    """Refuse targets outside the scale, naming the file and the line.
+
+    Args:
+        data: The images and targets.
+        split: Which of its splits.
+        scale: The scale of the method.
+
+    Raises:
+        DataError: If a target lies outside the scale.
+    """
+    found = [(label, target) for label in data.labels(split) for target in label.targets]
+    inside = scale.contains(torch.tensor([target for _, target in found], dtype=torch.float64))
+    wrong = [pair for pair, is_inside in zip(found, inside.tolist(), strict=True) if not is_inside]
+    if wrong:
+        lines = [f"  {label.where}: {label.path} has {target:g}" for label, target in wrong[:_SHOWN]]
+        more = f"\n  and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise DataError(
+            f"{len(wrong)} of {len(found)} targets in the {split} split lie outside the scale {scale.describe()}:\n"
+            + "\n".join(lines)
+            + more
+            + "\nMend the labels, or widen model.scale.minimum and model.scale.maximum."
+        )
+
+
+def _check_images(data: OrdinalDataModule, clip: CLIPBackbone) -> None:
+    clip.require_size(data.image_size, data.image_size)
+    if data.preprocess == "clip" and (clip.mean, clip.std) != (CLIP_MEAN, CLIP_STD):
+        _log.warning(
+            "the backbone was trained on images normalised with mean %s and deviation %s; preprocess='clip' normalises "
+            "with %s and %s, which may cost accuracy where the image tower is frozen",
+            clip.mean, clip.std, CLIP_MEAN, CLIP_STD,
+        )  # fmt: skip
 
 
 class WritePredictions(Callback):

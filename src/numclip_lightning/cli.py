@@ -19,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 # Imported for their names: `class_path: NumCLIP` finds every class that is imported here.
 import numclip_lightning.data
 import numclip_lightning.methods  # noqa: F401
-from numclip_lightning.callbacks import CheckTargets, WritePredictions
+from numclip_lightning.callbacks import CheckData, WritePredictions, check_targets
 from numclip_lightning.checkpoints import BestCheckpoint, require_checkpoint
 from numclip_lightning.data.base import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
@@ -47,7 +47,7 @@ class NumClipCLI(LightningCLI):
                 "default_root_dir": "runs",
                 "max_epochs": 100,
                 "log_every_n_steps": 10,
-                "callbacks": [CheckTargets()],
+                "callbacks": [CheckData()],
             },
             seed_everything_default=0,
             subclass_mode_model=True,
@@ -143,6 +143,12 @@ class NumClipCLI(LightningCLI):
             # The logger makes the folder before the data are checked; where they are refused, it is empty.
             with suppress(OSError):
                 self.folder.rmdir()
+
+    def before_fit(self) -> None:
+        """Look at the test split now where it is wanted afterwards: hours later is no time to miss an image."""
+        if self._get(self.config, "test_after_fit"):
+            self.datamodule.setup("test")
+            check_targets(self.datamodule, "test", self.model.scale)
 
     def after_fit(self) -> None:
         """Test the best checkpoint where that is wanted, and say how to do it again."""

@@ -39,7 +39,7 @@ def test_each_trained_part_is_a_group_with_its_own_rate() -> None:
 
 def test_the_published_defaults_drop_the_rate_at_epoch_60() -> None:
     optimizer = build_optimizer(OptimizerSpec(), parts(), LearningRates())
-    scheduler = build_scheduler(SchedulerSpec(args={"milestones": [60]}), optimizer, duration=100)
+    scheduler = build_scheduler(SchedulerSpec(), optimizer, duration=100)
     seen = []
     for _ in range(62):
         seen.append(optimizer.param_groups[0]["lr"])
@@ -76,6 +76,15 @@ def test_lengths_are_filled_in_only_where_they_are_left_out() -> None:
     assert cycle.total_steps == 10  # type: ignore[attr-defined]
 
 
+def test_another_name_inherits_no_arguments() -> None:
+    optimizer = build_optimizer(OptimizerSpec("SGD"), parts(), LearningRates())
+    assert optimizer.param_groups[0]["momentum"] == 0.9
+    optimizer = build_optimizer(OptimizerSpec("SGD", {"momentum": 0.0}), parts(), LearningRates())
+    assert optimizer.param_groups[0]["momentum"] == 0.0
+    step = build_scheduler(SchedulerSpec("MultiStepLR", {"milestones": [3]}), optimizer, duration=7)
+    assert sorted(step.milestones) == [3]  # type: ignore[attr-defined]
+
+
 def test_a_class_of_ones_own_is_found_by_its_path() -> None:
     optimizer = build_optimizer(OptimizerSpec(f"{__name__}.Sgd", {"momentum": 0.9}), parts(), LearningRates())
 
@@ -98,7 +107,11 @@ def test_nothing_to_train_is_said() -> None:
         (OptimizerSpec, {"args": {"wieght_decay": 1}}, r"RAdam takes no 'wieght_decay'; did you mean 'weight_decay'"),
         (OptimizerSpec, {"args": {"lr": 1}}, "optimizer.args.lr is set by the project itself"),
         (SchedulerSpec, {"name": "MultiStep"}, "did you mean 'MultiStepLR'"),
-        (SchedulerSpec, {"args": {"milestone": [1]}}, "MultiStepLR takes no 'milestone'; did you mean 'milestones'"),
+        (
+            SchedulerSpec,
+            {"args": {"milestone": [1]}},
+            "takes no 'milestone'; did you mean 'milestones'.*set lr_scheduler.args={}",
+        ),
         (SchedulerSpec, {"interval": "batch"}, "interval is 'batch'; choose 'epoch' or 'step'"),
     ],
 )

@@ -55,7 +55,7 @@ class CoOp(NamedMethod):
         decode: Decode = "expectation",
         text_to_image: float = 0.0,
         learning_rates: LearningRates = LearningRates(image_encoder=0, adapter=0, context=2e-3, phrases=0, head=0),
-        optimizer: OptimizerSpec = OptimizerSpec("SGD", {"momentum": 0.9, "weight_decay": 5e-4}),
+        optimizer: OptimizerSpec = OptimizerSpec("SGD"),
         lr_scheduler: SchedulerSpec | None = SchedulerSpec("CosineAnnealingLR"),
         tolerance: float = 5.0,
     ) -> None:

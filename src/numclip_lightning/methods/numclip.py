@@ -96,7 +96,7 @@ class NumCLIP(PromptedMethod[ConceptPrompts]):
         loss_weights: LossWeights = LossWeights(),
         learning_rates: LearningRates = LearningRates(),
         optimizer: OptimizerSpec = OptimizerSpec(),
-        lr_scheduler: SchedulerSpec | None = SchedulerSpec(args={"milestones": [60]}),
+        lr_scheduler: SchedulerSpec | None = SchedulerSpec(),
         tolerance: float = 5.0,
     ) -> None:
         super().__init__(scale, backbone, pretrained, learning_rates, optimizer, lr_scheduler, tolerance)

@@ -23,6 +23,12 @@ __all__ = ["LearningRates", "OptimizerSpec", "SchedulerSpec", "build_optimizer",
 
 _Spec = TypeVar("_Spec")
 
+# Stand in for arguments that are left out, by class. Were they defaults of `args`, another name would inherit them.
+_USUAL_ARGS: dict[str, dict[str, Any]] = {
+    "SGD": {"momentum": 0.9},  # as CoOp's code
+    "MultiStepLR": {"milestones": [60]},  # as the code of OrdinalCLIP and NumCLIP
+}
+
 
 @dataclass(frozen=True)
 class LearningRates:
@@ -64,7 +70,8 @@ class OptimizerSpec:
 
     Args:
         name: A class of `torch.optim`, or the dotted path of any other subclass of `torch.optim.Optimizer`.
-        args: Its arguments but for the parameters and the learning rate, which the parts bring.
+        args: Its arguments but for the parameters and the learning rate, which the parts bring. Left out, SGD's
+            `momentum` is 0.9.
     """
 
     name: str = "RAdam"
@@ -86,7 +93,8 @@ class SchedulerSpec:
     Args:
         name: A class of `torch.optim.lr_scheduler`, or the dotted path of any other subclass of its `LRScheduler`.
         args: Its arguments but for the optimiser. Left out, `total_steps` and `T_max` are the length of the training
-            in the units of `interval`, and `max_lr` is each part's learning rate.
+            in the units of `interval`, `max_lr` is each part's learning rate, and MultiStepLR drops the rates once, at
+            60 (`milestones`), as published.
         interval: Whether it advances after each epoch or each optimiser step.
     """
 
@@ -134,7 +142,7 @@ def build_optimizer(
             f"nothing is left to train: the learning rates of {', '.join(parts)} are all 0; raise one of them, "
             "or use `numclip test`, which needs no training."
         )
-    return spec.find()(groups, **spec.args)
+    return spec.find()(groups, **{**_USUAL_ARGS.get(spec.name, {}), **spec.args})
 
 
 def build_scheduler(spec: SchedulerSpec, optimizer: Optimizer, duration: int) -> LRScheduler:
@@ -150,7 +158,7 @@ def build_scheduler(spec: SchedulerSpec, optimizer: Optimizer, duration: int) ->
     if "epochs" in spec.args:
         # OneCycleLR takes its length either way, not both.
         del known["total_steps"]
-    filled = {name: value for name, value in known.items() if name in accepted}
+    filled = {name: value for name, value in known.items() if name in accepted} | _USUAL_ARGS.get(spec.name, {})
     return spec.find()(optimizer, **{**filled, **spec.args})
 
 
@@ -183,4 +191,7 @@ def _check_args(argument: str, found: type[Any], args: Mapping[str, Any], brough
         if name in brought:
             raise ConfigError(f"{argument}.args.{name} is set by the project itself (see learning_rates); remove it.")
         if name not in signature:
-            raise ConfigError(f"{argument}.args: {found.__name__} takes no {name!r}{near_matches(name, signature)}")
+            raise ConfigError(
+                f"{argument}.args: {found.__name__} takes no {name!r}{near_matches(name, signature) or '.'} "
+                f"If it was meant for another class, set {argument}.args={{}}."
+            )

@@ -61,7 +61,7 @@ class OrdinalCLIP(PromptedMethod[RankPrompts]):
         text_to_image: float = 1.0,
         learning_rates: LearningRates = LearningRates(adapter=0, head=0),
         optimizer: OptimizerSpec = OptimizerSpec(),
-        lr_scheduler: SchedulerSpec | None = SchedulerSpec(args={"milestones": [60]}),
+        lr_scheduler: SchedulerSpec | None = SchedulerSpec(),
         tolerance: float = 5.0,
     ) -> None:
         super().__init__(scale, backbone, pretrained, learning_rates, optimizer, lr_scheduler, tolerance)

@@ -80,6 +80,14 @@ class CLIPBackbone(nn.Module):
         excess = (scale - _MAX_LOG_SCALE).clamp(min=0).detach()
         return (scale - excess).exp()
 
+    def require_size(self, height: int, width: int) -> None:
+        """Raise ConfigError unless images of this size in pixels are what the backbone takes."""
+        if (height, width) != (self.image_size, self.image_size):
+            raise ConfigError(
+                f"the images are {height}x{width} pixels, the backbone takes {self.image_size}x{self.image_size}; "
+                f"set --data.image_size={self.image_size}"
+            )
+
     def encode_image(self, images: Tensor) -> Tensor:
         """Encode images.
 
@@ -92,12 +100,7 @@ class CLIPBackbone(nn.Module):
         Raises:
             ConfigError: If the images have another size.
         """
-        height, width = images.shape[-2:]
-        if (height, width) != (self.image_size, self.image_size):
-            raise ConfigError(
-                f"the images are {height}x{width} pixels, the backbone takes {self.image_size}x{self.image_size}; "
-                f"set --data.image_size={self.image_size}"
-            )
+        self.require_size(*images.shape[-2:])
         features: Tensor = self.visual(images)
         return features
 
