@@ -195,7 +195,15 @@ class OrdinalMethod(L.LightningModule, ABC):
             metrics["value"].update(output.value.detach()[own], target)
             metrics["level"].update(self._level_logits(output).detach().argmax(dim=-1)[own], level)
         for collection in metrics.values():
-            self.log_dict(collection, on_step=False, on_epoch=True, batch_size=len(batch["target"]))
+            for name, metric in collection.items():
+                self.log(
+                    name,
+                    metric,
+                    on_step=False,
+                    on_epoch=True,
+                    prog_bar=name == "val_mae",
+                    batch_size=len(batch["target"]),
+                )
         return output
 
     def _loss(self, batch: Batch, output: Output, stage: Stage) -> Tensor:
