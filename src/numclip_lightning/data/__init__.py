@@ -2,6 +2,7 @@
 
 from numclip_lightning.data.aesthetics import AestheticsDataModule
 from numclip_lightning.data.base import OrdinalDataModule
+from numclip_lightning.data.counting import CountingDataModule
 from numclip_lightning.data.dataset import OrdinalDataset
 from numclip_lightning.data.files import FileDataModule
 from numclip_lightning.data.historical import HistoricalDataModule
@@ -12,6 +13,7 @@ from numclip_lightning.data.utkface import UTKFaceDataModule
 
 __all__ = [
     "AestheticsDataModule",
+    "CountingDataModule",
     "FileDataModule",
     "HistoricalDataModule",
     "Label",
