@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from numclip_lightning.data.base import OrdinalDataModule, Split
+from numclip_lightning.data.files import FileDataModule
 from numclip_lightning.data.transforms import CLIP_MEAN, CLIP_STD
 from numclip_lightning.errors import DataError
 from numclip_lightning.methods.base import OrdinalMethod, Prediction
@@ -72,7 +73,11 @@ def check_targets(data: OrdinalDataModule, split: Split, scale: OrdinalScale) ->
 
 def _check_images(data: OrdinalDataModule, clip: CLIPBackbone) -> None:
     clip.require_size(data.image_size, data.image_size)
-    if data.preprocess == "clip" and (clip.mean, clip.std) != (CLIP_MEAN, CLIP_STD):
+    if (
+        isinstance(data, FileDataModule)
+        and data.preprocess == "clip"
+        and (clip.mean, clip.std) != (CLIP_MEAN, CLIP_STD)
+    ):
         _log.warning(
             "the backbone was trained on images normalised with mean %s and deviation %s; preprocess='clip' normalises "
             "with %s and %s, which may cost accuracy where the image tower is frozen",

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import RandomSampler, SequentialSampler
 
 from fake_data import make_image, make_list_dataset
-from numclip_lightning.data import LabelTable, ListDataModule, OrdinalDataModule
+from numclip_lightning.data import FileDataModule, LabelTable, ListDataModule
 from numclip_lightning.data.base import Split
 from numclip_lightning.errors import ConfigError, DataError
 
@@ -22,9 +22,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def module(root: Path, **options: Any) -> OrdinalDataModule:
+def module(root: Path, **options: Any) -> FileDataModule:
     given = {"train_file": "train.txt", "val_file": "val.txt", "test_file": "test.txt", **options}
-    return OrdinalDataModule(root=str(root), image_size=8, num_workers=0, **given)
+    return FileDataModule(root=str(root), image_size=8, num_workers=0, **given)
 
 
 def paths(table: LabelTable) -> list[str]:
@@ -54,7 +54,7 @@ def test_splits_and_batches(root: Path) -> None:
 
 
 def test_workers_persist(root: Path) -> None:
-    data = OrdinalDataModule(root=str(root), train_file="train.txt", num_workers=2)
+    data = FileDataModule(root=str(root), train_file="train.txt", num_workers=2)
     assert data.train_dataloader().persistent_workers
     assert data.train_dataloader().pin_memory == torch.cuda.is_available()
 
@@ -248,11 +248,11 @@ def test_training_without_a_test_list(root: Path) -> None:
     with pytest.raises(DataError, match=r"there is no test list; give test_file$"):
         data.setup("test")
     with pytest.raises(DataError, match=r"there is no train list; give train_file$"):
-        OrdinalDataModule(root=str(root)).setup("fit")
+        FileDataModule(root=str(root)).setup("fit")
 
 
 def test_empty_splits(root: Path) -> None:
-    class Nothing(OrdinalDataModule):
+    class Nothing(FileDataModule):
         def published(self, split: Split) -> LabelTable | None:
             return LabelTable(()) if split == "test" else None
 
@@ -294,7 +294,7 @@ def test_missing_images_of_both_splits_are_one_message(root: Path) -> None:
 )
 def test_bad_arguments(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        OrdinalDataModule(**options)
+        FileDataModule(**options)
 
 
 # Anybody's lists.

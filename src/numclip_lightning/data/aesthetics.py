@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from numclip_lightning.data.base import OrdinalDataModule, Split
+from numclip_lightning.data.base import Split
+from numclip_lightning.data.files import FileDataModule
 from numclip_lightning.data.labels import LabelTable
 from numclip_lightning.errors import check_choice
 
@@ -11,11 +12,11 @@ __all__ = ["AestheticsDataModule"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class AestheticsDataModule(OrdinalDataModule):
+class AestheticsDataModule(FileDataModule):
     """One category of Image Aesthetics, by the published lists `{category}_train.txt` and `{category}_test.txt`.
 
     The lists are looked for in `root` and `root/labels`. There is no validation list: a sixteenth of the training list
-    is set aside (the papers' 75 / 5 / 20 %). The other arguments are those of `OrdinalDataModule`.
+    is set aside (the papers' 75 / 5 / 20 %). The other arguments are those of `FileDataModule`.
 
     Args:
         category: Which of the four categories; each is a task of its own.

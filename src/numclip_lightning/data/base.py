@@ -1,21 +1,17 @@
-"""What every datamodule shares: finding lists, splitting, checking, loading."""
+"""What every datamodule shares: the batches, the splits and their loaders."""
 
 import logging
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import lightning as L
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from numclip_lightning.data.dataset import OrdinalDataset
-from numclip_lightning.data.images import CheckImages, check_images, list_images, resolve
-from numclip_lightning.data.labels import IMAGE_SUFFIXES, Label, LabelTable, read_labels
-from numclip_lightning.data.splits import few_shots, random_split
-from numclip_lightning.data.transforms import Preprocess, build_transform
-from numclip_lightning.errors import ConfigError, DataError, check_choice
+from numclip_lightning.data.labels import LabelTable
+from numclip_lightning.errors import ConfigError
 
 __all__ = ["Batch", "OrdinalDataModule", "Split"]
 
@@ -23,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 Batch = dict[str, Tensor]
 Split = Literal["train", "val", "test", "predict"]
-_NEEDED: dict[str, tuple[Split, ...]] = {
+NEEDED: dict[str, tuple[Split, ...]] = {
     "fit": ("train", "val"),
     "validate": ("val",),
     "test": ("test",),
@@ -32,57 +28,33 @@ _NEEDED: dict[str, tuple[Split, ...]] = {
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class OrdinalDataModule(L.LightningDataModule):
+class OrdinalDataModule(L.LightningDataModule, ABC):
     """Images with ordered numbers, split into training, validation and test.
 
     A batch is a dict: `"image"`, float32 (B, 3, image_size, image_size), normalised; `"target"`, float32 (B,), the
-    number as the list has it; `"index"`, int64 (B,), the position in `labels(split)`. Unlabelled images have no
-    `"target"`.
+    true number; `"index"`, int64 (B,), the position in `labels(split)`. Unlabelled images have no `"target"`.
 
-    Every process reads the lists and checks the images for itself. So a bad image stops all of them with the same
-    message, where a check on rank zero alone would leave the others waiting for it.
-
-    A dataset subclasses this, adds its own arguments as dataclass fields, and overrides `published` (its own lists),
-    `expected` (what to tell people when they are absent) and, where entries need more care, `read_list`.
+    A subclass adds its own arguments as dataclass fields and says where the images come from: `labels` and `dataset`.
+    `FileDataModule` does so for images in files.
 
     Args:
-        root: Folder of the images; the entries of every list are relative to it.
-        train_file: Training list. List files may lie anywhere: absolute, relative to the working directory, or to
-            `root`.
-        val_file: Validation list; None takes the dataset's own, or sets a part of the training list aside.
-        test_file: Test list.
-        predict_path: What to predict: a folder, one image, or a list with or without labels; None takes the test list.
         batch_size: Images per batch and process.
         num_workers: Loading processes per loader; 0 loads in the main process.
         image_size: Side of the square images in pixels; the backbone's size.
-        preprocess: `clip`: whole images, CLIP's normalisation. `published`: as the code of OrdinalCLIP and NumCLIP.
-        augment: Whether training images are cropped and flipped at random.
+        augment: Whether training images are changed at random.
         seed: Seed of splits and few shots alone; nothing else draws from it.
-        val_fraction: Share of the training list set aside where there is no validation list, in (0, 1).
         num_shots: Training images per value; 0 takes all. The validation part is set aside before.
-        allow_test_as_val: Allow validation on images that are tested on; without a `val_file` the test list is
-            used.
-        check_images: Before a run: `full` decodes every image, `header` opens it, `none` checks nothing.
 
     Raises:
         ConfigError: If an argument is out of its range.
     """
 
-    root: str = "data"
-    train_file: str | None = None
-    val_file: str | None = None
-    test_file: str | None = None
-    predict_path: str | None = None
     batch_size: int = 32
     num_workers: int = 2
     image_size: int = 224
-    preprocess: Preprocess = "clip"
     augment: bool = True
     seed: int = 0
-    val_fraction: float = 0.1
     num_shots: int = 0
-    allow_test_as_val: bool = False
-    check_images: CheckImages = "full"
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -93,65 +65,32 @@ class OrdinalDataModule(L.LightningDataModule):
     def validate_arguments(self) -> None:
         """Check the arguments; subclasses extend it with their own."""
         for name, least in (("batch_size", 1), ("num_workers", 0), ("image_size", 1), ("num_shots", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name}={getattr(self, name)} must be at least {least}")
-        require_fraction("val_fraction", self.val_fraction)
-        check_choice("preprocess", self.preprocess, ("clip", "published"))
-        check_choice("check_images", self.check_images, ("full", "header", "none"))
+            require_least(name, getattr(self, name), least)
 
-    # What a dataset overrides.
-
-    def published(self, split: Split) -> LabelTable | None:
-        """The dataset's own list for a split, used where no file is given; None where it has none."""
-        return None
-
-    def expected(self, split: Split) -> str:
-        """What `published` looks for, for the message when it isn't there."""
-        return ""
-
-    def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
-        """Read one list file; `labelled=False` allows a list without labels."""
-        return read_labels(file, labelled=labelled)
-
-    def search(self, name: str, *folders: str) -> Path | None:
-        """Look for a published list in `root` and in folders below it; None if it isn't there."""
-        places = (Path(self.root, folder, name) for folder in ("", *folders))
-        return next((place for place in places if place.is_file()), None)
-
-    # What everybody uses.
-
+    @abstractmethod
     def labels(self, split: Split) -> LabelTable:
-        """The entries of a split, in the order of the batches' `"index"`.
+        """The entries of a split, in the order of the batches' `"index"`; kept in `_tables` once they are known.
 
         Args:
             split: `"train"` (after validation and few shots are taken), `"val"`, `"test"` or `"predict"`.
-
-        Raises:
-            DataError: If the list is missing, bad or empty.
         """
-        if split not in self._tables:
-            if split == "predict":
-                self._tables["predict"] = self._read_predict()
-            elif split == "test":
-                self._tables["test"] = self._require("test")
-            else:
-                self._tables["train"], self._tables["val"] = self._read_train_and_val()
-        return self._tables[split]
+
+    @abstractmethod
+    def dataset(self, split: Split) -> Dataset[Batch]:
+        """The samples of a split: what a batch holds, for one image."""
 
     def setup(self, stage: str) -> None:
-        """Read and check what a stage needs, and nothing else.
+        """Read what a stage needs, and nothing else.
 
         Args:
             stage: `"fit"`, `"validate"`, `"test"` or `"predict"`.
-
-        Raises:
-            DataError: If a list or an image is bad, a split is empty, or images are shared between splits.
         """
-        tables = {split: self.labels(split) for split in _NEEDED[stage]}
-        if stage == "fit":
-            self._refuse_shared_images(tables["train"], tables["val"])
-        joined = LabelTable(label for table in tables.values() for label in table)
-        check_images(joined, self.root, self.check_images)
+        for split in NEEDED[stage]:
+            self.labels(split)
+        self.log_summary()
+
+    def log_summary(self) -> None:
+        """Log the summary where it has changed."""
         if self.summary() != self._summary:
             self._summary = self.summary()
             _log.info("data: %s", self._summary)
@@ -182,99 +121,20 @@ class OrdinalDataModule(L.LightningDataModule):
         return self._loader("predict")
 
     def _loader(self, split: Split) -> DataLoader[Batch]:
-        train = split == "train"
-        transform = build_transform(self.image_size, self.preprocess, train=train and self.augment)
-        dataset = OrdinalDataset(self.labels(split), self.root, transform, sample_target=train)
         return DataLoader(
-            dataset,
+            self.dataset(split),
             batch_size=self.batch_size,
-            shuffle=train,
+            shuffle=split == "train",
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 
-    # Reading.
 
-    def _find_file(self, argument: str, file: str) -> Path:
-        """An absolute path, one in the working directory, or one in `root`, in that order."""
-        given = Path(file).expanduser()
-        places = [given] if given.is_absolute() else [given, Path(self.root) / given]
-        for place in places:
-            if place.exists():
-                return place
-        raise DataError(f"{argument}={file!r} doesn't exist; looked at {' and '.join(map(str, places))}")
-
-    def _find_table(self, split: Literal["train", "val", "test"]) -> LabelTable | None:
-        """The list given for a split, else the dataset's own, else None."""
-        argument = f"{split}_file"
-        file: str | None = getattr(self, argument)
-        table = self.published(split) if file is None else self.read_list(self._find_file(argument, file))
-        if table is not None and not table:
-            raise DataError(f"the {split} split is empty; {self.expected(split) or f'look at {argument}={file!r}'}")
-        return table
-
-    def _require(self, split: Literal["train", "test"]) -> LabelTable:
-        table = self._find_table(split)
-        if table is None:
-            hint = self.expected(split)
-            raise DataError(f"there is no {split} list; give {split}_file" + (f", or {hint}" if hint else ""))
-        return table
-
-    def _read_train_and_val(self) -> tuple[LabelTable, LabelTable]:
-        train = self._require("train")
-        val: LabelTable | None = None
-        if self.val_file is None and self.allow_test_as_val:
-            val = self._find_table("test")
-        if val is None:
-            val = self._find_table("val")
-        if val is None:
-            rest, part = random_split(train, self.val_fraction, self.seed)
-            train, val = LabelTable(rest), LabelTable(part)
-        if self.num_shots:
-            train = LabelTable(few_shots(train, self.num_shots, self.seed))
-        return train, val
-
-    def _read_predict(self) -> LabelTable:
-        if self.predict_path is None:
-            _log.info("predict_path is not given: predicting the test list")
-            return self.labels("test")
-        path = self._find_file("predict_path", self.predict_path)
-        if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES:
-            return self.read_list(path, labelled=False)
-        images = list_images(path, recursive=True) if path.is_dir() else [path]
-        if not images:
-            raise DataError(f"the predict split is empty: no image in predict_path={self.predict_path!r}")
-        return LabelTable(Label(str(image.absolute()), (), None, 0, image) for image in images)
-
-    # Leaks.
-
-    def _refuse_shared_images(self, train: LabelTable, val: LabelTable) -> None:
-        """No image may be trained on and measured on, nor, unless allowed, selected on and tested on."""
-        test = self._find_table("test") or LabelTable(())
-        train_files, val_files, test_files = map(self._files, (train, val, test))
-        for name, files in (("validation", val_files), ("test", test_files)):
-            if shared := [label for file, label in train_files.items() if file in files]:
-                raise DataError(
-                    f"{len(shared)} training images are also in the {name} list, first {shared[0].path!r} "
-                    f"({shared[0].where}); remove them from one of the two lists"
-                )
-        shared = [label for file, label in val_files.items() if file in test_files]
-        if shared and not self.allow_test_as_val:
-            raise DataError(
-                f"{len(shared)} of {len(val)} validation images are also in the test list, first {shared[0].path!r} "
-                f"({shared[0].where}): a checkpoint selected on them makes the test result too good. "
-                f"Give another val_file, or leave it out to set val_fraction={self.val_fraction:g} of the training "
-                "list aside, or set allow_test_as_val=true if you mean it"
-            )
-        if shared:
-            _log.warning(
-                "allow_test_as_val: %d of %d validation images are test images; the test result is too good",
-                len(shared), len(val),
-            )  # fmt: skip
-
-    def _files(self, table: LabelTable) -> dict[Path, Label]:
-        return {resolve(self.root, label.path): label for label in table}
+def require_least(name: str, value: int, least: int) -> None:
+    """Raise ConfigError if the argument is smaller than it may be."""
+    if value < least:
+        raise ConfigError(f"{name}={value} must be at least {least}")
 
 
 def require_fraction(name: str, value: float) -> None:

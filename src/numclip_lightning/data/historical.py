@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from numclip_lightning.data.base import OrdinalDataModule, Split
+from numclip_lightning.data.base import Split
+from numclip_lightning.data.files import FileDataModule
 from numclip_lightning.data.images import list_images
 from numclip_lightning.data.labels import Label, LabelTable, path_key
 from numclip_lightning.errors import ConfigError, DataError
@@ -21,13 +22,13 @@ _ORIGINAL = "HistoricalColor-ECCV2012/data/imgs/decade_database"
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class HistoricalDataModule(OrdinalDataModule):
+class HistoricalDataModule(FileDataModule):
     """Historical Color Images by the papers' protocol: ten random folds of 210 / 5 / 50 images per decade.
 
     The papers' own folds were never published; these are made from `seed` and `fold` (see `historical_fold`). The
     images are found by one list per decade in `root` (`1930s.txt` to `1970s.txt`), or by the folders of the original
     archive (`HistoricalColor-ECCV2012/data/imgs/decade_database/1930s`) or `1930s` to `1970s` in `root`. Where any
-    list file is given, the list files alone count. The other arguments are those of `OrdinalDataModule`.
+    list file is given, the list files alone count. The other arguments are those of `FileDataModule`.
 
     Args:
         fold: Which of the ten folds, 0 to 9.

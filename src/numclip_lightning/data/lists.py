@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from numclip_lightning.data.base import OrdinalDataModule
+from numclip_lightning.data.files import FileDataModule
 from numclip_lightning.data.labels import LabelTable, read_labels
 
 __all__ = ["ListDataModule"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ListDataModule(OrdinalDataModule):
+class ListDataModule(FileDataModule):
     """Your own CSV, TSV or text lists: give `train_file` and `test_file`, and `val_file` if you have one.
 
-    The other arguments are those of `OrdinalDataModule`.
+    The other arguments are those of `FileDataModule`.
 
     Args:
         path_column: Column of the image paths; None finds it by its usual names, or reads a list without header.

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from numclip_lightning.data.base import OrdinalDataModule, Split
+from numclip_lightning.data.base import Split
+from numclip_lightning.data.files import FileDataModule
 from numclip_lightning.data.labels import Label, LabelTable, path_key
 from numclip_lightning.errors import ConfigError, DataError, check_choice
 
@@ -17,12 +18,12 @@ _NAME = re.compile(r"(?P<subject>\d+)_\d*[MF](?P<age>\d{2})(?!\d)", re.IGNORECAS
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class MorphDataModule(OrdinalDataModule):
+class MorphDataModule(FileDataModule):
     """MORPH II by the lists of L2RCLIP (settings A to D) or of OrdinalCLIP and NumCLIP (ET).
 
     The lists are looked for in `root` and in `root/setting<A..D>`. None of the protocols has a validation list of its
     own: a part of the training list is set aside, all images of a subject together. The other arguments are those of
-    `OrdinalDataModule`.
+    `FileDataModule`.
 
     Args:
         setting: `A`: five random 80/20 draws of 5,942 images. `B`: train on one of three parts, test on the other two.

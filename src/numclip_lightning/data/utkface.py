@@ -5,7 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from numclip_lightning.data.base import OrdinalDataModule, Split, require_fraction
+from numclip_lightning.data.base import Split, require_fraction
+from numclip_lightning.data.files import FileDataModule
 from numclip_lightning.data.images import list_images
 from numclip_lightning.data.labels import Label, LabelTable
 from numclip_lightning.data.splits import random_split
@@ -20,12 +21,12 @@ _AGE = re.compile(r"(\d{1,3})_")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class UTKFaceDataModule(OrdinalDataModule):
+class UTKFaceDataModule(FileDataModule):
     """UTKFace by list files, or by the images' names where no list file is given.
 
     Names are `[age]_[gender]_[race]_[time].jpg`, or `.jpg.chip.jpg` for aligned faces, in `root` or `root/images`.
     There is no official split: a part of the images is drawn for testing by `seed`, and a part of the rest for
-    validation. The other arguments are those of `OrdinalDataModule`.
+    validation. The other arguments are those of `FileDataModule`.
 
     Args:
         test_fraction: Share of the images drawn for testing, in (0, 1), where no list file is given.
