@@ -2,7 +2,9 @@
 
 import math
 import runpy
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,14 @@ import yaml
 
 from command import TINY, Numclip, config_of, metrics_of, rows_of
 from fake_data import make_aesthetics, make_historical, make_image, make_utkface
+from numclip_lightning.cli import NumClipCLI, main
+from numclip_lightning.methods import OrdinalMethod
 
 REPOSITORY = Path(__file__).parent.parent
 CONFIGS = REPOSITORY / "configs"
 SHARED = REPOSITORY.parent / "shared"
 RUNS = sorted(CONFIGS.glob("*.yaml"))
-OVERLAYS = sorted(file for file in CONFIGS.glob("*/*.yaml") if file.parent.name != "sweeps")
+METHODS = sorted(CONFIGS.glob("methods/*.yaml"))
 SWEEPS = sorted(CONFIGS.glob("sweeps/*.yaml"))
 
 ONE_STEP = (
@@ -102,17 +106,55 @@ def test_faces_mini_runs_on_the_shared_faces(numclip: Numclip, monkeypatch: pyte
     assert math.isfinite(metrics_of(run)["test_mae"])
 
 
-@pytest.mark.parametrize("file", OVERLAYS, ids=lambda file: f"{file.parent.name}/{file.stem}")
-def test_an_overlay_lies_on_a_run(
-    file: Path, numclip: Numclip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the faces are not here")
+@pytest.mark.parametrize(("shots", "most"), [(0, 7.8), (4, 9.0)])
+def test_faces_mini_reaches_its_target_in_time(
+    shots: int, most: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    words = ["fit", "--config=configs/faces_mini.yaml", "--test_after_fit=true", f"--data.num_shots={shots}"]
+    start = time.monotonic()
+    # A process of its own: here, only one thread computes.
+    command = [sys.executable, "-m", "numclip_lightning", *words, f"--trainer.default_root_dir={tmp_path}"]
+    subprocess.run(command, check=True, timeout=360)
+    (run,) = tmp_path.iterdir()
+    assert metrics_of(run)["test_mae"] <= most
+    assert time.monotonic() - start < 360
+
+
+# What README says that each method learns; all else must be frozen.
+LEARNS = {
+    "zero_shot": set(),
+    "coop": {"context"},
+    "coop_ordinal": {"image_encoder", "context", "phrases"},
+    "ordinalclip": {"image_encoder", "context", "phrases"},
+}
+
+
+@pytest.mark.parametrize("run", [file for file in RUNS if file.stem in MAKERS], ids=lambda file: file.stem)
+@pytest.mark.parametrize("method", METHODS, ids=lambda file: file.stem)
+def test_a_method_learns_the_same_parts_on_every_run(
+    method: Path, run: Path, numclip: Numclip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    seen: list[OrdinalMethod] = []
+    monkeypatch.setattr(NumClipCLI, "_run_subcommand", lambda cli, _: seen.append(cli.model))
+    # The methods' contexts want more than 16 tokens.
+    words = ["--config", str(run), "--config", str(method), *TINY, "--model.backbone=tiny-timm", *numclip.small]
+    assert main(["test", *words]) == 0
+    (built,) = seen
+    parts = {part: list(parameters) for part, parameters in built.parts().items()}
+    assert {part for part, ps in parts.items() if any(p.requires_grad for p in ps)} == LEARNS[method.stem]
+
+
+def test_the_wandb_overlay_lies_on_a_run(numclip: Numclip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     make_aesthetics(tmp_path / "data")
-    base = ("--config", str(CONFIGS / "aesthetics.yaml"), "--config", str(file), f"--data.root={tmp_path / 'data'}")
+    overlay = CONFIGS / "loggers" / "wandb.yaml"
+    base = ("--config", str(CONFIGS / "aesthetics.yaml"), "--config", str(overlay), f"--data.root={tmp_path / 'data'}")
     before = set(tmp_path.iterdir())
-    # What learns nothing is tested; the methods' contexts want more than 16 tokens.
-    subcommand = "test" if file.stem == "zero_shot" else "fit"
-    numclip.try_out(subcommand, *base, *TINY, "--model.backbone=tiny-timm", *numclip.small)
+    numclip.try_out("fit", *base, *TINY, *numclip.small)
     assert set(tmp_path.iterdir()) <= {*before, numclip.runs}
 
 

@@ -22,7 +22,7 @@ ALLOWED = {
     "cli": NUMBERS | {"losses", "metrics", "models", "methods", "data"},
 }
 # The command line is several files.
-CLI = {"cli", "runs", "callbacks", "checkpoints", "trainer", "__main__"}
+CLI = {"cli", "runs", "callbacks", "checkpoints", "terminal", "trainer", "__main__"}
 
 
 def imports(file: Path) -> set[str]:

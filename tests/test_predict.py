@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from command import SIZES, Numclip, failure, metrics_of, rows_of
+from numclip_lightning.cli import main
 from numclip_lightning.data.images import load_rgb
 from numclip_lightning.data.transforms import build_transform
 from numclip_lightning.methods import NumCLIP
@@ -75,3 +76,8 @@ def test_nothing_to_predict_is_an_error(words: list[str], tmp_path: Path, capsys
     (tmp_path / "void").mkdir()
     assert failure(*words, f"--data.predict_path={tmp_path / 'void'}") == 2
     assert "the predict split is empty" in capsys.readouterr().err
+
+
+def test_a_folder_is_no_file_to_write(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, f"--output={tmp_path}"]) == 2
+    assert f"--output {tmp_path} is a folder" in capsys.readouterr().err

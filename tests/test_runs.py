@@ -1,5 +1,7 @@
 """The run folder: what is in it, that nobody shares it, and what stays after a training that was stopped or resumed."""
 
+import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from numclip_lightning.data import ListDataModule
 from numclip_lightning.methods import LearningRates, LossWeights, NumCLIP, OptimizerSpec, SchedulerSpec
 from numclip_lightning.runs import new_run_name
 from numclip_lightning.scale import OrdinalScale
+from tiny_clip import TINY_CLIPS
 
 
 class Stumble(Callback):
@@ -149,3 +152,48 @@ class TestCheckpoint:
         run = numclip("test", f"--ckpt_path={keep.best_model_path}")
         assert config_of(run)["model"]["init_args"]["optimizer"]["args"] == {"betas": [0.8, 0.9]}
         assert metrics_of(run) == pytest.approx(expected, abs=1e-5)
+
+
+class TestElsewhere:
+    def test_a_checkpoint_outlives_the_place_of_its_clip(self, numclip: Numclip, tmp_path: Path) -> None:
+        for name in ("old", "new"):
+            config = {"model_cfg": TINY_CLIPS["tiny-vit"], "preprocess_cfg": {}}
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+        run = numclip("fit", f"--model.backbone=local-dir:{tmp_path / 'old'}", "--test_after_fit=true")
+        shutil.rmtree(tmp_path / "old")
+        words = ["--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints" / "best.ckpt")]
+        again = numclip.plain("test", *words, f"--model.backbone=local-dir:{tmp_path / 'new'}")
+        assert metrics_of(again)["test_mae"] == pytest.approx(metrics_of(run)["test_mae"], abs=1e-5)
+
+    def test_a_checkpoint_of_another_clip_is_refused(
+        self, fitted: Path, numclip: Numclip, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        checkpoint = str(fitted / "checkpoints" / "best.ckpt")
+        words = [*numclip.flags, "--model.backbone=tiny-resnet", "--ckpt_path", checkpoint]
+        assert main(["test", *words]) == 2
+        assert "the checkpoint doesn't fit model.backbone" in capsys.readouterr().err
+
+    def test_a_one_cycle_schedule_is_not_resumed_beyond_its_end(
+        self, numclip: Numclip, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        cycle = ("--model.lr_scheduler.name=OneCycleLR", "--model.lr_scheduler.interval=step")
+        run = numclip("fit", *cycle)
+        last = str(run / "checkpoints" / "last.ckpt")
+        assert main(["fit", *numclip.flags, "--ckpt_path", last, "--trainer.max_epochs=4"]) == 2
+        assert "OneCycleLR was laid out for 6 steps, this training takes 12" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:`ModelCheckpoint.monitor='val_mae'.` could not find the monitored key")
+def test_without_validation_the_last_checkpoint_is_named(numclip: Numclip, capsys: pytest.CaptureFixture[str]) -> None:
+    numclip("fit", "--trainer.limit_val_batches=0")
+    assert "last.ckpt" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_the_untrained_are_measured_with_a_warning_and_not_asked_for_predictions(
+    numclip: Numclip, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numclip("test")
+    assert "the method is measured as it starts, untrained" in capsys.readouterr().err
+    assert main(["predict", *numclip.flags]) == 2
+    assert "without --ckpt_path the method is untrained" in capsys.readouterr().err

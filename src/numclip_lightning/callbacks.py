@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from numclip_lightning.data.base import OrdinalDataModule, Split
 from numclip_lightning.data.files import FileDataModule
 from numclip_lightning.data.transforms import CLIP_MEAN, CLIP_STD
-from numclip_lightning.errors import DataError
+from numclip_lightning.errors import ConfigError, DataError
 from numclip_lightning.methods.base import OrdinalMethod, Prediction
 from numclip_lightning.methods.prompted import PromptedMethod
 from numclip_lightning.models.clip import CLIPBackbone
@@ -34,14 +34,19 @@ class CheckData(Callback):
         """Check the images' size and all targets of the splits that the stage uses.
 
         Raises:
-            ConfigError: If the backbone takes images of another size.
+            ConfigError: If the backbone takes images of another size, or the precision would round targets.
             DataError: If a target lies outside the scale.
         """
         data: Any = getattr(trainer, "datamodule", None)
         if not (isinstance(data, OrdinalDataModule) and isinstance(pl_module, OrdinalMethod)):
             return
         if isinstance(pl_module, PromptedMethod):
-            _check_images(data, pl_module.clip)
+            _check_format(data, pl_module.clip)
+        if str(trainer.precision) in ("16-true", "bf16-true"):
+            # Lightning would round the targets too: 257 to 256.
+            raise ConfigError(
+                f"trainer.precision={trainer.precision} rounds targets; set {trainer.precision[:-4]}mixed."
+            )
         for split in _SPLITS.get(stage, ()):
             check_targets(data, split, pl_module.scale)
 
@@ -71,7 +76,7 @@ def check_targets(data: OrdinalDataModule, split: Split, scale: OrdinalScale) ->
         )
 
 
-def _check_images(data: OrdinalDataModule, clip: CLIPBackbone) -> None:
+def _check_format(data: OrdinalDataModule, clip: CLIPBackbone) -> None:
     clip.require_size(data.image_size, data.image_size)
     if (
         isinstance(data, FileDataModule)
@@ -97,11 +102,14 @@ class WritePredictions(Callback):
         self._batches: list[Prediction] = []
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Refuse fewer images than processes, which Lightning can't share out without repeating some.
+        """Refuse a folder as a file, and fewer images than processes, which Lightning can't share out.
 
         Raises:
+            ConfigError: If the file is a folder.
             DataError: If a process would have nothing to predict.
         """
+        if self.path.is_dir():
+            raise ConfigError(f"--output {self.path} is a folder; give the file to write.")
         number = len(trainer.datamodule.labels("predict"))  # type: ignore[attr-defined]
         if number < trainer.world_size:
             raise DataError(

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from numclip_lightning.errors import ConfigError
 
-__all__ = ["BestCheckpoint", "require_checkpoint"]
+__all__ = ["BestCheckpoint", "read_hyperparameters"]
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -26,11 +26,14 @@ class BestCheckpoint(ModelCheckpoint):
             super().load_state_dict({**state_dict, "dirpath": self.dirpath})
 
 
-def require_checkpoint(path: str) -> None:
-    """Refuse what can't be resumed or tested, before anything is built from it.
+def read_hyperparameters(path: str) -> dict[str, Any]:
+    """Read what a checkpoint says of its method; refuse what can't be resumed or tested, before anything is built.
 
     Args:
         path: What the user gave as `--ckpt_path`.
+
+    Returns:
+        The method's arguments as plain values, and under `_class_path` its class.
 
     Raises:
         ConfigError: If it is no file, can't be read, or holds no method of this project.
@@ -47,5 +50,7 @@ def require_checkpoint(path: str) -> None:
         raise ConfigError(
             f"--ckpt_path {path} can't be read: {reason}; it may be cut short or no checkpoint."
         ) from error
-    if not isinstance(checkpoint, dict) or "_class_path" not in checkpoint.get("hyper_parameters", {}):
+    hyperparameters = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, dict) else {}
+    if "_class_path" not in hyperparameters:
         raise ConfigError(f"--ckpt_path {path} was not made by `numclip fit`: it doesn't say which method it holds.")
+    return dict(hyperparameters)

@@ -3,7 +3,6 @@
 import logging
 import re
 import sys
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,20 +13,22 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger
-from lightning.pytorch.utilities import rank_zero_only
 
 # Imported for their names: `class_path: NumCLIP` finds every class that is imported here.
 import numclip_lightning.data
 import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.callbacks import CheckData, WritePredictions, check_targets
-from numclip_lightning.checkpoints import BestCheckpoint, require_checkpoint
+from numclip_lightning.checkpoints import BestCheckpoint, read_hyperparameters
 from numclip_lightning.data.base import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base import OrdinalMethod
 from numclip_lightning.runs import RunFolder, new_run_name
+from numclip_lightning.terminal import speak, told
 from numclip_lightning.trainer import Trainer
 
 __all__ = ["NumClipCLI", "entry_point", "main"]
+
+_log = logging.getLogger(__name__)
 
 
 class NumClipCLI(LightningCLI):
@@ -88,13 +89,25 @@ class NumClipCLI(LightningCLI):
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the words, and look at the checkpoint before Lightning reads its hyperparameters."""
+        """Parse the words."""
         words = sys.argv[1:] if args is None else args
         # A W&B agent writes Python's None.
         self.config = parser.parse_args([re.sub(r"^(--[^=]+=)None$", r"\1null", word) for word in words])
-        path = self.config[self.config.subcommand].get("ckpt_path")
-        if path:
-            require_checkpoint(path)
+
+    def _parse_ckpt_path(self) -> None:
+        """Let the hyperparameters in a checkpoint override configuration and flags, as Lightning does.
+
+        All but where the CLIP lies: it may have moved, or be missing on the machine that tests or predicts, and the
+        checkpoint holds its weights (`--model.pretrained=null` then asks for no others).
+        """
+        subcommand = self.config.subcommand
+        path = self.config[subcommand].get("ckpt_path")
+        if not path:
+            return
+        known = read_hyperparameters(path)
+        arguments = {key: value for key, value in known.items() if key not in ("_class_path", "backbone", "pretrained")}
+        method = {"class_path": known["_class_path"], "init_args": arguments}
+        self.config = self.parser.parse_object({subcommand: {"model": method}}, self.config)
 
     def instantiate_classes(self) -> None:
         """Build everything; what a constructor refuses is told in its own words, not in jsonargparse's."""
@@ -139,10 +152,31 @@ class NumClipCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             super()._run_subcommand(subcommand)
+        except RuntimeError as error:
+            if "loading state_dict" not in str(error):
+                raise
+            raise ConfigError(
+                "the checkpoint doesn't fit model.backbone; give the configuration that lies in its run folder."
+            ) from error
         finally:
             # The logger makes the folder before the data are checked; where they are refused, it is empty.
             with suppress(OSError):
                 self.folder.rmdir()
+
+    def _warn_of_untrained(self) -> None:
+        if self._is_untrained():
+            _log.warning("no --ckpt_path: the method is measured as it starts, untrained")
+
+    before_validate = before_test = _warn_of_untrained
+
+    def before_predict(self) -> None:
+        """Refuse to predict with a method that has learnt nothing yet."""
+        if self._is_untrained():
+            raise ConfigError("without --ckpt_path the method is untrained; give the checkpoint of a fit.")
+
+    def _is_untrained(self) -> bool:
+        learns = any(parameter.requires_grad for parameter in self.model.parameters())
+        return learns and not self._get(self.config, "ckpt_path")
 
     def before_fit(self) -> None:
         """Look at the test split now where it is wanted afterwards: hours later is no time to miss an image."""
@@ -152,9 +186,10 @@ class NumClipCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Test the best checkpoint where that is wanted, and say how to do it again."""
-        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
+        keeper = self.trainer.checkpoint_callback
+        best = getattr(keeper, "best_model_path", "") or getattr(keeper, "last_model_path", "")
         if self._get(self.config, "test_after_fit"):
-            self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path="best" if best else None)
+            self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best or None)
         if best and self.trainer.is_global_zero:
             run = next(callback for callback in self.trainer.callbacks if isinstance(callback, RunFolder))  # type: ignore[attr-defined]
             print(f"\nThis run is kept in {run.folder}. To test it again:\n  {run.test_command(best)}")  # noqa: T201
@@ -167,35 +202,6 @@ def _listed(logger: Any) -> list[Logger]:
     return list(logger) if isinstance(logger, list) else [logger]
 
 
-# What Lightning tells everybody and nobody here can mend.
-_UNMENDABLE = (
-    # Lightning 2.6 with torch 2.14: a deprecated check inside Lightning.
-    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
-    # Repeated samples are counted once here, which the advice to test on one device does not know.
-    r"Using `DistributedSampler` with the dataloaders",
-    # Frozen parts are meant to be in evaluation.
-    r"Found \d+ module\(s\) in eval mode at the start of training",
-    # A test neither keeps checkpoints nor needs the callback that does.
-    r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
-)
-
-
-def _is_no_tip(record: logging.LogRecord) -> bool:
-    """Keep Lightning's advertisements for its own services from the terminal."""
-    return "Tip: For seamless cloud" not in record.getMessage()
-
-
-def _speak() -> None:
-    """Let the project's own log lines reach the terminal, and keep what users can't mend away from it."""
-    log = logging.getLogger("numclip_lightning")
-    if not log.handlers:
-        log.addHandler(logging.StreamHandler())
-    log.setLevel(logging.INFO if rank_zero_only.rank == 0 else logging.WARNING)  # type: ignore[attr-defined]
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
-    for message in _UNMENDABLE:
-        warnings.filterwarnings("ignore", message)
-
-
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -205,11 +211,11 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         0, or 2 after a user's mistake, which is then told in a message without a traceback.
     """
-    _speak()
+    speak()
     try:
         NumClipCLI(args)
-    except (NumClipError, MisconfigurationException) as error:
-        print(f"numclip: error: {error}", file=sys.stderr)  # noqa: T201
+    except (NumClipError, MisconfigurationException, OSError) as error:
+        print(f"numclip: error: {told(error)}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
 

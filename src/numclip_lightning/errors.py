@@ -4,10 +4,20 @@ Every message is for a person: what was wrong (the argument and its value), wher
 do next. The command line prints the message alone, without a traceback, and exits with a code that is not 0.
 """
 
+import math
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["BackboneError", "ConfigError", "DataError", "NumClipError", "ScaleError", "check_choice", "near_matches"]
+__all__ = [
+    "BackboneError",
+    "ConfigError",
+    "DataError",
+    "NumClipError",
+    "ScaleError",
+    "check_choice",
+    "check_weight",
+    "near_matches",
+]
 
 
 class NumClipError(Exception):
@@ -57,3 +67,15 @@ def check_choice(argument: str, value: str, choices: Iterable[str]) -> None:
     if value not in choices:
         suggestion = near_matches(str(value), choices) or "."
         raise ConfigError(f"{argument} is {value!r}; choose one of {', '.join(map(repr, choices))}{suggestion}")
+
+
+def check_weight(argument: str, value: float, zero: str) -> None:
+    """Raise ConfigError unless a value is a finite number of 0 or more.
+
+    Args:
+        argument: Its name, as the user knows it.
+        value: What it was given.
+        zero: What 0 means, for the message: `"frozen"`.
+    """
+    if not (math.isfinite(value) and value >= 0):
+        raise ConfigError(f"{argument} is {value}; give 0 ({zero}) or a positive number.")

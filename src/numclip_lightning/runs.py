@@ -4,6 +4,7 @@ import json
 import math
 import secrets
 import shlex
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,12 @@ class RunFolder(SaveConfigCallback):
         path.write_text(json.dumps({**known, **found}, indent=2) + "\n", encoding="utf-8")
 
     def test_command(self, checkpoint: str) -> str:
-        """Return the exact command that tests a checkpoint of this run."""
-        words = ["numclip", "test", "--config", str(self.folder / "config.yaml"), "--ckpt_path", checkpoint]
+        """Return the exact command that tests a checkpoint of this run, with the program that made it."""
+        called = Path(sys.argv[0])
+        program = [sys.argv[0]] if called.stem == "numclip" else ["numclip"]
+        if called.name == "__main__.py":
+            program = [sys.executable, "-m", "numclip_lightning"]
+        words = [*program, "test", "--config", str(self.folder / "config.yaml"), "--ckpt_path", checkpoint]
         return shlex.join(words)
 
 

@@ -183,8 +183,11 @@ def test_predict_an_image_or_a_list(root: Path) -> None:
     unlabelled.setup("predict")
     assert paths(unlabelled.labels("predict")) == ["val_000.png", "test_001.png"]
     assert "target" not in next(iter(unlabelled.predict_dataloader()))
+    # A label there is no concern of a prediction's, were it ever so far outside a scale.
     labelled = module(root, predict_path="val.txt")
-    assert "target" in next(iter(labelled.predict_dataloader()))
+    assert "target" not in next(iter(labelled.predict_dataloader()))
+    (root / "new.csv").write_text("path,rating\nval_000.png,poor\n")
+    assert paths(module(root, predict_path="new.csv").labels("predict")) == ["val_000.png"]
 
 
 def test_predict_falls_back_to_the_test_list(root: Path, caplog: pytest.LogCaptureFixture) -> None:

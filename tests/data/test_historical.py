@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from fake_data import DECADES, make_historical
+from fake_data import DECADES, make_historical, make_image
 from numclip_lightning.data import HistoricalDataModule, Label, read_labels
 from numclip_lightning.data.historical import historical_fold
 from numclip_lightning.errors import ConfigError, DataError
@@ -116,3 +116,20 @@ def test_real_lists() -> None:
     assert [len(data.labels(split)) for split in SPLITS] == [1050, 25, 250]
     used = {label.path for split in SPLITS for label in data.labels(split)}
     assert used == {label.path for decade in DECADES for label in read_labels(LISTS / f"{decade}s.txt")}
+
+
+@pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
+def test_real_lists_with_images(tmp_path: Path) -> None:
+    image = make_image(tmp_path / "one.jpg", size=(8, 8))
+    (tmp_path / "images").mkdir()
+    for decade in DECADES:
+        lines = (LISTS / f"{decade}s.txt").read_text()
+        (tmp_path / f"{decade}s.txt").write_text(lines)
+        for line in lines.split("\n"):
+            if line:
+                (tmp_path / line.split()[0]).hardlink_to(image)
+    data = HistoricalDataModule(root=str(tmp_path), fold=3, num_workers=0, image_size=8, batch_size=1050)
+    data.setup("fit")
+    (batch,) = data.train_dataloader()
+    assert batch["image"].shape == (1050, 3, 8, 8)
+    assert Counter(batch["target"].tolist()) == dict.fromkeys(map(float, DECADES), 210)

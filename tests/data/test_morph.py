@@ -1,3 +1,4 @@
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
@@ -126,3 +127,24 @@ def test_real_lists_with_images(tmp_path: Path) -> None:
     data = MorphDataModule(root=str(tmp_path), setting="D", num_workers=0, image_size=8, check_images="header", **lists)  # type: ignore[arg-type]
     data.setup("test")
     assert next(iter(data.test_dataloader()))["target"].tolist() == [float(line.split()[1]) for line in lines[:32]]
+
+
+@needs_lists
+@pytest.mark.parametrize(
+    ("setting", "file"), [("A", "Setting_A_fold1_test.txt"), ("B", "Setting_B_fold0.txt"), ("C", "morph_C_04.txt")]
+)
+def test_real_lists_of_the_other_settings_with_images(setting: Literal["A", "B", "C"], file: str, tmp_path: Path) -> None:
+    """The first hundred entries of a list as it is, CRLF and header and all, with one image linked to their names."""
+    image = make_image(tmp_path / "one.jpg", size=(8, 8))
+    lines = (LISTS / f"setting{setting}" / file).read_bytes().splitlines(keepends=True)[:101]
+    (tmp_path / "list.txt").write_bytes(b"".join(lines))
+    names = [match.group().decode() for line in lines if (match := re.search(rb"\d+_\d+[MF]\d+\.JPG", line))]
+    for name in names:
+        (tmp_path / name).hardlink_to(image)
+    data = MorphDataModule(
+        root=str(tmp_path), setting=setting, test_file="list.txt", num_workers=0, image_size=8, batch_size=101
+    )
+    data.setup("test")
+    (batch,) = data.test_dataloader()
+    assert batch["target"].tolist() == [float(name[-6:-4]) for name in names]
+    assert len(names) >= 100

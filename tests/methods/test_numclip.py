@@ -89,7 +89,11 @@ def test_every_trained_parameter_gets_a_gradient(backbone: str, arguments: dict[
     loss_of(method, [3.0, 30.0, 70.0, 88.0]).backward()  # type: ignore[no-untyped-call]
 
     assert all(parameter.requires_grad for parameter in method.parameters())
-    assert [name for name, parameter in method.named_parameters() if parameter.grad is None] == []
+    gradients = {name: parameter.grad for name, parameter in method.named_parameters()}
+    assert [name for name, gradient in gradients.items() if gradient is None] == []
+    # A gradient of zeros teaches nothing. ResNets start their residual branches with it, though.
+    towers = [name for name in gradients if name.startswith("clip.visual.")]
+    assert [name for name in gradients.keys() - towers if not gradients[name].any()] == []  # type: ignore[union-attr]
 
 
 def test_a_rate_of_0_freezes_a_part_and_its_statistics() -> None:
@@ -134,6 +138,39 @@ def test_errors_count_in_steps_of_the_scale() -> None:
     expected = 2 * sum(abs(v - t) / 10 for v, t in zip(output.value.tolist(), target.tolist(), strict=True)) / 2
     assert losses["value"].item() == pytest.approx(expected, rel=1e-5)
     assert all(1930 <= value <= 1970 for value in output.value.tolist())
+
+
+def test_the_published_decoding_reads_the_softmax_and_trains_the_head_along() -> None:
+    method = build(DECADES, decode="expectation", loss_weights=LossWeights(0, 0, 1))
+    images, target = torch.randn(2, 3, 32, 32), torch.tensor([1930.0, 1970.0])
+    output = method(images)
+    with torch.no_grad():
+        chances = output.logits.softmax(dim=1)
+        assert output.value.tolist() == pytest.approx((chances @ method.scale.centers).tolist())
+        assert method.head is not None
+        fine = 1930 + 10 * method.head(output.logits)
+    losses = method.losses(output, {"target": target, "level": torch.tensor([0, 4])})
+    assert losses["value"].item() == pytest.approx(((fine - target).abs().mean() / 10).item(), rel=1e-5)
+
+
+def test_without_the_error_of_the_value_there_is_no_head_to_train() -> None:
+    method = build(decode="expectation", loss_weights=LossWeights(1, 1, 0))
+    assert method.head is None
+    loss_of(method, [3.0, 30.0, 70.0]).backward()  # type: ignore[no-untyped-call]
+    assert [n for n, p in method.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_a_broken_off_evaluation_leaves_no_old_prototypes() -> None:
+    method = build()
+    images = DataLoader(Images([3.0, 30.0]), batch_size=2)
+    runner = trainer()
+    runner.test(method, images, verbose=False)
+    before = runner.callback_metrics["test_mae"].item()
+    method.on_test_epoch_start()  # and never ended
+    with torch.no_grad():
+        method.prompts.phrases.mul_(-5)
+    runner.test(method, images, verbose=False)
+    assert runner.callback_metrics["test_mae"].item() != pytest.approx(before, rel=1e-3)
 
 
 @pytest.mark.parametrize("weighting", ["logits", "similarities"])
@@ -228,6 +265,8 @@ def test_a_checkpoint_holds_plain_values_and_brings_the_method_back(tmp_path: Pa
         ({"decode": "argmax"}, "decode is 'argmax'; choose one of 'head', 'expectation'"),
         ({"weighting": "logit"}, "weighting is 'logit'"),
         ({"loss_weights": LossWeights(0, 1, 0), "weighting": "paper"}, "weighting is 'paper'"),
+        ({"loss_weights": LossWeights(1, 1, 0)}, "nothing trains the head that the number is read from"),
+        ({"num_context": 3, "learning_rates": LearningRates(context=0)}, "random context tokens, which would stay"),
         ({"adapter_ratio": 2.0}, "ratio=2.0"),
         ({"adapter_reduction": 0}, "reduction=0"),
         ({"tolerance": -1.0}, "tolerance is -1.0"),

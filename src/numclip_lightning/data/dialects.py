@@ -92,9 +92,11 @@ def _read_lines(source: Path) -> list[tuple[int, str]]:
 
 
 def _delimiter(line: str, suffix: str) -> str | None:
-    """Tab before comma before whitespace (None); a comma may also be a part of a file name."""
+    """Tab before comma before whitespace (None), and `;` in a CSV without commas; a comma may be a part of a name."""
     if "\t" in line.strip():
         return "\t"
+    if suffix == ".csv" and ";" in line and "," not in line:
+        return ";"
     if "," not in line or re.search(_IMAGE_END + r"\s+\S", line[: line.index(",")]):
         return None
     head, _, last = line.strip().rpartition(" ")
@@ -128,7 +130,9 @@ def _find_columns(source: Path, names: list[str], asked: dict[str, str | None], 
     if path is None:
         raise DataError(f"{source}: can't tell the path column; the columns are {_listed(names)}; set path_column")
     target_name = asked["target_column"] if labelled or asked["target_column"] in names else None
-    target = _find_column(source, names, "target_column", target_name, TARGET_COLUMNS, certain=labelled)
+    # Where labels aren't asked for, a column that only looks like one (a rating in words) is none.
+    usual = TARGET_COLUMNS if labelled else frozenset[str]()
+    target = _find_column(source, names, "target_column", target_name, usual, certain=labelled)
     if target is None and labelled:
         raise DataError(f"{source}: can't tell the target column; the columns are {_listed(names)}; set target_column")
     group_name = asked["group_column"] if labelled or asked["group_column"] in names else None

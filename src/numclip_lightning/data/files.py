@@ -1,7 +1,7 @@
 """Datamodules whose images lie in files: finding lists, splitting, checking."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -57,6 +57,11 @@ class FileDataModule(OrdinalDataModule):
     val_fraction: float = 0.1
     allow_test_as_val: bool = False
     check_images: CheckImages = "full"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # A fit that is tested afterwards sets its test split up twice.
+        self._checked: set[Label] = set()
 
     def validate_arguments(self) -> None:
         """Check the arguments; subclasses extend it with their own."""
@@ -116,8 +121,9 @@ class FileDataModule(OrdinalDataModule):
         tables = {split: self.labels(split) for split in NEEDED[stage]}
         if stage == "fit":
             self._refuse_shared_images(tables["train"], tables["val"])
-        joined = LabelTable(label for table in tables.values() for label in table)
-        check_images(joined, self.root, self.check_images)
+        fresh = [label for table in tables.values() for label in table if label not in self._checked]
+        check_images(fresh, self.root, self.check_images)
+        self._checked.update(fresh)
         self.log_summary()
 
     def dataset(self, split: Split) -> OrdinalDataset:
@@ -170,10 +176,10 @@ class FileDataModule(OrdinalDataModule):
     def _read_predict(self) -> LabelTable:
         if self.predict_path is None:
             _log.info("predict_path is not given: predicting the test list")
-            return self.labels("test")
+            return _unlabelled(self.labels("test"))
         path = self._find_file("predict_path", self.predict_path)
         if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES:
-            return self.read_list(path, labelled=False)
+            return _unlabelled(self.read_list(path, labelled=False))
         images = list_images(path, recursive=True) if path.is_dir() else [path]
         if not images:
             raise DataError(f"the predict split is empty: no image in predict_path={self.predict_path!r}")
@@ -207,3 +213,8 @@ class FileDataModule(OrdinalDataModule):
 
     def _files(self, table: LabelTable) -> dict[Path, Label]:
         return {resolve(self.root, label.path): label for label in table}
+
+
+def _unlabelled(table: LabelTable) -> LabelTable:
+    """Drop the labels: what is predicted may lie outside the scale, and nobody asks."""
+    return LabelTable(replace(label, targets=()) for label in table)

@@ -114,6 +114,11 @@ def read_labels(
         for label in labels:
             if not label.targets:
                 raise DataError(f"{label.where}: {label.path!r} has no label, but other lines have: label all or none")
+    if several := sum(len(label.targets) > 1 for label in labels):
+        _log.info(
+            "%s: %d entries have several labels; training draws one of them, evaluation takes the middle one",
+            source, several,
+        )  # fmt: skip
     return LabelTable(_without_repeats(labels, source))
 
 

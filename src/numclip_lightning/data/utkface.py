@@ -38,6 +38,10 @@ class UTKFaceDataModule(FileDataModule):
     min_age: int | None = None
     max_age: int | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._faces: LabelTable | None = None
+
     def validate_arguments(self) -> None:
         """Check the fraction and the ages too."""
         super().validate_arguments()
@@ -54,7 +58,7 @@ class UTKFaceDataModule(FileDataModule):
         """The training and test parts of the images in the folder, where no list file is given."""
         if split not in ("train", "test") or self.train_file or self.val_file or self.test_file:
             return None
-        labels = self._read_names()
+        labels = self._names()
         if not labels:
             return None
         rest, part = random_split(labels, self.test_fraction, self.seed)
@@ -63,6 +67,12 @@ class UTKFaceDataModule(FileDataModule):
     def expected(self, split: Split) -> str:
         """Describe the images' names."""
         return f"put images named like 31_0_2_20170104.jpg into {self.root!r} or its folder 'images'"
+
+    def _names(self) -> LabelTable:
+        # Read once: both splits are drawn from it, and it may speak of names without an age.
+        if self._faces is None:
+            self._faces = self._read_names()
+        return self._faces
 
     def _read_names(self) -> LabelTable:
         folders = (folder for folder in (Path(self.root), Path(self.root, "images")) if folder.is_dir())

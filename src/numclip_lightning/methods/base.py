@@ -1,5 +1,6 @@
 """What all methods share: one step for every stage, metrics, a learning rate per part, prediction."""
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -234,6 +235,32 @@ class OrdinalMethod(L.LightningModule, ABC):
         probabilities = self._level_logits(output).float().softmax(dim=-1)
         return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities)
 
+    def _duration(self, interval: Literal["epoch", "step"]) -> int:
+        """Return the length of the training in epochs or optimiser steps."""
+        epochs = self.trainer.max_epochs
+        length = self.trainer.estimated_stepping_batches if interval == "step" or epochs is None else epochs
+        if length == math.inf or length < 0:
+            raise ConfigError("a learning rate schedule needs to know its end: set trainer.max_epochs or max_steps.")
+        return int(length)
+
+    def on_train_start(self) -> None:
+        """Refuse to resume a schedule that was laid out for another length, before it breaks off in the middle.
+
+        Raises:
+            ConfigError: If the checkpoint's schedule ends before this training does.
+        """
+        if self.scheduler_spec is None:
+            return
+        duration = self._duration(self.scheduler_spec.interval)
+        for schedule in self.trainer.lr_scheduler_configs:
+            planned = getattr(schedule.scheduler, "total_steps", duration)
+            if planned < duration and "total_steps" not in self.scheduler_spec.args:
+                raise ConfigError(
+                    f"the checkpoint's {self.scheduler_spec.name} was laid out for {planned} "
+                    f"{self.scheduler_spec.interval}s, this training takes {duration}; resume with the length it had, "
+                    "or start a new fit."
+                )
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser, a group for each trained part, and the schedule."""
         parts = {part: list(parameters) for part, parameters in self.parts().items()}
@@ -241,9 +268,7 @@ class OrdinalMethod(L.LightningModule, ABC):
         if self.scheduler_spec is None:
             return optimizer
         interval = self.scheduler_spec.interval
-        steps = int(self.trainer.estimated_stepping_batches)
-        duration = steps if interval == "step" else (self.trainer.max_epochs or 1)
-        scheduler = build_scheduler(self.scheduler_spec, optimizer, duration)
+        scheduler = build_scheduler(self.scheduler_spec, optimizer, self._duration(interval))
         # ReduceLROnPlateau reads the monitor, the others don't.
         return {
             "optimizer": optimizer,

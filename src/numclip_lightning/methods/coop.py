@@ -5,7 +5,7 @@ Source: Zhou et al., "Learning to Prompt for Vision-Language Models", IJCV 2022 
 
 from torch import Tensor
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import check_weight
 from numclip_lightning.losses import text_to_image_kl
 from numclip_lightning.methods.base import Batch, Output
 from numclip_lightning.methods.named import NamedMethod, Names
@@ -60,8 +60,7 @@ class CoOp(NamedMethod):
         tolerance: float = 5.0,
     ) -> None:
         super().__init__(scale, backbone, pretrained, names, decode, learning_rates, optimizer, lr_scheduler, tolerance)
-        if not text_to_image >= 0:
-            raise ConfigError(f"text_to_image is {text_to_image}; give 0 (left out) or a positive number.")
+        check_weight("text_to_image", text_to_image, "left out")
         self.text_to_image = text_to_image
         self.prompts = ConceptPrompts(
             self.clip, self.scale.template, self.words, num_context, position, shared_context=shared_context

@@ -3,7 +3,6 @@
 Source: Du et al., "Teach CLIP to Develop a Number Sense for Ordinal Regression", ECCV 2024.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
@@ -11,7 +10,7 @@ from typing import Literal, get_args
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.errors import ConfigError, check_choice, check_weight
 from numclip_lightning.losses import Weighting, fcrc_image_to_text, fcrc_text_to_image
 from numclip_lightning.methods.base import Batch, Output
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec, as_spec
@@ -42,8 +41,7 @@ class LossWeights:
         """Check every weight."""
         weights = asdict(self)
         for name, weight in weights.items():
-            if not (math.isfinite(weight) and weight >= 0):
-                raise ConfigError(f"loss_weights.{name} is {weight}; give 0 (left out) or a positive number.")
+            check_weight(f"loss_weights.{name}", weight, "left out")
         if not any(weights.values()):
             raise ConfigError("loss_weights are all 0; leave at least one part of the loss.")
 
@@ -65,8 +63,8 @@ class NumCLIP(PromptedMethod[ConceptPrompts]):
         position: Where the phrase stands among random context tokens.
         adapter_ratio: The share of the adapter's output in the image feature, 0..1.
         adapter_reduction: By how much the adapter narrows; None builds no adapter.
-        decode: How the number is read: by the fine `head`, or as the `expectation` of the levels' centres, which suits
-            scales whose levels are their values.
+        decode: Where the number is read: from the fine `head`, or as the `expectation` of the levels' centres, which
+            suits scales whose levels are their values. The head is trained along with either, as published.
         head: The fine head: `bounded` shifts the centre of each level within a bound; `published` scales its lower edge
             by 1 / (1 + delta), with the faults that follow (see `PublishedHead`).
         weighting: What the ranking weights multiply: the `logits` (published code), the `similarities` (the paper's
@@ -111,18 +109,24 @@ class NumCLIP(PromptedMethod[ConceptPrompts]):
             if adapter_reduction is None
             else ResidualAdapter(self.clip.embed_dim, adapter_reduction, adapter_ratio)
         )
-        self.head = self._build_head(decode, head)
-        self.freeze_parts()
-
-    def _build_head(self, decode: str, kind: HeadKind) -> nn.Module:
         # In steps from the minimum, as the published labels count from 0: decades and scores train alike.
         lower, upper, centers = (
             (edge - self.scale.minimum) / self.scale.step
             for edge in (self.scale.lower, self.scale.upper, self.scale.centers)
         )
-        if decode == "expectation":
-            return ExpectationHead(centers)
-        return build_head(kind, lower, upper, centers)
+        self.head = build_head(head, lower, upper, centers) if self._needs_head(decode) else None
+        self.decoder = ExpectationHead(self.scale.centers) if decode == "expectation" else None
+        self.freeze_parts()
+
+    def _needs_head(self, decode: str) -> bool:
+        """Tell whether a head is read or trained; a trained part that no loss reaches would break training."""
+        trained = self.loss_weights.value > 0
+        if decode == "head" and not trained and self.learning_rates.head > 0:
+            raise ConfigError(
+                "loss_weights.value is 0, so that nothing trains the head that the number is read from; set "
+                "decode=expectation, or learning_rates.head=0 to keep the head as it starts."
+            )
+        return trained or decode == "head"
 
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
         """Return all parameters by part."""
@@ -131,7 +135,7 @@ class NumCLIP(PromptedMethod[ConceptPrompts]):
             **super().parts(),
             "phrases": [self.prompts.phrases],
             "adapter": adapter,
-            "head": self.head.parameters(),
+            "head": self.head.parameters() if self.head else [],
         }
 
     def encode_images(self, images: Tensor) -> Tensor:
@@ -141,7 +145,12 @@ class NumCLIP(PromptedMethod[ConceptPrompts]):
     def forward(self, images: Tensor) -> Output:
         """Return logits (B, K) and values (B,) for normalised images (B, 3, H, W)."""
         logits = self.compare(images)
-        return Output(logits, self.scale.minimum + self.scale.step * self.head(logits))
+        return Output(logits, self.decoder(logits) if self.decoder else self._fine_value(logits))
+
+    def _fine_value(self, logits: Tensor) -> Tensor:
+        assert self.head is not None  # built wherever it is read, see `_needs_head`
+        steps: Tensor = self.head(logits)
+        return self.scale.minimum + self.scale.step * steps
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted parts of the loss, scalars by name; the loss is their sum."""
@@ -152,5 +161,6 @@ class NumCLIP(PromptedMethod[ConceptPrompts]):
         if weights.text_to_image:
             losses["text_to_image"] = weights.text_to_image * fcrc_text_to_image(output.logits, level, self.weighting)
         if weights.value:
-            losses["value"] = weights.value * F.l1_loss(output.value, batch["target"]) / self.scale.step
+            error = F.l1_loss(self._fine_value(output.logits), batch["target"])
+            losses["value"] = weights.value * error / self.scale.step
         return losses

@@ -7,21 +7,24 @@ learning rates know.
 
 import importlib
 import inspect
-import math
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
-from numclip_lightning.errors import ConfigError, near_matches
+from numclip_lightning.errors import ConfigError, check_weight, near_matches
 
 __all__ = ["LearningRates", "OptimizerSpec", "SchedulerSpec", "build_optimizer", "build_scheduler"]
 
 _Spec = TypeVar("_Spec")
+_Built = TypeVar("_Built")
+
+_log = logging.getLogger(__name__)
 
 # Stand in for arguments that are left out, by class. Were they defaults of `args`, another name would inherit them.
 _USUAL_ARGS: dict[str, dict[str, Any]] = {
@@ -60,8 +63,7 @@ class LearningRates:
     def __post_init__(self) -> None:
         """Check every rate."""
         for part, rate in asdict(self).items():
-            if not (math.isfinite(rate) and rate >= 0):
-                raise ConfigError(f"learning_rates.{part} is {rate}; give 0 (frozen) or a positive number.")
+            check_weight(f"learning_rates.{part}", rate, "frozen")
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,8 @@ def build_optimizer(
             f"nothing is left to train: the learning rates of {', '.join(parts)} are all 0; raise one of them, "
             "or use `numclip test`, which needs no training."
         )
-    return spec.find()(groups, **{**_USUAL_ARGS.get(spec.name, {}), **spec.args})
+    args = {**_USUAL_ARGS.get(spec.name, {}), **spec.args}
+    return _build("optimizer", spec, lambda: spec.find()(groups, **args))
 
 
 def build_scheduler(spec: SchedulerSpec, optimizer: Optimizer, duration: int) -> LRScheduler:
@@ -152,6 +155,9 @@ def build_scheduler(spec: SchedulerSpec, optimizer: Optimizer, duration: int) ->
         spec: The schedule.
         optimizer: The optimiser it steers.
         duration: The length of the training in the units of `spec.interval`.
+
+    Raises:
+        ConfigError: If the class refuses its arguments.
     """
     accepted = inspect.signature(spec.find()).parameters
     known = {"total_steps": duration, "T_max": duration, "max_lr": [group["lr"] for group in optimizer.param_groups]}
@@ -159,7 +165,23 @@ def build_scheduler(spec: SchedulerSpec, optimizer: Optimizer, duration: int) ->
         # OneCycleLR takes its length either way, not both.
         del known["total_steps"]
     filled = {name: value for name, value in known.items() if name in accepted} | _USUAL_ARGS.get(spec.name, {})
-    return spec.find()(optimizer, **{**filled, **spec.args})
+    args = {**filled, **spec.args}
+    scheduler = _build("lr_scheduler", spec, lambda: spec.find()(optimizer, **args))
+    if isinstance(scheduler, MultiStepLR) and min(scheduler.milestones, default=duration) >= duration:
+        _log.warning(
+            "lr_scheduler: the training takes %d %ss, so the rates never drop (milestones %s); "
+            "set lr_scheduler.args.milestones or another lr_scheduler.name",
+            duration, spec.interval, sorted(scheduler.milestones),
+        )  # fmt: skip
+    return scheduler
+
+
+def _build(argument: str, spec: OptimizerSpec | SchedulerSpec, build: Callable[[], _Built]) -> _Built:
+    """Call a constructor; what it refuses is the user's `args`."""
+    try:
+        return build()
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise ConfigError(f"{argument}.args={spec.args} don't fit {spec.name}: {error}.") from error
 
 
 def _find_class(argument: str, name: str, home: Any, base: type[Any]) -> type[Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import check_weight
 from numclip_lightning.losses import fcrc_image_to_text, text_to_image_kl
 from numclip_lightning.methods.base import Batch, Output
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
@@ -65,8 +65,7 @@ class OrdinalCLIP(PromptedMethod[RankPrompts]):
         tolerance: float = 5.0,
     ) -> None:
         super().__init__(scale, backbone, pretrained, learning_rates, optimizer, lr_scheduler, tolerance)
-        if not text_to_image >= 0:
-            raise ConfigError(f"text_to_image is {text_to_image}; give 0 (left out) or a positive number.")
+        check_weight("text_to_image", text_to_image, "left out")
         self.text_to_image = text_to_image
         self.prompts = RankPrompts(
             self.clip,

@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base import OrdinalMethod
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.models.loading import load_clip
@@ -72,7 +73,21 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
         """Return the scaled cosine similarities of images (B, 3, H, W) and prototypes, (B, K)."""
         return self.clip.logits(self.encode_images(images), self.prototypes())
 
+    def freeze_parts(self) -> None:
+        """Freeze the parts whose learning rate is 0.
+
+        Raises:
+            ConfigError: If the context is random and never trained.
+        """
+        if self.prompts.random_context and self.learning_rates.context == 0:
+            raise ConfigError(
+                "learning_rates.context is 0, but num_context asks for random context tokens, which would stay random; "
+                "raise the rate, or set num_context=null for the template's own words."
+            )
+        super().freeze_parts()
+
     def _keep_prototypes(self) -> None:
+        self._prototypes = None  # of an evaluation that was broken off
         self._prototypes = self.prototypes()
 
     def _drop_prototypes(self) -> None:
@@ -80,4 +95,4 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
 
     # No step between these hooks changes a prompt, so that the text tower runs once for a whole evaluation.
     on_validation_epoch_start = on_test_epoch_start = on_predict_epoch_start = _keep_prototypes
-    on_validation_epoch_end = on_test_epoch_end = on_predict_epoch_end = _drop_prototypes
+    on_train_epoch_start = on_validation_epoch_end = on_test_epoch_end = on_predict_epoch_end = _drop_prototypes
