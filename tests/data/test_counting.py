@@ -119,6 +119,13 @@ def test_other_sizes_show_the_same_scene(image_size: int) -> None:
     torch.testing.assert_close(torch.nn.functional.adaptive_avg_pool2d(small, 16), pooled, atol=0.35, rtol=0)
 
 
+def test_a_single_sample_is_that_of_its_batch() -> None:
+    data = module()
+    sample = data.dataset("val")[3]
+    assert sample["index"] == 3
+    assert torch.equal(sample["image"], next(iter(data.val_dataloader()))["image"][3])
+
+
 def test_loading_processes_give_the_same() -> None:
     for a, b in zip(module(num_workers=1).test_dataloader(), module().test_dataloader(), strict=True):
         assert torch.equal(a["image"], b["image"])

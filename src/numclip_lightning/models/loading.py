@@ -10,6 +10,7 @@ import ssl
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -27,6 +28,7 @@ from numclip_lightning.models.text_tower import unsupported_text
 
 __all__ = ["load_clip"]
 
+_MINI = "mini"
 _FOLDER = "local-dir:"
 _HUB = "hf-hub:"
 _QUICK_GELU = "-quickgelu"
@@ -38,9 +40,10 @@ def load_clip(backbone: str, pretrained: str | None = "auto") -> CLIPBackbone:
 
     Args:
         backbone: An open_clip name (`ViT-B-16-quickgelu`), `local-dir:PATH` (a folder with `open_clip_config.json`,
-            relative to the working directory) or `hf-hub:ORGANISATION/REPOSITORY`.
+            relative to the working directory), `hf-hub:ORGANISATION/REPOSITORY`, or `mini`, the small model that comes
+            with this package (`models/mini/MODEL_CARD.md`).
         pretrained: A tag of that open_clip name (`openai`), a weights file, `"auto"` (the weights in the folder or
-            repository that `backbone` names), or None for random weights.
+            repository that `backbone` names, or in the package), or None for random weights.
 
     Returns:
         The model.
@@ -50,6 +53,8 @@ def load_clip(backbone: str, pretrained: str | None = "auto") -> CLIPBackbone:
             text tower can't take prompt embeddings.
     """
     preprocess: Mapping[str, Any] | None = None
+    if backbone == _MINI:
+        backbone = f"{_FOLDER}{files('numclip_lightning.models') / _MINI}"
     if backbone.startswith(_FOLDER):
         weights = _folder_weights(backbone, pretrained)
     elif backbone.startswith(_HUB):
@@ -132,7 +137,7 @@ def _named_weights(name: str, pretrained: str | None) -> tuple[Path | None, Mapp
     """Find or fetch the weights of a model that open_clip knows by name, and what the tag says of its images."""
     config = open_clip.get_model_config(name)
     if config is None:
-        near = near_matches(name, open_clip.list_models())
+        near = near_matches(name, [_MINI, *open_clip.list_models()])
         raise BackboneError(f"backbone={name!r} is not a model of open_clip{near}; name a folder as {_FOLDER}PATH")
     _check_text(name, config)
     if pretrained is None:
