@@ -133,7 +133,9 @@ def test_real_lists_with_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "file"), [("A", "Setting_A_fold1_test.txt"), ("B", "Setting_B_fold0.txt"), ("C", "morph_C_04.txt")]
 )
-def test_real_lists_of_the_other_settings_with_images(setting: Literal["A", "B", "C"], file: str, tmp_path: Path) -> None:
+def test_real_lists_of_the_other_settings_with_images(
+    setting: Literal["A", "B", "C"], file: str, tmp_path: Path
+) -> None:
     """The first hundred entries of a list as it is, CRLF and header and all, with one image linked to their names."""
     image = make_image(tmp_path / "one.jpg", size=(8, 8))
     lines = (LISTS / f"setting{setting}" / file).read_bytes().splitlines(keepends=True)[:101]
