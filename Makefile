@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types check format clean
+.PHONY: help setup demo test test-slow mini lint types check format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1|/' | column -t -s '|'
@@ -26,6 +26,9 @@ test: $(READY) ## Run the tests but for the slow ones; src must be covered to 90
 
 test-slow: $(READY) ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+mini: $(READY) ## Pre-train the embedded CLIP anew, about 20 minutes
+	$(BIN)/python scripts/pretrain_mini.py
 
 lint: $(READY) ## Check style
 	$(BIN)/ruff check .

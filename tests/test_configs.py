@@ -83,12 +83,14 @@ def test_a_complete_run_fits_and_tests(
     file: Path, numclip: Numclip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
-    MAKERS[file.stem](tmp_path / "data")
-    # The demo's own backbone is small enough.
-    tiny = () if file.stem == "demo" else TINY
-    run = numclip.plain(
-        "fit", "--config", str(file), f"--data.root={tmp_path / 'data'}", *tiny, *numclip.small, *ONE_STEP
-    )
+    if file.stem == "counting":
+        # It draws its own images, and has the embedded backbone.
+        small = [f"--data.num_{split}=8" for split in ("train", "val", "test")]
+    else:
+        MAKERS[file.stem](tmp_path / "data")
+        # The demo's own backbone is small enough.
+        small = [f"--data.root={tmp_path / 'data'}", *(() if file.stem == "demo" else TINY)]
+    run = numclip.plain("fit", "--config", str(file), *small, *numclip.small, *ONE_STEP)
     metrics = metrics_of(run)
     assert math.isfinite(metrics["val_mae"])
     assert math.isfinite(metrics["test_mae"])
