@@ -171,4 +171,4 @@ def test_albumentations_does_not_phone_home() -> None:
         "r.OpenerDirector.open = lambda *a, **k: exit('phoned home')\n"
         "import numclip_lightning.data"
     )
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

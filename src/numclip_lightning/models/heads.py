@@ -30,7 +30,17 @@ Decode = Literal["expectation", "argmax"]
 Edges = Tensor | Sequence[float]
 
 
-class ExpectationHead(nn.Module):
+class _ReadingHead(nn.Module):
+    """What reads a number off the logits without learning: the centre of each class, as a buffer."""
+
+    centers: Tensor
+
+    def __init__(self, centers: Edges) -> None:
+        super().__init__()
+        self.register_buffer("centers", _increasing("centers", centers), persistent=False)
+
+
+class ExpectationHead(_ReadingHead):
     """The expected centre: `value = sum_k softmax(z)_k * centers_k`. Nothing is learned.
 
     Args:
@@ -40,19 +50,13 @@ class ExpectationHead(nn.Module):
         ConfigError: If `centers` is not a list of increasing, finite numbers.
     """
 
-    centers: Tensor
-
-    def __init__(self, centers: Edges) -> None:
-        super().__init__()
-        self.register_buffer("centers", _increasing("centers", centers), persistent=False)
-
     def forward(self, logits: Tensor) -> Tensor:
         """Return the value of each image: logits (B, K) -> (B,)."""
         z = _checked(logits, self.centers)
         return (z.softmax(dim=1) * self.centers.to(z.dtype)).sum(dim=1)
 
 
-class ArgmaxHead(nn.Module):
+class ArgmaxHead(_ReadingHead):
     """The centre of the most probable class: `value = centers[argmax_k z_k]`. Nothing is learned, no gradient flows.
 
     Args:
@@ -61,12 +65,6 @@ class ArgmaxHead(nn.Module):
     Raises:
         ConfigError: If `centers` is not a list of increasing, finite numbers.
     """
-
-    centers: Tensor
-
-    def __init__(self, centers: Edges) -> None:
-        super().__init__()
-        self.register_buffer("centers", _increasing("centers", centers), persistent=False)
 
     def forward(self, logits: Tensor) -> Tensor:
         """Return the value of each image: logits (B, K) -> (B,)."""
