@@ -1,7 +1,7 @@
 """Compare the methods on the embedded counting task, and on the shared faces where they are; write docs/evidence.md.
 
-Every run is `numclip fit` (or `test` for what learns nothing) on a shipped configuration and overlay, in a folder of its
-own below runs/evidence. A run whose folder holds test metrics is not repeated, so the command can be stopped at any
+Every run is `numclip fit` (or `test` for what learns nothing) on a shipped configuration and overlay, in a folder of
+its own below runs/evidence. A run whose folder holds test metrics is not repeated, so the command can be stopped at any
 time and called again.
 """
 
@@ -130,9 +130,10 @@ def page() -> str:
     parts = [
         "# Evidence",
         "Made by `python scripts/evidence.py`, which can be stopped and called again. Test metrics, mean ± standard "
-        "deviation over the seeds 0, 1 and 2, each of which draws images, shots and initial weights anew. The checkpoint "
-        "with the lowest validation error is tested. All trained methods have the backbone, epochs, optimiser and rates "
-        "of the task's configuration, but CoOp, which has its own.",
+        "deviation over the seeds 0, 1 and 2, each of which draws images, shots and initial weights anew. The "
+        "checkpoint with the lowest validation error is tested. All trained methods have the backbone, epochs, "
+        "optimiser and rates of the task's configuration, but for what their overlay in configs/methods sets: CoOp has "
+        "its own optimiser, and random contexts their own rate.",
     ]
     for name, task in TASKS.items():
         parts += [f"## {task.title}", "Mean absolute error:", table(name, "test_mae")]
