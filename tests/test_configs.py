@@ -1,7 +1,6 @@
 """Every file under configs/ does what it says: runs fit and test, overlays lie on a run, sweeps name the metric."""
 
 import math
-import runpy
 import subprocess
 import sys
 import time
@@ -45,21 +44,11 @@ def make_morph_et(root: Path) -> None:
         (root / f"ET_proto_{split}.txt").write_text("\n".join(lines), encoding="utf-8")
 
 
-def make_demo(root: Path) -> None:
-    """Run the script that `make demo` runs."""
-    words, sys.argv = sys.argv, ["make_demo_data.py", str(root)]
-    try:
-        runpy.run_path(str(REPOSITORY / "scripts" / "make_demo_data.py"), run_name="__main__")
-    finally:
-        sys.argv = words
-
-
 MAKERS: dict[str, Callable[[Path], None]] = {
     "aesthetics": make_aesthetics,
     "historical": make_historical,
     "morph": make_morph_et,
     "utkface": make_utkface,
-    "demo": make_demo,
 }
 
 
@@ -88,8 +77,7 @@ def test_a_complete_run_fits_and_tests(
         small = [f"--data.num_{split}=8" for split in ("train", "val", "test")]
     else:
         MAKERS[file.stem](tmp_path / "data")
-        # The demo's own backbone is small enough.
-        small = [f"--data.root={tmp_path / 'data'}", *(() if file.stem == "demo" else TINY)]
+        small = [f"--data.root={tmp_path / 'data'}", *TINY]
     run = numclip.plain("fit", "--config", str(file), *small, *numclip.small, *ONE_STEP)
     metrics = metrics_of(run)
     assert math.isfinite(metrics["val_mae"])
