@@ -89,7 +89,9 @@ def by_two(folder: Path, fitted_by_two: Path) -> dict[str, Path]:
 def by_one(folder: Path, fitted: Path, subcommand: str, *words: str) -> Path:
     numclip = numclip_in(folder, f"single-{subcommand}")
     base = ["--config", str(fitted / "config.yaml"), "--ckpt_path", metrics_of(fitted)["best_checkpoint"]]
-    return numclip.plain(subcommand, *base, *numclip.small, "--trainer.devices=1", *words)
+    # Not the strategy of the fit, which would leave a process group behind for the tests that follow.
+    single = ["--trainer.devices=1", "--trainer.strategy=auto"]
+    return numclip.plain(subcommand, *base, *numclip.small, *single, *words)
 
 
 def same(found: dict[str, float], expected: dict[str, float]) -> bool:
