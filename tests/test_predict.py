@@ -39,7 +39,7 @@ def test_a_folder_gives_the_numbers_of_the_method(
     method = NumCLIP.load_from_checkpoint(fitted / "checkpoints" / "best.ckpt").eval()
     transform = build_transform(32, "clip", train=False)
     with torch.inference_mode():
-        logits, value = method(torch.stack([transform(load_rgb(row["path"])) for row in rows]))
+        logits, value, _ = method(torch.stack([transform(load_rgb(row["path"])) for row in rows]))
     for row, expected, scores in zip(rows, value.tolist(), logits, strict=True):
         assert float(row["value"]) == pytest.approx(expected, abs=1e-4)
         probabilities = [float(row[column]) for column in COLUMNS[3:]]
@@ -81,3 +81,14 @@ def test_nothing_to_predict_is_an_error(words: list[str], tmp_path: Path, capsys
 def test_a_folder_is_no_file_to_write(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*words, f"--output={tmp_path}"]) == 2
     assert f"--output {tmp_path} is a folder" in capsys.readouterr().err
+
+
+def test_a_test_leaves_a_row_for_every_image_that_gives_its_metrics(fitted: Path) -> None:
+    rows = rows_of(fitted / "test_predictions.csv")
+    assert list(rows[0]) == ["path", "target", "true_level", *COLUMNS[1:]]
+    assert [row["path"] for row in rows] == [f"test_{i:03d}.png" for i in range(SIZES["test"])]
+    errors = [abs(float(row["value"]) - float(row["target"])) for row in rows]
+    metrics = metrics_of(fitted)
+    assert sum(errors) / len(errors) == pytest.approx(metrics["test_mae"], abs=1e-4)
+    right = [row["level"] == row["true_level"] for row in rows]
+    assert sum(right) / len(right) == pytest.approx(metrics["test_acc"])

@@ -147,3 +147,10 @@ def test_plain_values_make_the_round_trip() -> None:
 def test_a_scale_that_contradicts_itself_says_how(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ScaleError, match=message):
         OrdinalScale(**{**AGES, **change})
+
+
+def test_the_level_of_a_prediction_is_that_of_the_target_and_ends_at_the_ends() -> None:
+    scale = OrdinalScale(**AGES)
+    inside = torch.linspace(0, 116, 1161)
+    assert torch.equal(scale.level_at(inside), scale.to_level(inside))
+    assert scale.level_at(torch.tensor([-1e9, -0.5, 116.4, 1e9])).tolist() == [0, 0, 4, 4]

@@ -144,10 +144,10 @@ class NumClipCLI(LightningCLI):
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> L.Trainer:
         if config["enable_checkpointing"] is False:
             callbacks = [callback for callback in callbacks if not isinstance(callback, BestCheckpoint)]
-        if self.subcommand == "predict":
-            output = self._get(self.config, "output")
-            callbacks = [*callbacks, WritePredictions(Path(output) if output else self.folder / "predictions.csv")]
-        return super()._instantiate_trainer(config, callbacks)
+        output = self._get(self.config, "output") if self.subcommand == "predict" else None
+        predicted = Path(output) if output else self.folder / "predictions.csv"
+        writer = WritePredictions(predicted, self.folder / "test_predictions.csv")
+        return super()._instantiate_trainer(config, [*callbacks, writer])
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:

@@ -228,10 +228,22 @@ class OrdinalScale:
         Raises:
             ScaleError: If a target lies outside the scale, naming it.
         """
-        target = self._checked(target)
+        return self.level_at(self._checked(target))
+
+    def level_at(self, value: Tensor) -> Tensor:
+        """Return the level that holds each predicted number; beyond the ends of the scale, the first or the last level.
+
+        Unlike `to_level` it refuses nothing and waits for no device: predictions go where they go.
+
+        Args:
+            value: Numbers in the target's unit, any shape.
+
+        Returns:
+            int64 of the same shape and device, 0..K-1.
+        """
         # Starts sink by the tolerance, so that a float32 13.0 that reads 12.9999 is not a level too low.
-        starts = self.lower.to(target.device, torch.float64)[1:] - _GRID_TOLERANCE * self.step
-        return torch.bucketize(target, starts, right=True)
+        starts = self.lower.to(value.device, torch.float64)[1:] - _GRID_TOLERANCE * self.step
+        return torch.bucketize(value.double(), starts, right=True)
 
     def to_rank(self, target: Tensor | float) -> Tensor:
         """Return the index of the value nearest to each target; halfway counts upwards.

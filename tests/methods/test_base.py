@@ -18,8 +18,11 @@ class Toy(OrdinalMethod):
         self._names = parts
         self.freeze_parts()
 
-    def forward(self, images: Tensor) -> Output:
-        logits = self.head(self.tower(images.mean(dim=(2, 3))))
+    def encode_images(self, images: Tensor) -> Tensor:
+        return self.tower(images.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+    def read(self, features: Tensor) -> Output:
+        logits = self.head(features)
         return Output(logits, logits.softmax(dim=1) @ self.scale.centers)
 
     def losses(self, output: Output, batch: dict[str, Tensor]) -> dict[str, Tensor]:

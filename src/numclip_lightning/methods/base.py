@@ -5,10 +5,11 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import lightning as L
 import torch
+import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
@@ -21,51 +22,24 @@ from numclip_lightning.methods.optimisers import (
     build_optimizer,
     build_scheduler,
 )
+from numclip_lightning.methods.output import Batch, Output, Prediction
 from numclip_lightning.metrics import level_metrics, value_metrics
 from numclip_lightning.scale import OrdinalScale
 
-__all__ = ["Batch", "OrdinalMethod", "Output", "Prediction"]
+__all__ = ["OrdinalMethod"]
 
 # Lightning warns whenever a module overrides this hook beside a datamodule, which ours does on purpose (see below).
 warnings.filterwarnings("ignore", "You have overridden `on_before_batch_transfer` in `LightningModule`")
 
-Batch = dict[str, Tensor]
 Stage = Literal["train", "val", "test"]
-
-
-class Output(NamedTuple):
-    """What a method says of a batch of images.
-
-    Attributes:
-        logits: Scaled cosine similarities of the images and the prototypes, (B, K) over levels or (B, R) over ranks.
-        value: The predicted number in the target's unit, (B,).
-    """
-
-    logits: Tensor
-    value: Tensor
-
-
-class Prediction(NamedTuple):
-    """One batch of predictions, on the device of the model.
-
-    Attributes:
-        position: Where each image stands in its dataset, int64 (B,).
-        value: The predicted number in the target's unit, (B,).
-        level: The most probable level, int64 (B,).
-        probabilities: The probability of each level, (B, K).
-    """
-
-    position: Tensor
-    value: Tensor
-    level: Tensor
-    probabilities: Tensor
 
 
 class OrdinalMethod(L.LightningModule, ABC):
     """Base of the published methods.
 
-    A method implements `forward` (images to `Output`), `losses` and `parts`, and calls `freeze_parts` at the end of its
-    constructor. All else, from the metrics to the optimiser, stands here once.
+    A method implements `encode_images` (what the image tower sees), `read` (from that to an `Output`), `losses` and
+    `parts`, and calls `freeze_parts` at the end of its constructor. All else, from the metrics to the optimiser, stands
+    here once. The cut between the first two is where features are kept when the image tower is frozen.
 
     Args:
         scale: The ordered scale of the targets.
@@ -111,8 +85,12 @@ class OrdinalMethod(L.LightningModule, ABC):
     # What a method implements.
 
     @abstractmethod
-    def forward(self, images: Tensor) -> Output:
-        """Return logits (B, K) and values (B,) for normalised images (B, 3, H, W)."""
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Return what the image tower alone says of normalised images (B, 3, H, W): features (B, ...)."""
+
+    @abstractmethod
+    def read(self, features: Tensor) -> Output:
+        """Return logits and values (B,) for features of `encode_images`, (B, ...)."""
 
     @abstractmethod
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
@@ -128,6 +106,10 @@ class OrdinalMethod(L.LightningModule, ABC):
         """Return all parameters, sorted into the parts that `LearningRates` names."""
 
     # What they share.
+
+    def forward(self, images: Tensor) -> Output:
+        """Return logits and values (B,) for normalised images (B, 3, H, W)."""
+        return self.read(self.encode_images(images))
 
     def freeze_parts(self) -> None:
         """Freeze the parts whose learning rate is 0 and set them to evaluation; a method calls this once it is built.
@@ -179,22 +161,52 @@ class OrdinalMethod(L.LightningModule, ABC):
         """Update the validation metrics and the loss."""
         self._loss(batch, self._evaluate(batch, "val"), "val")
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Update the test metrics.
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Update the test metrics and return the predictions, the fields of a `Prediction`.
 
         No loss: parts of it contrast the images of one batch, so that its mean depends on how many processes share the
         work. A test result must not.
         """
-        self._evaluate(batch, "test")
+        return self._predict(batch, self._evaluate(batch, "test"))._asdict()
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
+        """Predict one batch, with or without targets."""
+        return self._predict(batch, self._output(batch))
+
+    def _output(self, batch: Batch) -> Output:
+        """Return what the method says of a batch of images, or of features that were computed before."""
+        if "features" in batch:
+            return self.read(batch["features"])
+        output: Output = self(batch["image"])
+        return output
+
+    def _predict(self, batch: Batch, output: Output) -> Prediction:
+        probabilities = self._probabilities(output)
+        return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities)
+
+    def sure_of(self, value: Tensor, raw: Tensor | None = None) -> Output:
+        """Return the output of a method that predicts the number alone: the level that holds it is certain.
+
+        Args:
+            value: The predicted number in the target's unit, (B,).
+            raw: As in `Output`.
+        """
+        return Output(F.one_hot(self.scale.level_at(value.detach()), self.scale.num_levels).float().log(), value, raw)
+
+    def _probabilities(self, output: Output) -> Tensor:
+        """Return the probability of each level, (B, K), also where logits are over ranks."""
+        over_levels = output.logits.shape[1] == self.scale.num_levels
+        logits = output.logits if over_levels else self.scale.pool_ranks(output.logits)
+        return logits.float().softmax(dim=-1)
 
     def _evaluate(self, batch: Batch, stage: Stage) -> Output:
-        output: Output = self(batch["image"])
+        output = self._output(batch)
         metrics = getattr(self, f"{stage}_metrics")
         own = self._own_samples(batch, stage)
         target, level = batch["target"][own], batch["level"][own]
         if len(target):
             metrics["value"].update(output.value.detach()[own], target)
-            metrics["level"].update(self._level_logits(output).detach().argmax(dim=-1)[own], level)
+            metrics["level"].update(self._probabilities(output).argmax(dim=-1)[own], level)
         for collection in metrics.values():
             for name, metric in collection.items():
                 self.log(
@@ -214,11 +226,6 @@ class OrdinalMethod(L.LightningModule, ABC):
         self.log_dict(parts, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch["target"]))
         return loss
 
-    def _level_logits(self, output: Output) -> Tensor:
-        """Return logits over levels, also where a method's are over ranks."""
-        over_levels = output.logits.shape[1] == self.scale.num_levels
-        return output.logits if over_levels else self.scale.pool_ranks(output.logits)
-
     def _own_samples(self, batch: Batch, stage: Stage) -> Tensor | slice:
         """Choose the samples that this process is to count.
 
@@ -228,12 +235,6 @@ class OrdinalMethod(L.LightningModule, ABC):
         if stage == "train" or self.trainer.world_size == 1:
             return slice(None)
         return batch["index"] % self.trainer.world_size == self.trainer.global_rank
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
-        """Predict one batch, with or without targets."""
-        output = self(batch["image"])
-        probabilities = self._level_logits(output).float().softmax(dim=-1)
-        return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities)
 
     def _duration(self, interval: Literal["epoch", "step"]) -> int:
         """Return the length of the training in epochs or optimiser steps."""

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from numclip_lightning.errors import check_choice
 from numclip_lightning.losses import fcrc_image_to_text
-from numclip_lightning.methods.base import Batch, Output
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.output import Batch, Output
 from numclip_lightning.methods.prompted import PromptedMethod
 from numclip_lightning.models.heads import Decode, build_decoder
 from numclip_lightning.models.prompts import ConceptPrompts
@@ -57,11 +57,6 @@ class NamedMethod(PromptedMethod[ConceptPrompts]):
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
         """Return all parameters by part."""
         return {**super().parts(), "phrases": [self.prompts.phrases]}
-
-    def forward(self, images: Tensor) -> Output:
-        """Return logits, (B, K) or (B, R), and values (B,) for normalised images (B, 3, H, W)."""
-        logits = self.compare(images)
-        return Output(logits, self.decoder(logits))
 
     def classes(self, batch: Batch) -> Tensor:
         """Return the true class of each image: its level, or its rank where the names are numbers."""

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError, check_choice, check_weight
 from numclip_lightning.losses import Weighting, fcrc_image_to_text, fcrc_text_to_image
-from numclip_lightning.methods.base import Batch, Output
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec, as_spec
+from numclip_lightning.methods.output import Batch, Output
 from numclip_lightning.methods.prompted import PromptedMethod
 from numclip_lightning.models.adapters import ResidualAdapter
 from numclip_lightning.models.heads import ExpectationHead, HeadKind, build_head
@@ -115,7 +115,8 @@ class NumCLIP(PromptedMethod[ConceptPrompts]):
             for edge in (self.scale.lower, self.scale.upper, self.scale.centers)
         )
         self.head = build_head(head, lower, upper, centers) if self._needs_head(decode) else None
-        self.decoder = ExpectationHead(self.scale.centers) if decode == "expectation" else None
+        self.decode = decode
+        self.decoder = ExpectationHead(self.scale.centers)
         self.freeze_parts()
 
     def _needs_head(self, decode: str) -> bool:
@@ -138,14 +139,14 @@ class NumCLIP(PromptedMethod[ConceptPrompts]):
             "head": self.head.parameters() if self.head else [],
         }
 
-    def encode_images(self, images: Tensor) -> Tensor:
+    def adapt(self, features: Tensor) -> Tensor:
         """Return the adapted image features of length one, (B, D)."""
-        return self.adapter(self.clip.encode_image(images)) if self.adapter else super().encode_images(images)
+        return self.adapter(features) if self.adapter else super().adapt(features)
 
-    def forward(self, images: Tensor) -> Output:
-        """Return logits (B, K) and values (B,) for normalised images (B, 3, H, W)."""
-        logits = self.compare(images)
-        return Output(logits, self.decoder(logits) if self.decoder else self._fine_value(logits))
+    def read(self, features: Tensor) -> Output:
+        """Return logits over the levels, (B, K), and values (B,)."""
+        logits = self.compare(features)
+        return Output(logits, self.decoder(logits) if self.decode == "expectation" else self._fine_value(logits))
 
     def _fine_value(self, logits: Tensor) -> Tensor:
         assert self.head is not None  # built wherever it is read, see `_needs_head`

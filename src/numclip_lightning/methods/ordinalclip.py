@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from numclip_lightning.errors import check_weight
 from numclip_lightning.losses import fcrc_image_to_text, text_to_image_kl
-from numclip_lightning.methods.base import Batch, Output
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.output import Batch, Output
 from numclip_lightning.methods.prompted import PromptedMethod
 from numclip_lightning.models.heads import Decode, build_decoder
 from numclip_lightning.models.prompts import Interpolation, Position, RankPrompts
@@ -84,11 +84,6 @@ class OrdinalCLIP(PromptedMethod[RankPrompts]):
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
         """Return all parameters by part."""
         return {**super().parts(), "phrases": [self.prompts.base]}
-
-    def forward(self, images: Tensor) -> Output:
-        """Return logits (B, R) and values (B,) for normalised images (B, 3, H, W)."""
-        logits = self.compare(images)
-        return Output(logits, self.decoder(logits))
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy over the values and, where it has a weight, the KL term."""

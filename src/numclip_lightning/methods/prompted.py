@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base import OrdinalMethod
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.output import Output
 from numclip_lightning.models.loading import load_clip
 from numclip_lightning.models.prompt_parts import Prompts
 from numclip_lightning.scale import OrdinalScale
@@ -21,7 +22,7 @@ P = TypeVar("P", bound=Prompts)
 class PromptedMethod(OrdinalMethod, Generic[P]):
     """Base of the methods whose logits are similarities of images and prompts.
 
-    A method sets `prompts` in its constructor and adds its own parts to `parts`.
+    A method sets `prompts` and `decoder` in its constructor and adds its own parts to `parts`.
 
     Args:
         scale: The ordered scale of the targets.
@@ -34,6 +35,7 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
     """
 
     prompts: P
+    decoder: nn.Module
 
     def __init__(
         self,
@@ -66,12 +68,21 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
         return F.normalize(self.clip.encode_embeddings(embeddings, end), dim=-1)
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Return image features of length one, (B, D)."""
-        return F.normalize(self.clip.encode_image(images), dim=-1)
+        """Return what the image tower says of normalised images (B, 3, H, W): features (B, D), of any length."""
+        return self.clip.encode_image(images)
 
-    def compare(self, images: Tensor) -> Tensor:
-        """Return the scaled cosine similarities of images (B, 3, H, W) and prototypes, (B, K)."""
-        return self.clip.logits(self.encode_images(images), self.prototypes())
+    def adapt(self, features: Tensor) -> Tensor:
+        """Return the features (B, D) as they are compared: of length one, and adapted where a method has an adapter."""
+        return F.normalize(features, dim=-1)
+
+    def compare(self, features: Tensor) -> Tensor:
+        """Return the scaled cosine similarities of image features (B, D) and prototypes, (B, K)."""
+        return self.clip.logits(self.adapt(features), self.prototypes())
+
+    def read(self, features: Tensor) -> Output:
+        """Return the similarities, (B, K) or (B, R), and the values (B,) that the decoder reads from them."""
+        logits = self.compare(features)
+        return Output(logits, self.decoder(logits))
 
     def freeze_parts(self) -> None:
         """Freeze the parts whose learning rate is 0.
