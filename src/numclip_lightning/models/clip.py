@@ -47,7 +47,8 @@ class CLIPBackbone(nn.Module):
         if not isinstance(tokenizer, open_clip.SimpleTokenizer):
             raise unsupported_text(name, type(tokenizer).__name__)
         self.text = TextTower(model, tokenizer, name)
-        self.visual: nn.Module = model.get_submodule("visual")
+        # Colours last in memory: convolutions take a fifth less time on a CPU.
+        self.visual: nn.Module = model.get_submodule("visual").to(memory_format=torch.channels_last)
         self.logit_scale: nn.Parameter = model.get_parameter("logit_scale")
         preprocess = open_clip.get_model_preprocess_cfg(model)
         self.image_size = _square_size(preprocess["size"], name)
