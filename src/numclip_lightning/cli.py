@@ -209,11 +209,18 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The words after `numclip`; those of the shell where None.
 
     Returns:
-        0, or 2 after a user's mistake, which is then told in a message without a traceback.
+        0, or 2 after a user's mistake, which is then told in a message without a traceback; of a benchmark 1 if a run
+        has failed.
     """
     speak()
+    words = sys.argv[1:] if args is None else list(args)
     try:
-        NumClipCLI(args)
+        if words[:1] == ["benchmark"]:
+            # Imported here: it imports this module, and wants packages that nothing else needs.
+            from numclip_lightning.benchmark.command import benchmark
+
+            return benchmark(words[1:])
+        NumClipCLI(words)
     except (NumClipError, MisconfigurationException, OSError) as error:
         print(f"numclip: error: {told(error)}", file=sys.stderr)  # noqa: T201
         return 2
