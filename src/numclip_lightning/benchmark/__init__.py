@@ -1,0 +1,1 @@
+"""`numclip benchmark`: methods, datasets, folds, seeds and shots as separate runs, and one report of them all."""
