@@ -29,7 +29,8 @@ _LOOKS: list[dict[str, Any]] = [
 def draw_curves(axes: Axes, table: Table) -> None:
     """Draw a metric against the number of shots, a line for each method with a band of one standard deviation.
 
-    The axis of shots is logarithmic; "all" stands at the right, as far from the last number as that is wide to read.
+    The axis of shots is logarithmic; "all" stands at the right, apart from the numbers. The legend stands beside the
+    axes and names the methods from the highest end of a line to the lowest.
 
     Args:
         axes: Where to draw.
@@ -54,6 +55,9 @@ def draw_curves(axes: Axes, table: Table) -> None:
     axes.set_xlabel("training images for each value")
     axes.set_ylabel(table.measure.title)
     axes.grid(alpha=0.3)
+    # In the order in which the lines end at the right, so that the eye finds them.
+    lines = sorted((line for line in axes.lines if np.size(line.get_ydata())), key=_end, reverse=True)
+    axes.legend(handles=lines, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize="small", frameon=False)
 
 
 def draw_errors(axes: Axes, below: Axes, errors: pd.DataFrame) -> None:
@@ -80,7 +84,7 @@ def draw_errors(axes: Axes, below: Axes, errors: pd.DataFrame) -> None:
     axes.get_figure(root=True).colorbar(picture, ax=axes, label="mean absolute error")  # type: ignore[union-attr]
     images = errors.groupby(["low", "high"])["images"].mean()
     below.bar(range(len(images)), images, color="0.6")
-    below.set_xticks(range(len(images)), [_bin_name(low, high) for low, high in images.index])
+    below.set_xticks(range(len(images)), [_bin_name(low, high) for low, high in images.index], fontsize="small")
     below.set_ylabel("test images")
     below.set_xlabel("target")
 
@@ -90,10 +94,7 @@ def save_curves(path: Path, table: Table) -> None:
     figure = _figure(len(table.rows))
     axes = figure.subplots()
     draw_curves(axes, table)
-    axes.set_title(_plain(f"{table.measure.label} on {table.dataset}"))
-    # In the order in which the lines end at the right, so that the eye finds them.
-    lines = sorted((line for line in axes.lines if np.size(line.get_ydata())), key=_end, reverse=True)
-    figure.legend(handles=lines, loc="outside right upper", fontsize="small", frameon=False)
+    axes.set_title(_plain(f"{table.measure.label} on {table.dataset}, mean ± standard deviation"))
     _save(figure, path)
 
 

@@ -1,5 +1,7 @@
 """The report of a benchmark: a page that can be read on its own, and beside it the files that it is made from."""
 
+import html
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -111,31 +113,32 @@ def write_report(
 
 
 def _what_ran(results: Results, request: Request, folder: Path) -> list[str]:
-    """Return the section that counts the runs and names those that failed."""
-    states = ("finished", "failed", "missing")
+    """Return the section that counts the runs and names those that failed or ended without a number."""
+    groups = [(MARKDOWN.escape(dataset), results.of(dataset)) for dataset in results.datasets]
+    groups += [("All", results.runs)] if len(groups) > 1 else []
     rows = [["Dataset", "Planned", "Finished", "Failed", "Not run"]]
-    for name in [*results.datasets, "all"]:
-        runs = results.runs if name == "all" else results.of(name)
-        counts = [sum(run.status == state for run in runs) for state in states]
-        rows.append([MARKDOWN.escape(name), str(len(runs)), *map(str, counts)])
-    if len(results.datasets) == 1:
-        rows.pop()
+    for name, runs in groups:
+        counts = [sum(run.status == status for run in runs) for status in ("finished", "failed", "missing")]
+        rows.append([name, *map(str, [len(runs), *counts])])
     parts = ["## What ran", markdown_grid(rows), _versions(results.runs)]
-    if failed := [run for run in results.runs if run.status == "failed"]:
-        lines = [
-            f"- {MARKDOWN.escape(str(run.key))}: {_code(run.error or '')} ({_where(run, folder)})" for run in failed
-        ]
-        parts += [f"{len(failed)} of {len(results.runs)} runs failed:", "\n".join(lines)]
-    lines = [
-        f"- {MARKDOWN.escape(str(run.key))}: {metric} is {run.values[metric]:g} ({_where(run, folder)})"
+    failed = [_line(run, _code(run.error), folder) for run in results.runs if run.error is not None]
+    if failed:
+        parts += [f"{len(failed)} of {len(results.runs)} runs failed:", "\n".join(failed)]
+    endless = [
+        _line(run, f"{metric} is {run.values[metric]:g}", folder)
         for run in results.runs
         for metric in request.metrics
-        if metric in run.values and not abs(run.values[metric]) < float("inf")
+        if metric in run.values and not math.isfinite(run.values[metric])
     ]
-    return [
-        *parts,
-        *(["These finished without a number; they count as not finished below:", "\n".join(lines)] if lines else []),
-    ]
+    if endless:
+        parts += ["These finished without a number; they count as not finished below:", "\n".join(endless)]
+    return parts
+
+
+def _line(run: Run, what: str, folder: Path) -> str:
+    """Return a line that names a run, what became of it and its folder."""
+    where = Path(os.path.relpath(run.folder or folder, folder)).as_posix()
+    return f"- {MARKDOWN.escape(str(run.key))}: {what} ({_code(where)})"
 
 
 def _how_to_read(reference: str | None) -> list[str]:
@@ -212,12 +215,9 @@ def _tests(comparisons: Sequence[Comparison], table: Table, reference: str) -> s
     finds = "; ".join(f"{verdict}: {', '.join(names) or 'none'}" for verdict, names in found.items())
     against = MARKDOWN.escape(reference)
     summary = f"Against {against}, {tested} of {len(comparisons)} comparisons tested, corrected p < {LEVEL}: {finds}."
-    details = f"<details><summary>All comparisons (method minus {against})</summary>"
+    # Within HTML there is no Markdown.
+    details = f"<details><summary>All comparisons (method minus {html.escape(reference)})</summary>"
     return f"{summary}\n\n{details}\n\n{comparison_table(comparisons, table)}\n\n</details>"
-
-
-def _where(run: Run, folder: Path) -> str:
-    return _code(Path(os.path.relpath(run.folder or folder, folder)).as_posix())
 
 
 def _code(text: str) -> str:

@@ -100,6 +100,9 @@ class Results:
             )
         self.runs = [_run(key, bool(entry.get("trains", True)), found.get(key)) for key, entry in entries.items()]
         self.datasets = list(dict.fromkeys(key.dataset for key in entries))
+        self._by_method: dict[tuple[str, str], list[Run]] = {}
+        for run in self.runs:
+            self._by_method.setdefault((run.key.dataset, run.key.method), []).append(run)
 
     def of(self, dataset: str) -> list[Run]:
         """Return the runs on a dataset."""
@@ -107,7 +110,7 @@ class Results:
 
     def methods(self, dataset: str) -> list[str]:
         """Return the methods on a dataset, in the order of the plan."""
-        return list(dict.fromkeys(run.key.method for run in self.of(dataset)))
+        return [method for name, method in self._by_method if name == dataset]
 
     def columns(self, dataset: str) -> list[int]:
         """Return the numbers of shots that were planned on a dataset, ascending, 0 (all images) last."""
@@ -116,13 +119,11 @@ class Results:
 
     def trains(self, dataset: str, method: str) -> bool:
         """Return whether a method learns anything on a dataset."""
-        return any(run.trains for run in self.of(dataset) if run.key.method == method)
+        return any(run.trains for run in self._by_method[dataset, method])
 
     def cell(self, dataset: str, method: str, shots: int) -> list[Run]:
         """Return the runs of a method at a number of shots; those of a method that learns nothing stand at any."""
-        return [
-            run for run in self.of(dataset) if run.key.method == method and (run.key.shots == shots or not run.trains)
-        ]
+        return [run for run in self._by_method[dataset, method] if run.key.shots == shots or not run.trains]
 
     def numbers(self, dataset: str, method: str, shots: int, metric: str) -> dict[tuple[int, int], float]:
         """Return a metric by fold and seed; runs without a finite number of it are left out."""
