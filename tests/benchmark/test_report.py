@@ -18,21 +18,27 @@ def metrics(run: Entry) -> dict[str, float]:
     return {"test_mae": place + 0.01 * run["seed"] * place, "test_acc": 1 / (1 + place), "val_mae": 1.0}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def plan() -> list[Entry]:
     return make_plan(["A", "B", "Z"], datasets=["counting", "faces mini"], learn_nothing=["Z"])
 
 
-@pytest.fixture
-def page(tmp_path: Path, plan: list[Entry]) -> str:
-    """A whole benchmark but for a failed run, one that wasn't run, and one that diverged."""
-    records = write_all(tmp_path / "runs", plan[3:], metrics)
-    records.append(write_failure(tmp_path / "runs", plan[0], "DataError: `a` | b"))
-    diverged = write_run(tmp_path / "runs", plan[1], {"test_mae": float("nan"), "test_acc": 0.1}, commit="def5678")
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory, plan: list[Entry]) -> Path:
+    """The folder of a report on all runs but for one that failed, one that wasn't run, and one that diverged."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    records = write_all(folder / "runs", plan[3:], metrics)
+    records.append(write_failure(folder / "runs", plan[0], "DataError: `a` | b"))
+    diverged = {"test_mae": float("nan"), "test_acc": 0.1}
+    records.append(write_run(folder / "runs", plan[1], diverged, commit="def5678"))
     request = Request("A title", COMMAND, compare_to="B", published={"faces mini": "morph"})
-    report = write_report(plan, [*records, diverged], tmp_path / "report", request)
-    assert report == tmp_path / "report" / "report.md"
-    return report.read_text(encoding="utf-8")
+    assert write_report(plan, records, folder / "report", request) == folder / "report" / "report.md"
+    return folder / "report"
+
+
+@pytest.fixture
+def page(report: Path) -> str:
+    return (report / "report.md").read_text(encoding="utf-8")
 
 
 class TestPage:
@@ -43,16 +49,16 @@ class TestPage:
             "Commits abc1234, def5678; torch 2.14.0. The runs were made by different code: compare with care." in page
         )
 
-    def test_failures_are_named_with_their_folder(self, page: str, tmp_path: Path) -> None:
+    def test_failures_are_named_with_their_folder(self, page: str, report: Path) -> None:
         line = "- counting, A, fold 0, 4 shots, seed 0: `` DataError: `a` | b `` (`../runs/counting-A-0-4-0`)"
         assert f"1 of 30 runs failed:\n\n{line}\n" in page
-        assert (tmp_path / "report" / "../runs/counting-A-0-4-0").is_dir()
+        assert (report / "../runs/counting-A-0-4-0").is_dir()
         assert "- counting, A, fold 0, all images, seed 0: test_mae is nan (`../runs/counting-A-0-0-0`)" in page
 
-    def test_every_link_leads_to_a_picture(self, page: str, tmp_path: Path) -> None:
+    def test_every_link_leads_to_a_picture(self, page: str, report: Path) -> None:
         links = re.findall(r"!\[[^]]*\]\(([^)]*)\)", page)
         assert len(links) == 6
-        assert all((tmp_path / "report" / link).read_bytes().startswith(b"\x89PNG") for link in links)
+        assert all((report / link).read_bytes().startswith(b"\x89PNG") for link in links)
 
     def test_tests_and_published_figures(self, page: str) -> None:
         assert "It assumes that the differences are independent and normally distributed." in page
@@ -63,8 +69,8 @@ class TestPage:
         assert "| NumCLIP |  |  | 2.08 |" in faces
         assert "Published" not in counting
 
-    def test_every_table_is_there_in_three_kinds(self, page: str, tmp_path: Path) -> None:
-        folder = tmp_path / "report" / "tables"
+    def test_every_table_is_there_in_three_kinds(self, page: str, report: Path) -> None:
+        folder = report / "tables"
         for stem in ("counting-test_mae", "counting-test_acc", "faces-mini-test_mae", "faces-mini-test_acc"):
             assert (folder / f"{stem}.md").read_text(encoding="utf-8").strip() in page
             assert r"\begin{tabular}{lrr" in (folder / f"{stem}.tex").read_text(encoding="utf-8")
@@ -75,9 +81,9 @@ class TestPage:
             assert set(pd.read_csv(folder / f"{stem}-error-by-value.csv")["low"]) == {1.0, 2.0}
         assert page.count("### Costs") == 2
 
-    def test_results_are_the_same_as_csv_and_parquet(self, page: str, tmp_path: Path) -> None:
-        from_csv = pd.read_csv(tmp_path / "report" / "results.csv")
-        parquet = pd.read_parquet(tmp_path / "report" / "results.parquet")
+    def test_results_are_the_same_as_csv_and_parquet(self, report: Path) -> None:
+        from_csv = pd.read_csv(report / "results.csv")
+        parquet = pd.read_parquet(report / "results.parquet")
         assert list(parquet.columns) == list(from_csv.columns)
         pd.testing.assert_frame_equal(from_csv, parquet, check_dtype=False)
         runs = parquet.drop_duplicates(["dataset", "method", "fold", "shots", "seed"])
