@@ -59,6 +59,8 @@ class TestEveryFile:
     [
         ("open_clip", {"models/clip.py", "models/loading.py", "models/text_tower.py"}),
         ("albumentations", {"data/transforms.py"}),
+        # Comes with the extra `benchmark`, so that no training needs it.
+        ("pandas", {f"benchmark/{name}.py" for name in ("costs", "figures", "predictions", "results", "tables")}),
     ],
 )
 def test_a_library_has_its_place(library: str, homes: set[str]) -> None:

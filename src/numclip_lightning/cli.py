@@ -216,15 +216,23 @@ def main(args: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if args is None else list(args)
     try:
         if words[:1] == ["benchmark"]:
-            # Imported here: it imports this module, and wants packages that nothing else needs.
-            from numclip_lightning.benchmark.command import benchmark
-
-            return benchmark(words[1:])
+            return _benchmark(words[1:])
         NumClipCLI(words)
     except (NumClipError, MisconfigurationException, OSError) as error:
         print(f"numclip: error: {told(error)}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
+
+
+def _benchmark(words: Sequence[str]) -> int:
+    # Imported here: it imports this module, and wants packages that nothing else needs.
+    try:
+        from numclip_lightning.benchmark.command import benchmark
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"numclip benchmark needs {error.name}; install it with pip install 'numclip-lightning[benchmark]'."
+        ) from error
+    return benchmark(words)
 
 
 def entry_point() -> NoReturn:

@@ -23,30 +23,33 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from numclip_lightning.benchmark.plan import Run
+from numclip_lightning.benchmark.plan import PlannedRun
+from numclip_lightning.benchmark.results import read_record
 from numclip_lightning.cli import NumClipCLI
 from numclip_lightning.terminal import speak, told
 
-__all__ = ["execute", "read_record"]
+__all__ = ["execute", "find_record"]
 
 _RESULT, _LOG, _LOCK = "result.json", "log.txt", "lock"
 _QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
 _TAKEN = 3
 
 
-def read_record(run: Run) -> dict[str, Any] | None:
-    """Return what is kept of a run and, under `folder`, where; None if it was never run to an end, good or bad."""
-    file = run.folder / _RESULT
-    if not file.is_file():
+def find_record(run: PlannedRun) -> dict[str, Any] | None:
+    """Return what is kept of a run and, under `folder`, where; None if it was never run to an end, good or bad.
+
+    Raises:
+        DataError: If the record can't be read.
+    """
+    if not (run.folder / _RESULT).is_file():
         return None
-    record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     # Names may change between two calls, the numbers don't.
-    return {**record, **_identity(run), "folder": str(run.folder)}
+    return {**read_record(run.folder), **run.entry}
 
 
 def execute(
-    runs: Sequence[Run], *, processes: int, keep_checkpoints: bool = False
-) -> Iterator[tuple[Run, dict[str, Any] | None]]:
+    runs: Sequence[PlannedRun], *, processes: int, keep_checkpoints: bool = False
+) -> Iterator[tuple[PlannedRun, dict[str, Any] | None]]:
     """Run what isn't finished yet; yield each run with its record as it ends, in any order.
 
     Args:
@@ -55,41 +58,42 @@ def execute(
         keep_checkpoints: Whether the checkpoints of finished runs are kept.
 
     Yields:
-        The run, and its record as `read_record` gives it; None where another process is at it right now.
+        The run, and its record as `find_record` gives it; None where another process is at it right now.
     """
-    waiting = [run for run in reversed(runs) if (read_record(run) or {}).get("status") != "finished"]
+    waiting = [run for run in reversed(runs) if (find_record(run) or {}).get("status") != "finished"]
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    free, at_work = list(range(processes)), dict[int, tuple[Run, BaseProcess, int]]()
+    free, at_work = list(range(processes)), list[tuple[PlannedRun, BaseProcess, int]]()
     # OMP_NUM_THREADS is the user's word, on a machine that others use too.
     threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // processes))
     try:
         while waiting or at_work:
             while waiting and free:
                 run, slot = waiting.pop(), free.pop()
-                worker = context.Process(target=_work, args=(run, slot, threads, keep_checkpoints))
+                worker: BaseProcess = context.Process(target=_work, args=(run, slot, threads, keep_checkpoints))
                 worker.start()
-                at_work[worker.sentinel] = run, worker, slot
-            for sentinel in connection.wait(list(at_work)):
-                run, worker, slot = at_work.pop(int(sentinel))  # type: ignore[call-overload]
-                worker.join()
-                free.append(slot)
-                yield run, None if worker.exitcode == _TAKEN else _settled(run, worker.exitcode)
+                at_work.append((run, worker, slot))
+            connection.wait([worker.sentinel for _, worker, _ in at_work])
+            for done in [job for job in at_work if not job[1].is_alive()]:
+                at_work.remove(done)
+                free.append(done[2])
+                code = done[1].exitcode
+                yield done[0], None if code == _TAKEN else _settled(done[0], code)
     finally:
-        for _, worker, _ in at_work.values():
+        for _, worker, _ in at_work:
             worker.kill()
 
 
-def _settled(run: Run, exit_code: int | None) -> dict[str, Any] | None:
+def _settled(run: PlannedRun, exit_code: int | None) -> dict[str, Any] | None:
     """Return the record of a run whose process has ended, and write one if it could not do so itself."""
     if exit_code:
         reason = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
         hint = "; the memory may have been full" if exit_code == -9 else ""
         _write(run, _failed(f"the process {reason}{hint}; see {_LOG}"))
-    return read_record(run)
+    return find_record(run)
 
 
-def _work(run: Run, slot: int, threads: int, keep_checkpoints: bool) -> None:
+def _work(run: PlannedRun, slot: int, threads: int, keep_checkpoints: bool) -> None:
     """Do one run in a process of its own, and leave its record in its folder."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -118,7 +122,7 @@ def _work(run: Run, slot: int, threads: int, keep_checkpoints: bool) -> None:
         _write(run, record)
 
 
-def _measure(run: Run) -> dict[str, Any]:
+def _measure(run: PlannedRun) -> dict[str, Any]:
     """Run it and return what is worth keeping."""
     start = time.perf_counter()
     cli = NumClipCLI([*run.words, *_QUIET, f"--trainer.default_root_dir={run.folder}"])
@@ -144,15 +148,10 @@ def _failed(reason: str) -> dict[str, Any]:
     return {"status": "failed", "error": " ".join(reason.split())}
 
 
-def _identity(run: Run) -> dict[str, Any]:
-    keys = ("dataset", "method", "fold", "shots", "seed", "trains")
-    return {key: getattr(run, key) for key in keys}
-
-
-def _write(run: Run, record: Mapping[str, Any]) -> None:
+def _write(run: PlannedRun, record: Mapping[str, Any]) -> None:
     """Write the record at once and whole: a run that is killed has none."""
     versions = {name: version(name) for name in ("numclip_lightning", "torch", "lightning", "open_clip_torch")}
-    whole = {**_identity(run), "command": ["numclip", *run.words], **record, "commit": _commit(), "versions": versions}
+    whole = {**run.entry, "command": ["numclip", *run.words], **record, "commit": _commit(), "versions": versions}
     new = run.folder / f"{_RESULT}.new"
     new.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
     new.replace(run.folder / _RESULT)

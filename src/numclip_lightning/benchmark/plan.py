@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from numclip_lightning.errors import ConfigError, near_matches
+from numclip_lightning.errors import ConfigError
 
-__all__ = ["ALL_IMAGES", "Benchmark", "DatasetEntry", "MethodEntry", "Run", "plan"]
+__all__ = ["ALL_IMAGES", "Benchmark", "DatasetEntry", "MethodEntry", "PlannedRun", "plan"]
 
 ALL_IMAGES = 0
 
@@ -70,7 +70,7 @@ class Benchmark:
         metrics: What the tables show, in this order.
         compare_to: The method that the others are tested against; None tests none.
         root: Folder of the runs. Benchmarks that share it share the runs that they have in common.
-        output: Folder of the report; None takes `report` and the name of the configuration below `root`.
+        output: Folder of the report; None takes `reports` and the name of the configuration below `root`.
         processes: How many runs at once. With several GPUs they are dealt out in turn.
         keep_checkpoints: Whether the checkpoints of finished runs are kept; they take most of the room.
 
@@ -94,22 +94,19 @@ class Benchmark:
 
     def __post_init__(self) -> None:
         """Check what no type says."""
-        for name in ("datasets", "methods", "seeds", "shots", "metrics"):
+        for name in ("datasets", "methods", "seeds", "shots"):
             if not getattr(self, name):
                 raise ConfigError(f"{name} is empty; name at least one.")
         for name in ("seeds", "shots", "folds"):
             numbers: list[int] = getattr(self, name)
             if len(set(numbers)) < len(numbers) or min(numbers, default=0) < 0:
                 raise ConfigError(f"{name} is {numbers}; give different numbers, none below 0.")
-        if self.compare_to is not None and self.compare_to not in self.methods:
-            suggestion = near_matches(self.compare_to, self.methods) or "."
-            raise ConfigError(f"compare_to is {self.compare_to!r}, which is none of the methods{suggestion}")
         if self.processes < 1:
             raise ConfigError(f"processes is {self.processes}; give 1 or more.")
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """One run of `numclip`.
 
     Attributes:
@@ -133,8 +130,13 @@ class Run:
     words: tuple[str, ...]
     folder: Path
 
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What the report knows of it before it has run."""
+        return {name: getattr(self, name) for name in ("dataset", "method", "fold", "shots", "seed", "trains")}
 
-def plan(benchmark: Benchmark) -> list[Run]:
+
+def plan(benchmark: Benchmark) -> list[PlannedRun]:
     """List all runs, seed by seed, so that a benchmark that is stopped has whole tables of fewer seeds.
 
     Args:
@@ -144,8 +146,9 @@ def plan(benchmark: Benchmark) -> list[Run]:
         ConfigError: If a configuration file is missing, or two runs would share a folder.
     """
     datasets = {name: entry for name, entry in benchmark.datasets.items() if entry.is_here}
-    cells = product(benchmark.seeds, datasets, benchmark.folds or [None], benchmark.shots, benchmark.methods)
-    runs: dict[Path, Run] = {}
+    folds: Sequence[int | None] = benchmark.folds or [None]
+    cells = product(benchmark.seeds, datasets, folds, benchmark.shots, benchmark.methods)
+    runs: dict[Path, PlannedRun] = {}
     for seed, dataset, fold, shots, method in cells:
         if not benchmark.methods[method].trains:
             shots = ALL_IMAGES
@@ -159,7 +162,7 @@ def plan(benchmark: Benchmark) -> list[Run]:
     return list(runs.values())
 
 
-def _run(benchmark: Benchmark, dataset: str, method: str, fold: int | None, shots: int, seed: int) -> Run:
+def _run(benchmark: Benchmark, dataset: str, method: str, fold: int | None, shots: int, seed: int) -> PlannedRun:
     data, learner = benchmark.datasets[dataset], benchmark.methods[method]
     files = [data.config, *([learner.config] if learner.config else [])]
     args = {**benchmark.args, **data.args, **learner.args, "data.num_shots": shots, "data.seed": seed}
@@ -172,7 +175,7 @@ def _run(benchmark: Benchmark, dataset: str, method: str, fold: int | None, shot
     words = [*subcommand, *(f"--config={file}" for file in files), *_flags(args)]
     name = f"fold{fold or 0}-shots{shots}-seed{seed}-{_digest(words, files)}"
     folder = Path(benchmark.root, _slug(dataset), _slug(method), name)
-    return Run(dataset, method, fold or 0, shots, seed, learner.trains, tuple(words), folder)
+    return PlannedRun(dataset, method, fold or 0, shots, seed, learner.trains, tuple(words), folder)
 
 
 def _flags(args: dict[str, Any]) -> list[str]:
