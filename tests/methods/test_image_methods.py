@@ -127,9 +127,11 @@ def test_sord_trains_with_its_soft_labels() -> None:
     assert method.losses(output, truth)["soft_labels"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_regression_starts_in_the_middle_and_counts_in_steps() -> None:
+def test_regression_starts_in_the_middle_and_counts_errors_in_steps() -> None:
     method: Any = L1Regression(**TINY)
     with torch.no_grad():
+        output = method(torch.randn(2, 3, 32, 32))
+        assert output.value.tolist() == pytest.approx([1955, 1955], abs=5)
         method.head.weight.zero_()
         output = method(torch.randn(2, 3, 32, 32))
     assert output.value.tolist() == [1955, 1955]
@@ -145,12 +147,13 @@ def test_a_number_belongs_to_the_level_of_the_nearest_value(value: float, level:
 def test_regression_is_not_held_on_the_scale_but_its_level_is() -> None:
     method: Any = L1Regression(**TINY)
     with torch.no_grad():
-        method.head.bias.fill_(100)
+        method.head.bias.fill_(3)
     output = method(torch.randn(1, 3, 32, 32))
-    assert output.value.item() > 2500
+    assert output.value.item() > 2000
     assert output.logits.argmax(dim=1).item() == 1
     (gradient,) = torch.autograd.grad(method.losses(output, labelled(method, [1950.0]))["value"], [method.head.bias])
-    assert gradient.item() == pytest.approx(1)
+    # In steps, of which the scale reaches 2.5 from its middle.
+    assert gradient.item() == pytest.approx(2.5)
 
 
 def test_coral_and_corn_read_the_chances_of_each_threshold() -> None:
@@ -211,10 +214,9 @@ def test_a_small_set_is_learnt_and_every_trained_parameter_gets_a_gradient(
 
 
 @every_method
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_training_stays_finite_for_single_images_and_levels(method: Any, precision: Any) -> None:
+def test_training_stays_finite_for_single_images_and_levels(method: Any) -> None:
     learner: OrdinalMethod = method(**TINY)
-    runner = trainer(max_epochs=1, precision=precision, detect_anomaly=True)
+    runner = trainer(max_epochs=1, precision="bf16-mixed", detect_anomaly=True)
     # A batch of two of one level, and one of a single image; most values never occur.
     runner.fit(learner, loader([1930.0, 1930.0, 1940.0], batch_size=2))
     assert all(parameter.isfinite().all() for parameter in learner.parameters())

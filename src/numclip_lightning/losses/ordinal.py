@@ -22,7 +22,7 @@ Distance = Literal["absolute", "squared"]
 def soft_labels(num_ranks: int, distance: Distance = "absolute", temperature: float = 1.0) -> Tensor:
     """Return SORD's target for every true rank y: `softmax_j(-phi(y, j) / temperature)`.
 
-    Source: Diaz and Marathe, "Soft Labels for Ordinal Regression", CVPR 2019, equation 1.
+    Source: Diaz and Marathe, "Soft Labels for Ordinal Regression", CVPR 2019.
 
     Args:
         num_ranks: R, at least 1.
@@ -66,7 +66,7 @@ def sord_loss(logits: Tensor, rank: Tensor, labels: Tensor) -> Tensor:
 def mean_loss(logits: Tensor, rank: Tensor) -> Tensor:
     """Return half the squared error of the expected rank: `mean_b (m_b - y_b)^2 / 2`, `m = sum_j softmax(z)_j * j`.
 
-    Source: Pan et al., "Mean-Variance Loss for Deep Age Estimation from a Face", CVPR 2018, the mean loss.
+    Source: Pan et al., "Mean-Variance Loss for Deep Age Estimation from a Face", CVPR 2018.
 
     Args:
         logits: Shape (B, R), any floating dtype.
@@ -107,7 +107,7 @@ def coral_loss(logits: Tensor, rank: Tensor) -> Tensor:
     `mean_b -sum_k [y_b > k] log sigmoid(z_bk) + [y_b <= k] log(1 - sigmoid(z_bk))`.
 
     Source: Cao, Mirjalili and Raschka, "Rank Consistent Ordinal Regression for Neural Networks with Application to Age
-    Estimation", Pattern Recognition Letters 2020 (arXiv 1901.07884), section 3.3, all thresholds weighing the same.
+    Estimation", Pattern Recognition Letters 2020 (arXiv 1901.07884), all thresholds weighing the same.
 
     Args:
         logits: Of `P(y > k)`, shape (B, R-1), any floating dtype.
@@ -129,7 +129,7 @@ def corn_loss(logits: Tensor, rank: Tensor) -> Tensor:
     and the mean is over all of them. So images of high ranks weigh more.
 
     Source: Shi, Cao and Raschka, "Deep Neural Networks for Rank-Consistent Ordinal Regression Based on Conditional
-    Probabilities", Pattern Analysis and Applications 2023 (arXiv 2111.08851), section 3.4.
+    Probabilities", Pattern Analysis and Applications 2023 (arXiv 2111.08851).
 
     Args:
         logits: Of `P(y > k | y > k-1)`, shape (B, R-1), any floating dtype.

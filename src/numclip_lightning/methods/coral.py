@@ -1,7 +1,7 @@
 """CORAL: one score for the image, and a threshold on it between each two neighbouring values.
 
 Source: Cao, Mirjalili and Raschka, "Rank Consistent Ordinal Regression for Neural Networks with Application to Age
-Estimation", Pattern Recognition Letters 2020 (arXiv 1901.07884), section 3.
+Estimation", Pattern Recognition Letters 2020 (arXiv 1901.07884).
 """
 
 from torch import Tensor
@@ -42,7 +42,7 @@ class CORAL(CumulativeMethod):
         backbone: str = "ViT-B-16-quickgelu",
         pretrained: str | None = "openai",
         decode: CumulativeDecode = "median",
-        learning_rates: LearningRates = LearningRates(adapter=0, context=0, phrases=0, head=1e-3),
+        learning_rates: LearningRates = LearningRates(adapter=0, context=0, phrases=0, head=1e-2),
         optimizer: OptimizerSpec = OptimizerSpec(),
         lr_scheduler: SchedulerSpec | None = SchedulerSpec(),
         tolerance: float = 5.0,

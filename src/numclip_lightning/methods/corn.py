@@ -1,7 +1,7 @@
 """CORN: conditional questions, each asked of the images that passed the one before.
 
 Source: Shi, Cao and Raschka, "Deep Neural Networks for Rank-Consistent Ordinal Regression Based on Conditional
-Probabilities", Pattern Analysis and Applications 2023 (arXiv 2111.08851), section 3.
+Probabilities", Pattern Analysis and Applications 2023 (arXiv 2111.08851).
 """
 
 from torch import Tensor
@@ -42,7 +42,7 @@ class CORN(CumulativeMethod):
         backbone: str = "ViT-B-16-quickgelu",
         pretrained: str | None = "openai",
         decode: CumulativeDecode = "median",
-        learning_rates: LearningRates = LearningRates(adapter=0, context=0, phrases=0, head=1e-3),
+        learning_rates: LearningRates = LearningRates(adapter=0, context=0, phrases=0, head=1e-2),
         optimizer: OptimizerSpec = OptimizerSpec(),
         lr_scheduler: SchedulerSpec | None = SchedulerSpec(),
         tolerance: float = 5.0,

@@ -45,7 +45,7 @@ class CosineClassifier(ImageClassifier):
         pretrained: str | None = "openai",
         classes: Classes = "values",
         decode: Decode = "expectation",
-        learning_rates: LearningRates = LearningRates(adapter=0, context=0, phrases=0, head=1e-3),
+        learning_rates: LearningRates = LearningRates(adapter=0, context=0, phrases=0, head=1e-2),
         optimizer: OptimizerSpec = OptimizerSpec(),
         lr_scheduler: SchedulerSpec | None = SchedulerSpec(),
         tolerance: float = 5.0,

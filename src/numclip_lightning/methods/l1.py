@@ -14,10 +14,10 @@ __all__ = ["L1Regression"]
 
 
 class L1Regression(ImageMethod):
-    """The image tower and a linear layer to the number, in steps from the minimum of the scale.
+    """The image tower and a linear layer to the number, whose -1 and 1 are the ends of the scale.
 
-    It starts from the middle of the scale. Nothing keeps the number on the scale: a value beyond its ends is as wrong
-    as it is far, and belongs to the first or last level.
+    So one learning rate does for five decades and for a hundred years. It starts near the middle. Nothing keeps the
+    number on the scale: a value beyond its ends is as wrong as it is far, and belongs to the first or last level.
 
     Args:
         scale: The ordered scale of the targets.
@@ -37,19 +37,22 @@ class L1Regression(ImageMethod):
         scale: OrdinalScale,
         backbone: str = "ViT-B-16-quickgelu",
         pretrained: str | None = "openai",
-        learning_rates: LearningRates = LearningRates(adapter=0, context=0, phrases=0, head=1e-3),
+        learning_rates: LearningRates = LearningRates(adapter=0, context=0, phrases=0, head=1e-2),
         optimizer: OptimizerSpec = OptimizerSpec(),
         lr_scheduler: SchedulerSpec | None = SchedulerSpec(),
         tolerance: float = 5.0,
     ) -> None:
         super().__init__(scale, backbone, pretrained, learning_rates, optimizer, lr_scheduler, tolerance)
         self.head = LinearHead(self.clip.embed_dim, 1)
-        torch.nn.init.constant_(self.head.bias, (self.scale.num_ranks - 1) / 2)
+        torch.nn.init.normal_(self.head.weight, std=0.01)
+        torch.nn.init.zeros_(self.head.bias)
         self.freeze_parts()
 
     def read(self, features: Tensor) -> Output:
         """Return values (B,), and as logits the certainty of the levels that hold them, (B, K)."""
-        return self.sure_of(self.scale.minimum + self.scale.step * self.head(features).squeeze(dim=1))
+        middle = (self.scale.maximum + self.scale.minimum) / 2
+        reach = (self.scale.maximum - self.scale.minimum) / 2
+        return self.sure_of(middle + reach * self.head(features).squeeze(dim=1))
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute error, in steps of the scale."""

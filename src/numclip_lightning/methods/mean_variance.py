@@ -1,6 +1,6 @@
 """Mean-variance loss: cross-entropy, and a distribution that is centred on the true value and narrow.
 
-Source: Pan et al., "Mean-Variance Loss for Deep Age Estimation from a Face", CVPR 2018, section 3.
+Source: Pan et al., "Mean-Variance Loss for Deep Age Estimation from a Face", CVPR 2018.
 """
 
 from torch import Tensor
@@ -44,7 +44,7 @@ class MeanVariance(ImageClassifier):
         mean: float = 0.2,
         variance: float = 0.05,
         decode: Decode = "expectation",
-        learning_rates: LearningRates = LearningRates(adapter=0, context=0, phrases=0, head=1e-3),
+        learning_rates: LearningRates = LearningRates(adapter=0, context=0, phrases=0, head=1e-2),
         optimizer: OptimizerSpec = OptimizerSpec(),
         lr_scheduler: SchedulerSpec | None = SchedulerSpec(),
         tolerance: float = 5.0,

@@ -1,6 +1,6 @@
 """SORD: cross-entropy with labels that are softened by their distance from the true one.
 
-Source: Diaz and Marathe, "Soft Labels for Ordinal Regression", CVPR 2019, section 3.
+Source: Diaz and Marathe, "Soft Labels for Ordinal Regression", CVPR 2019.
 """
 
 from torch import Tensor
@@ -46,7 +46,7 @@ class SORD(ImageClassifier):
         distance: Distance = "absolute",
         temperature: float = 1.0,
         decode: Decode = "expectation",
-        learning_rates: LearningRates = LearningRates(adapter=0, context=0, phrases=0, head=1e-3),
+        learning_rates: LearningRates = LearningRates(adapter=0, context=0, phrases=0, head=1e-2),
         optimizer: OptimizerSpec = OptimizerSpec(),
         lr_scheduler: SchedulerSpec | None = SchedulerSpec(),
         tolerance: float = 5.0,

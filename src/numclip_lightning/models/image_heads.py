@@ -4,6 +4,8 @@ All compute in float32 at least, under autocast too: in bfloat16 a year beyond 2
 on how long the features are, which is 20 in one tower and 2,000 in another.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -44,7 +46,9 @@ class CosineHead(nn.Module):
 
     def __init__(self, dim: int, num_classes: int) -> None:
         super().__init__()
-        self.directions = nn.Parameter(torch.randn(num_classes, dim))
+        # As of a linear layer. Long directions would turn slowly: only their angle counts.
+        self.directions = nn.Parameter(torch.empty(num_classes, dim))
+        nn.init.kaiming_uniform_(self.directions, a=math.sqrt(5))
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits of each feature of any length: (B, D) -> (B, classes), in -100..100."""
