@@ -17,8 +17,7 @@ from numclip_lightning.data.transforms import CLIP_MEAN, CLIP_STD
 from numclip_lightning.errors import ConfigError, DataError
 from numclip_lightning.methods.base import OrdinalMethod
 from numclip_lightning.methods.output import Prediction
-from numclip_lightning.methods.prompted import PromptedMethod
-from numclip_lightning.models.clip import CLIPBackbone
+from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["CheckData", "WritePredictions", "check_targets"]
@@ -42,8 +41,7 @@ class CheckData(Callback):
         data: Any = getattr(trainer, "datamodule", None)
         if not (isinstance(data, OrdinalDataModule) and isinstance(pl_module, OrdinalMethod)):
             return
-        if isinstance(pl_module, PromptedMethod):
-            _check_format(data, pl_module.clip)
+        _check_format(data, pl_module.clip)
         if str(trainer.precision) in ("16-true", "bf16-true"):
             # Lightning would round the targets too: 257 to 256.
             raise ConfigError(
@@ -78,7 +76,7 @@ def check_targets(data: OrdinalDataModule, split: Split, scale: OrdinalScale) ->
         )
 
 
-def _check_format(data: OrdinalDataModule, clip: CLIPBackbone) -> None:
+def _check_format(data: OrdinalDataModule, clip: ImageTower) -> None:
     clip.require_size(data.image_size, data.image_size)
     if (
         isinstance(data, FileDataModule)

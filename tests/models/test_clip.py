@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from numclip_lightning.errors import BackboneError, ConfigError
-from numclip_lightning.models import CLIPBackbone, load_clip
+from numclip_lightning.models import CLIPBackbone, load_clip, load_image_tower
 from tiny_clip import TINY_CLIPS, register_tiny_clips
 
 TEXTS = ["a photo of a child.", "an old person aged 65, smiling!", "x"]
@@ -92,6 +92,21 @@ def test_sizes_are_read_from_the_model(clip: CLIPBackbone) -> None:
     assert clip.std == open_clip.OPENAI_DATASET_STD
     assert load_clip("tiny-resnet", None).image_size == 32
     assert load_clip("tiny-unprojected", None).embed_dim == 32
+
+
+@pytest.mark.parametrize("name", TINY_CLIPS)
+def test_the_image_tower_alone_sees_the_same_and_carries_no_text(name: str) -> None:
+    torch.manual_seed(0)
+    tower = load_image_tower(name, None).eval()
+    ours, _, _ = pair(name)
+    images = torch.randn(2, 3, 32, 32)
+
+    torch.testing.assert_close(tower.encode_image(images), ours.eval().encode_image(images), atol=0, rtol=0)
+    assert {key.split(".")[0] for key in tower.state_dict()} == {"visual"}
+    for number in ("embed_dim", "image_size", "mean", "std"):
+        assert getattr(tower, number) == getattr(ours, number)
+    with pytest.raises(ConfigError, match="48x32 pixels, the backbone takes 32x32"):
+        tower.encode_image(torch.randn(1, 3, 48, 32))
 
 
 def test_it_can_be_copied(clip: CLIPBackbone) -> None:

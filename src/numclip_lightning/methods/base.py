@@ -24,6 +24,7 @@ from numclip_lightning.methods.optimisers import (
 )
 from numclip_lightning.methods.output import Batch, Output, Prediction
 from numclip_lightning.metrics import level_metrics, value_metrics
+from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["OrdinalMethod"]
@@ -37,9 +38,9 @@ Stage = Literal["train", "val", "test"]
 class OrdinalMethod(L.LightningModule, ABC):
     """Base of the published methods.
 
-    A method implements `encode_images` (what the image tower sees), `read` (from that to an `Output`), `losses` and
-    `parts`, and calls `freeze_parts` at the end of its constructor. All else, from the metrics to the optimiser, stands
-    here once. The cut between the first two is where features are kept when the image tower is frozen.
+    A method sets `clip`, implements `read` (from image features to an `Output`), `losses` and `parts`, and calls
+    `freeze_parts` at the end of its constructor. All else, from the metrics to the optimiser, stands here once. The cut
+    between `encode_images` and `read` is where features are kept when the image tower is frozen.
 
     Args:
         scale: The ordered scale of the targets.
@@ -47,7 +48,12 @@ class OrdinalMethod(L.LightningModule, ABC):
         optimizer: The optimiser.
         lr_scheduler: The schedule, or None for constant rates.
         tolerance: The k of the cumulative score CS@k, in the target's unit.
+
+    Attributes:
+        clip: What the images are seen through: a CLIP, or its image tower alone.
     """
+
+    clip: ImageTower
 
     def __init__(
         self,
@@ -85,10 +91,6 @@ class OrdinalMethod(L.LightningModule, ABC):
     # What a method implements.
 
     @abstractmethod
-    def encode_images(self, images: Tensor) -> Tensor:
-        """Return what the image tower alone says of normalised images (B, 3, H, W): features (B, ...)."""
-
-    @abstractmethod
     def read(self, features: Tensor) -> Output:
         """Return logits and values (B,) for features of `encode_images`, (B, ...)."""
 
@@ -106,6 +108,10 @@ class OrdinalMethod(L.LightningModule, ABC):
         """Return all parameters, sorted into the parts that `LearningRates` names."""
 
     # What they share.
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Return what the image tower alone says of normalised images (B, 3, H, W): features (B, D), of any length."""
+        return self.clip.encode_image(images)
 
     def forward(self, images: Tensor) -> Output:
         """Return logits and values (B,) for normalised images (B, 3, H, W)."""
@@ -185,13 +191,15 @@ class OrdinalMethod(L.LightningModule, ABC):
         return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities)
 
     def sure_of(self, value: Tensor, raw: Tensor | None = None) -> Output:
-        """Return the output of a method that predicts the number alone: the level that holds it is certain.
+        """Return the output of a method that predicts the number alone: the level of the nearest value is certain.
 
         Args:
-            value: The predicted number in the target's unit, (B,).
+            value: The predicted number in the target's unit, (B,); halfway between two values it counts as the upper.
             raw: As in `Output`.
         """
-        return Output(F.one_hot(self.scale.level_at(value.detach()), self.scale.num_levels).float().log(), value, raw)
+        # Levels start at values: half a step added finds the level of the nearest one. 3.9 for a score of 4 is right.
+        level = self.scale.level_at(value.detach() + self.scale.step / 2)
+        return Output(F.one_hot(level, self.scale.num_levels).float().log(), value, raw)
 
     def _probabilities(self, output: Output) -> Tensor:
         """Return the probability of each level, (B, K), also where logits are over ranks."""

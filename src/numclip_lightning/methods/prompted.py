@@ -10,6 +10,7 @@ from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base import OrdinalMethod
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.methods.output import Output
+from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.loading import load_clip
 from numclip_lightning.models.prompt_parts import Prompts
 from numclip_lightning.scale import OrdinalScale
@@ -34,6 +35,7 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
         tolerance: The k of the cumulative score CS@k, in the target's unit.
     """
 
+    clip: CLIPBackbone
     prompts: P
     decoder: nn.Module
 
@@ -66,10 +68,6 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
             return self._prototypes
         embeddings, end = self.prompts(self.clip.text)
         return F.normalize(self.clip.encode_embeddings(embeddings, end), dim=-1)
-
-    def encode_images(self, images: Tensor) -> Tensor:
-        """Return what the image tower says of normalised images (B, 3, H, W): features (B, D), of any length."""
-        return self.clip.encode_image(images)
 
     def adapt(self, features: Tensor) -> Tensor:
         """Return the features (B, D) as they are compared: of length one, and adapted where a method has an adapter."""

@@ -3,7 +3,8 @@
 from numclip_lightning.models.adapters import ResidualAdapter
 from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.heads import BoundedHead, ExpectationHead, PublishedHead
-from numclip_lightning.models.loading import load_clip
+from numclip_lightning.models.image_tower import ImageTower
+from numclip_lightning.models.loading import load_clip, load_image_tower
 from numclip_lightning.models.prompts import ConceptPrompts, RankPrompts, interpolation_weights
 from numclip_lightning.models.text_tower import TextTower
 
@@ -12,10 +13,12 @@ __all__ = [
     "CLIPBackbone",
     "ConceptPrompts",
     "ExpectationHead",
+    "ImageTower",
     "PublishedHead",
     "RankPrompts",
     "ResidualAdapter",
     "TextTower",
     "interpolation_weights",
     "load_clip",
+    "load_image_tower",
 ]

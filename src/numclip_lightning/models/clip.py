@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from numclip_lightning.errors import BackboneError, ConfigError
+from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.precision import at_least_float32, without_autocast
 from numclip_lightning.models.text_tower import TextTower, unsupported_text
 
@@ -20,8 +21,8 @@ __all__ = ["CLIPBackbone"]
 _MAX_LOG_SCALE = math.log(100.0)
 
 
-class CLIPBackbone(nn.Module):
-    """An open_clip model, whose image tower, text tower and logit scale are trained or frozen apart.
+class CLIPBackbone(ImageTower):
+    """An image tower that comes with its text tower and a logit scale, each trained or frozen apart.
 
     A logit bias (SigLIP) is left out: it is the same for every level, so it changes no softmax over levels.
 
@@ -32,34 +33,26 @@ class CLIPBackbone(nn.Module):
 
     Attributes:
         visual: The image tower.
+        embed_dim: Size D of image and text features.
         text: The text tower.
         logit_scale: Logarithm of what multiplies the cosine similarities, as a parameter.
-        image_size: Height and width in pixels of the images it takes.
-        mean: Mean of red, green and blue that the images are normalised with, in 0..1.
-        std: Their standard deviation.
 
     Raises:
         BackboneError: If the model can't take prompt embeddings or images that are square.
     """
 
     def __init__(self, model: nn.Module, tokenizer: Any, name: str) -> None:
-        super().__init__()
         if not isinstance(tokenizer, open_clip.SimpleTokenizer):
             raise unsupported_text(name, type(tokenizer).__name__)
-        self.text = TextTower(model, tokenizer, name)
-        # Colours last in memory: convolutions take a fifth less time on a CPU.
-        self.visual: nn.Module = model.get_submodule("visual").to(memory_format=torch.channels_last)
+        text = TextTower(model, tokenizer, name)
+        images = open_clip.get_model_preprocess_cfg(model)
+        size = _square_size(images["size"], name)
+        super().__init__(
+            model.get_submodule("visual"), text.embed_dim, size, tuple(images["mean"]), tuple(images["std"])
+        )
+        self.text = text
         self.logit_scale: nn.Parameter = model.get_parameter("logit_scale")
-        preprocess = open_clip.get_model_preprocess_cfg(model)
-        self.image_size = _square_size(preprocess["size"], name)
-        self.mean: tuple[float, ...] = tuple(preprocess["mean"])
-        self.std: tuple[float, ...] = tuple(preprocess["std"])
         self._tokenizer = tokenizer
-
-    @property
-    def embed_dim(self) -> int:
-        """Size D of image and text features."""
-        return self.text.embed_dim
 
     @property
     def text_width(self) -> int:
@@ -81,29 +74,9 @@ class CLIPBackbone(nn.Module):
         excess = (scale - _MAX_LOG_SCALE).clamp(min=0).detach()
         return (scale - excess).exp()
 
-    def require_size(self, height: int, width: int) -> None:
-        """Raise ConfigError unless images of this size in pixels are what the backbone takes."""
-        if (height, width) != (self.image_size, self.image_size):
-            raise ConfigError(
-                f"the images are {height}x{width} pixels, the backbone takes {self.image_size}x{self.image_size}; "
-                f"set --data.image_size={self.image_size}"
-            )
-
-    def encode_image(self, images: Tensor) -> Tensor:
-        """Encode images.
-
-        Args:
-            images: Normalised images (B, 3, H, W), H and W being `image_size`.
-
-        Returns:
-            Image features (B, D), not normalised.
-
-        Raises:
-            ConfigError: If the images have another size.
-        """
-        self.require_size(*images.shape[-2:])
-        features: Tensor = self.visual(images)
-        return features
+    def image_tower(self) -> ImageTower:
+        """Return the image tower alone, for methods without language; the modules are shared, not copied."""
+        return ImageTower(self.visual, self.embed_dim, self.image_size, self.mean, self.std)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Turn texts into token ids, without start and end, never cut short.

@@ -24,9 +24,10 @@ from torch import nn
 
 from numclip_lightning.errors import BackboneError, near_matches
 from numclip_lightning.models.clip import CLIPBackbone
+from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.text_tower import unsupported_text
 
-__all__ = ["load_clip"]
+__all__ = ["load_clip", "load_image_tower"]
 
 _MINI = "mini"
 _FOLDER = "local-dir:"
@@ -81,6 +82,22 @@ def load_clip(backbone: str, pretrained: str | None = "auto") -> CLIPBackbone:
     else:
         _fill(model, weights, backbone)
     return CLIPBackbone(model, tokenizer, backbone)
+
+
+def load_image_tower(backbone: str, pretrained: str | None = "auto") -> ImageTower:
+    """Load the image tower of a CLIP model alone, for methods without language.
+
+    Args:
+        backbone: As for `load_clip`, which knows the same models: whoever compares methods does so on one backbone.
+        pretrained: As for `load_clip`.
+
+    Returns:
+        The image tower; the text tower is dropped.
+
+    Raises:
+        BackboneError: As `load_clip`.
+    """
+    return load_clip(backbone, pretrained).image_tower()
 
 
 def _folder_weights(backbone: str, pretrained: str | None) -> Path | None:
