@@ -15,9 +15,10 @@ ALLOWED = {
     "errors": set(),
     "scale": {"errors"},
     "losses": NUMBERS,
+    "losses_order": {"errors"},
     "metrics": NUMBERS,
     "models": NUMBERS,
-    "methods": NUMBERS | {"losses", "metrics", "models"},
+    "methods": NUMBERS | {"losses", "losses_order", "metrics", "models"},
     "data": {"errors"},
     "cli": NUMBERS | {"losses", "metrics", "models", "methods", "data"},
 }

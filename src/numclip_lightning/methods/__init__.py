@@ -1,15 +1,20 @@
 """The methods, each a LightningModule; one published method a file."""
 
 from numclip_lightning.methods.base import OrdinalMethod
+from numclip_lightning.methods.clipebc import CLIPEBC
 from numclip_lightning.methods.coop import CoOp
+from numclip_lightning.methods.l2rclip import L2RCLIP
 from numclip_lightning.methods.numclip import LossWeights, NumCLIP
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.methods.ordinalclip import OrdinalCLIP
 from numclip_lightning.methods.output import Output, Prediction
+from numclip_lightning.methods.rankingaware import RankingAwareCLIP
 from numclip_lightning.methods.zero_shot import ZeroShotCLIP
 
 __all__ = [
+    "CLIPEBC",
     "CoOp",
+    "L2RCLIP",
     "LearningRates",
     "LossWeights",
     "NumCLIP",
@@ -18,6 +23,7 @@ __all__ = [
     "OrdinalMethod",
     "Output",
     "Prediction",
+    "RankingAwareCLIP",
     "SchedulerSpec",
     "ZeroShotCLIP",
 ]
