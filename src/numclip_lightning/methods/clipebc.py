@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from numclip_lightning.errors import ConfigError, check_choice, check_weight
-from numclip_lightning.methods.named import NamedMethod
+from numclip_lightning.methods.named import NamedMethod, Names
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.methods.output import Batch, Output
 from numclip_lightning.models.heads import Decode, build_decoder, expected_value
@@ -27,10 +27,10 @@ class CLIPEBC(NamedMethod):
     An ablation of NumCLIP's head: the same coarse levels, but what each stands for is fixed and not learned.
 
     Args:
-        scale: The ordered scale of the targets; its levels are the bins.
+        scale: The ordered scale of the targets; its levels, or its values, are the bins.
         backbone: An open_clip model name, or `local-dir:PATH`.
         pretrained: An open_clip tag, a weights file, `"auto"`, or None for random weights.
-        bins: What stands for a bin in the template: its range ("between 5 and 8 things"), or the level's phrase.
+        names: The bins: the levels, told by their `ranges` ("between 5 and 8 things") or `phrases`, or the `numbers`.
         anchors: The number a bin stands for: the `mean` of the training targets in it (its middle where there is none),
             or its `middle`.
         decode: How the number is read: the `expectation` of the anchors, or that of the most probable bin (`argmax`).
@@ -49,7 +49,7 @@ class CLIPEBC(NamedMethod):
         scale: OrdinalScale,
         backbone: str = "ViT-B-16-quickgelu",
         pretrained: str | None = "openai",
-        bins: Literal["ranges", "phrases"] = "ranges",
+        names: Names = "ranges",
         anchors: Literal["mean", "middle"] = "mean",
         decode: Decode = "expectation",
         value_weight: float = 1.0,
@@ -58,16 +58,11 @@ class CLIPEBC(NamedMethod):
         lr_scheduler: SchedulerSpec | None = SchedulerSpec("CosineAnnealingLR"),
         tolerance: float = 5.0,
     ) -> None:
-        super().__init__(
-            scale, backbone, pretrained, "phrases", decode, learning_rates, optimizer, lr_scheduler, tolerance
-        )
-        check_choice("bins", bins, ("ranges", "phrases"))
+        super().__init__(scale, backbone, pretrained, names, decode, learning_rates, optimizer, lr_scheduler, tolerance)
         check_choice("anchors", anchors, ("mean", "middle"))
         check_weight("value_weight", value_weight, "left out")
         self.anchors, self.value_weight = anchors, value_weight
-        self.decoder = build_decoder(decode, self.scale.centers, saved=True)
-        if bins == "ranges":
-            self.words = _ranges(self.scale)
+        self.decoder = build_decoder(decode, self.decoder.get_buffer("centers"), saved=True)
         self.prompts = ConceptPrompts(self.clip, self.scale.template, self.words)
         self.freeze_parts()
 
@@ -97,11 +92,12 @@ class CLIPEBC(NamedMethod):
         Raises:
             ScaleError: If a target lies outside the scale.
         """
-        level = self.scale.to_level(targets)
-        count = torch.bincount(level, minlength=self.scale.num_levels)
-        total = torch.bincount(level, weights=targets.double(), minlength=self.scale.num_levels)
-        anchors = torch.where(count > 0, total / count.clamp(min=1), self.scale.centers.double())
-        self.decoder.get_buffer("centers").copy_(anchors)
+        anchors = self.decoder.get_buffer("centers")
+        bins = self.classes({"level": self.scale.to_level(targets), "rank": self.scale.to_rank(targets)})
+        count = torch.bincount(bins, minlength=len(anchors))
+        total = torch.bincount(bins, weights=targets.double(), minlength=len(anchors))
+        known = count > 0
+        anchors[known] = (total / count)[known].to(anchors)
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy over the bins and, where it has a weight, the error of the expected number."""
@@ -110,13 +106,3 @@ class CLIPEBC(NamedMethod):
             value = expected_value(output.logits, self.decoder.get_buffer("centers"))
             losses["value"] = self.value_weight * F.l1_loss(value, batch["target"]) / self.scale.step
         return losses
-
-
-def _ranges(scale: OrdinalScale) -> list[str]:
-    """Return the numbers of each level in words, K of them: "between 5 and 8 things", or "1 things" for one value."""
-    numbers, unit = scale.numbers, f" {scale.unit}" if scale.unit else ""
-    ends = zip(scale.to_rank(scale.lower).tolist(), scale.to_rank(scale.upper).tolist(), strict=True)
-    return [
-        (numbers[first] if first == last else f"between {numbers[first]} and {numbers[last]}") + unit
-        for first, last in ends
-    ]

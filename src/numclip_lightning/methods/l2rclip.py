@@ -40,7 +40,8 @@ class L2RCLIP(NamedMethod):
         scale: The ordered scale of the targets.
         backbone: An open_clip model name, or `local-dir:PATH`.
         pretrained: An open_clip tag, a weights file, `"auto"`, or None for random weights.
-        names: The classes: the `numbers` of the scale, or the `phrases` of its levels, which may be numbers in words.
+        names: The classes: the `numbers` of the scale, or the `phrases` (which may be numbers in words) or `ranges` of
+            its levels.
         num_context: How many random context tokens are learned; None starts from the template's words.
         position: Where the name stands among random context tokens.
         num_layers: Layers of the RankFormer.
