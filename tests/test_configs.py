@@ -122,6 +122,7 @@ LEARNS = {
     "coop": {"context"},
     "coop_ordinal": {"image_encoder", "context", "phrases"},
     "ordinalclip": {"image_encoder", "context", "phrases"},
+    **{method: {"image_encoder", "head"} for method in ("cosine", "l1", "coral", "corn", "sord", "mean_variance")},
 }
 
 

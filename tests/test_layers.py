@@ -15,10 +15,9 @@ ALLOWED = {
     "errors": set(),
     "scale": {"errors"},
     "losses": NUMBERS,
-    "losses_order": {"errors"},
     "metrics": NUMBERS,
     "models": NUMBERS,
-    "methods": NUMBERS | {"losses", "losses_order", "metrics", "models"},
+    "methods": NUMBERS | {"losses", "metrics", "models"},
     "data": {"errors"},
     "cli": NUMBERS | {"losses", "metrics", "models", "methods", "data"},
 }

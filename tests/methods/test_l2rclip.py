@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.losses_order import image_order, prompt_order
+from numclip_lightning.losses import image_order, prompt_order
 from numclip_lightning.methods import L2RCLIP, LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.scale import OrdinalScale
 from tiny_clip import register_tiny_clips

@@ -10,6 +10,7 @@ import torch
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods import LearningRates, OptimizerSpec, RankingAwareCLIP, SchedulerSpec
 from numclip_lightning.models import load_clip
+from numclip_lightning.models.ranking import PairHead
 from numclip_lightning.scale import OrdinalScale
 from tiny_clip import register_tiny_clips
 from tiny_fit import batch_of, bright, loader, mae_of, quiet_trainer, without_gradient
@@ -52,8 +53,7 @@ def test_the_losses_follow_their_formulas() -> None:
     errors = [abs(v - t) / 10 for v, t in zip(output.value.tolist(), target.tolist(), strict=True)]
     smooth = sum(0.5 * e**2 if e < 1 else e - 0.5 for e in errors) / 3
     assert losses["value"].item() == pytest.approx(2 * math.log(1 + smooth), rel=1e-4)
-    assert method.pair_head is not None
-    assert output.raw is not None
+    assert isinstance(method.pair_head, PairHead)
     logits = method.pair_head(output.raw).tolist()
     asked = [(0, 1, 0), (1, 0, 1), (1, 2, 1), (2, 1, 0)]  # all but images 0 and 2, which are of one decade
     costs = [math.log(1 + math.exp(-logits[a][b] if more else logits[a][b])) for a, b, more in asked]

@@ -191,13 +191,15 @@ class OrdinalMethod(L.LightningModule, ABC):
         return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities)
 
     def sure_of(self, value: Tensor, raw: Tensor | None = None) -> Output:
-        """Return the output of a method that predicts the number alone: the level that holds it is certain.
+        """Return the output of a method that predicts the number alone: the level of the nearest value is certain.
 
         Args:
-            value: The predicted number in the target's unit, (B,).
+            value: The predicted number in the target's unit, (B,); halfway between two values it counts as the upper.
             raw: As in `Output`.
         """
-        return Output(F.one_hot(self.scale.level_at(value.detach()), self.scale.num_levels).float().log(), value, raw)
+        # Levels start at values: half a step added finds the level of the nearest one. 3.9 for a score of 4 is right.
+        level = self.scale.level_at(value.detach() + self.scale.step / 2)
+        return Output(F.one_hot(level, self.scale.num_levels).float().log(), value, raw)
 
     def _probabilities(self, output: Output) -> Tensor:
         """Return the probability of each level, (B, K), also where logits are over ranks."""

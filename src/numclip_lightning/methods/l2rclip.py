@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from numclip_lightning.errors import ConfigError, check_weight
-from numclip_lightning.losses_order import image_order, prompt_order
+from numclip_lightning.losses import image_order, prompt_order
 from numclip_lightning.methods.named import NamedMethod, Names
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.methods.output import Batch, Output

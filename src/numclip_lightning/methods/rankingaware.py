@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError, check_weight
-from numclip_lightning.losses_order import pair_ranking
+from numclip_lightning.losses import pair_ranking
 from numclip_lightning.methods.base import OrdinalMethod
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.methods.output import Batch, Output

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.losses_order import image_order, pair_ranking, prompt_order
+from numclip_lightning.losses import image_order, pair_ranking, prompt_order
 
 VALUES = [0.0, 1.0, 2.5, 7.0, 20.0]
 
