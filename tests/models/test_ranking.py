@@ -62,11 +62,12 @@ def test_the_instruction_changes_what_is_read() -> None:
 
 
 def test_a_number_starts_near_the_middle_and_does_not_ask_for_the_order_of_tokens() -> None:
-    head = ValueHead(16, start=50.0)
+    head = ValueHead(16, 1900.0, 2000.0)
     tokens = torch.randn(4, 7, 16)
     values = head(tokens)
     assert values.shape == (4,)
-    assert ((values - 50).abs() < 10).all()
+    assert ((values - 1950).abs() < 50).all()
+    torch.testing.assert_close(values, 1950 + 50 * head.out(head.layers(head.norm(tokens).sum(1)))[:, 0])
     torch.testing.assert_close(head(tokens.flip(1)), values)
 
 

@@ -54,7 +54,7 @@ class RankingAwareCLIP(OrdinalMethod):
         backbone: str = "ViT-B-16-quickgelu",
         pretrained: str | None = "openai",
         instruction: str | None = None,
-        width: int = 256,
+        width: int = 128,
         num_heads: int = 4,
         num_prompts: int = 32,
         num_queries: int = 16,
@@ -74,7 +74,7 @@ class RankingAwareCLIP(OrdinalMethod):
             text = clip.encode_text_tokens(self._default_instruction() if instruction is None else instruction)
             patch = self.clip.encode_image_tokens(torch.zeros(1, 3, clip.image_size, clip.image_size))
         self.adapter = RankingAdapter(patch.shape[-1], text, width, num_heads, num_prompts)
-        self.value_head = ValueHead(width, start=(self.scale.num_ranks - 1) / 2)
+        self.value_head = ValueHead(width, self.scale.minimum, self.scale.maximum)
         self.pair_head = PairHead(width, num_queries) if pair_weight else None
         self.freeze_parts()
 
@@ -107,8 +107,7 @@ class RankingAwareCLIP(OrdinalMethod):
     def read(self, features: Tensor) -> Output:
         """Return values (B,) and, as `raw`, the tokens (B, T, D) that pairs are compared by."""
         tokens = self.adapter(features)
-        # In steps from the minimum, so that decades and scores train alike.
-        return self.sure_of(self.scale.minimum + self.scale.step * self.value_head(tokens), tokens)
+        return self.sure_of(self.value_head(tokens), tokens)
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the loss of the number, `log(1 + smooth L1)` in steps of the scale, and in training that of pairs."""

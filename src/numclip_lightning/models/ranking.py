@@ -64,12 +64,15 @@ class RankingAdapter(nn.Module):
 class ValueHead(nn.Module):
     """One number from the tokens of an image: norm, sum over the tokens, and an MLP of two hidden layers.
 
+    The last layer counts in halves of the range from its middle, so that one learning rate suits every scale.
+
     Args:
         width: Width D of a token.
-        start: What it says at first, but for the noise of its random weights: the middle of the numbers.
+        minimum: The smallest number.
+        maximum: The largest; neither is a bound.
     """
 
-    def __init__(self, width: int, start: float) -> None:
+    def __init__(self, width: int, minimum: float, maximum: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.layers = nn.Sequential(
@@ -77,11 +80,12 @@ class ValueHead(nn.Module):
             nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU(),
         )  # fmt: skip
         self.out = nn.Linear(width, 1)
-        nn.init.constant_(self.out.bias, start)
+        self.middle, self.half = (minimum + maximum) / 2, (maximum - minimum) / 2
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return one number for each image: (B, T, D) -> (B,), in float32 at least."""
-        return at_least_float32(self.out(self.layers(self.norm(tokens).sum(dim=1)))).squeeze(-1)
+        place = self.out(self.layers(self.norm(tokens).sum(dim=1))).squeeze(-1)
+        return self.middle + self.half * at_least_float32(place)
 
 
 class PairHead(nn.Module):
