@@ -80,12 +80,12 @@ class ValueHead(nn.Module):
             nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU(),
         )  # fmt: skip
         self.out = nn.Linear(width, 1)
-        self.middle, self.half = (minimum + maximum) / 2, (maximum - minimum) / 2
+        self.middle, self.reach = (minimum + maximum) / 2, (maximum - minimum) / 2
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return one number for each image: (B, T, D) -> (B,), in float32 at least."""
         place = self.out(self.layers(self.norm(tokens).sum(dim=1))).squeeze(-1)
-        return self.middle + self.half * at_least_float32(place)
+        return self.middle + self.reach * at_least_float32(place)
 
 
 class PairHead(nn.Module):
