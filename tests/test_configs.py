@@ -116,6 +116,9 @@ def test_faces_mini_reaches_its_target_in_time(
 # What README says that each method learns; all else must be frozen.
 LEARNS = {
     "zero_shot": set(),
+    "l2rclip": {"image_encoder", "context", "head"},
+    "rankingaware": {"head"},
+    "clipebc": {"image_encoder", "logit_scale"},
     "coop": {"context"},
     "coop_ordinal": {"image_encoder", "context", "phrases"},
     "ordinalclip": {"image_encoder", "context", "phrases"},

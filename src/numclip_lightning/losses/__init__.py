@@ -1,5 +1,6 @@
-"""The losses, pure functions of tensors: contrasts of images and phrases, and those of methods without language."""
+"""The losses, pure functions of tensors: contrasts and orders of images and phrases, and those without language."""
 
+from numclip_lightning.losses.order import image_order, pair_ranking, prompt_order
 from numclip_lightning.losses.ordinal import (
     Distance,
     coral_loss,
@@ -25,7 +26,10 @@ __all__ = [
     "distance_weights",
     "fcrc_image_to_text",
     "fcrc_text_to_image",
+    "image_order",
     "mean_loss",
+    "pair_ranking",
+    "prompt_order",
     "soft_labels",
     "sord_loss",
     "text_to_image_kl",

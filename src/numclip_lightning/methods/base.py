@@ -249,7 +249,9 @@ class OrdinalMethod(L.LightningModule, ABC):
         epochs = self.trainer.max_epochs
         length = self.trainer.estimated_stepping_batches if interval == "step" or epochs is None else epochs
         if length == math.inf or length < 0:
-            raise ConfigError("a learning rate schedule needs to know its end: set trainer.max_epochs or max_steps.")
+            raise ConfigError(
+                "a schedule, or a training in stages, needs to know its end: set trainer.max_epochs or max_steps."
+            )
         return int(length)
 
     def on_train_start(self) -> None:
