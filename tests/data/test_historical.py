@@ -59,7 +59,7 @@ def test_folds_differ_and_do_not_depend_on_order_or_spelling() -> None:
 def test_other_sizes_keep_the_proportions(size: int, expected: tuple[int, int, int]) -> None:
     splits = historical_fold(decade_labels(size), fold=0, seed=0)
     assert tuple(len(splits[split]) / 5 for split in SPLITS) == expected
-    with pytest.raises(DataError, match="the decade 1930 has 2 images"):
+    with pytest.raises(DataError, match="the value 1930 has 2 images"):
         historical_fold(decade_labels(2), fold=0, seed=0)
 
 
