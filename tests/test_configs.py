@@ -12,7 +12,16 @@ import pytest
 import yaml
 
 from command import TINY, Numclip, config_of, metrics_of, rows_of
-from fake_data import make_aesthetics, make_historical, make_image, make_utkface
+from fake_data import (
+    make_adience,
+    make_aesthetics,
+    make_clap2015,
+    make_fgnet,
+    make_historical,
+    make_image,
+    make_retina,
+    make_utkface,
+)
 from numclip_lightning.cli import NumClipCLI, main
 from numclip_lightning.methods import OrdinalMethod
 
@@ -45,9 +54,13 @@ def make_morph_et(root: Path) -> None:
 
 
 MAKERS: dict[str, Callable[[Path], None]] = {
+    "adience": make_adience,
     "aesthetics": make_aesthetics,
+    "clap2015": make_clap2015,
+    "fgnet": make_fgnet,
     "historical": make_historical,
     "morph": make_morph_et,
+    "retina": make_retina,
     "utkface": make_utkface,
 }
 

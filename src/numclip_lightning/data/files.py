@@ -164,7 +164,7 @@ class FileDataModule(OrdinalDataModule):
         """
         tables = {split: self.labels(split) for split in NEEDED[stage]}
         if stage == "fit":
-            self._refuse_shared_images(tables["train"], tables["val"])
+            self.refuse_shared_images(tables["train"], tables["val"])
         fresh = [label for table in tables.values() for label in table if label not in self._checked]
         check_images(fresh, self.root, self.check_images)
         self._checked.update(fresh)
@@ -232,8 +232,12 @@ class FileDataModule(OrdinalDataModule):
 
     # Leaks.
 
-    def _refuse_shared_images(self, train: LabelTable, val: LabelTable) -> None:
-        """No image may be trained on and measured on, nor, unless allowed, selected on and tested on."""
+    def refuse_shared_images(self, train: LabelTable, val: LabelTable) -> None:
+        """No image may be trained on and measured on, nor, unless allowed, selected on and tested on.
+
+        Raises:
+            DataError: If one is.
+        """
         test = self._find_table("test") or LabelTable(())
         train_files, val_files, test_files = map(self._files, (train, val, test))
         for name, files in (("validation", val_files), ("test", test_files)):
