@@ -110,12 +110,17 @@ def test_bad_arguments(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
 def test_real_lists() -> None:
-    data = HistoricalDataModule(root=str(LISTS), fold=9, check_images="none")
-    data.setup("fit")
-    data.setup("test")
-    assert [len(data.labels(split)) for split in SPLITS] == [1050, 25, 250]
-    used = {label.path for split in SPLITS for label in data.labels(split)}
-    assert used == {label.path for decade in DECADES for label in read_labels(LISTS / f"{decade}s.txt")}
+    every = {label.path for decade in DECADES for label in read_labels(LISTS / f"{decade}s.txt")}
+    tests = set()
+    for fold in range(10):
+        data = HistoricalDataModule(root=str(LISTS), fold=fold, check_images="none")
+        for split, count in zip(SPLITS, (210, 5, 50), strict=True):
+            assert Counter(data.labels(split).targets) == dict.fromkeys(map(float, DECADES), count)
+        used = [label.path for split in SPLITS for label in data.labels(split)]
+        assert len(used) == len(every)
+        assert set(used) == every
+        tests.add(frozenset(label.path for label in data.labels("test")))
+    assert len(tests) == 10
 
 
 @pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")

@@ -28,9 +28,9 @@ class MorphDataModule(FileDataModule):
 
     Args:
         setting: `A`: five random 80/20 draws of 5,942 images. `B`: three parts, trained on some and tested on the rest.
-            `C`: five random parts, test on one and train on the others. `D`: as C, each subject in one part but for a
-            few dozen. `ET`: `ET_proto_train.txt` for training and `ET_proto_val.txt` for testing; OrdinalCLIP and
-            NumCLIP select on it too, which `protocol=paper` does.
+            `C`: five random parts, test on one and train on the others. `D`: as C, each subject in one part but for
+            three in a hundred. `ET`: `ET_proto_train.txt` for training and `ET_proto_val.txt` for testing; OrdinalCLIP
+            and NumCLIP select on it too, which `protocol=paper` does.
         fold: Which fold, from 0; B has 3, ET has 1, the others 5.
         train_parts: How many of B's three parts are trained on, as papers don't agree: 1, part `fold`, testing on the
             other two; or 2, testing on part `fold`.
