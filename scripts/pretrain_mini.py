@@ -1,6 +1,6 @@
 """Pre-train the small CLIP that comes with the package, on generated scenes and captions without numbers.
 
-    python scripts/pretrain_mini.py [--output src/numclip_lightning/models/mini] [--threads 2]
+    python scripts/pretrain_mini.py [--output src/numclip_lightning/models/mini] [--threads 1]
 
 All randomness follows from the seed and the number of the step, so that a run that was stopped goes on as if it had
 not been: its state is written to `runs/mini/` every two minutes or so, and removed at the end.
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=SCENES)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="more are quicker, and sum in another order")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)

@@ -206,19 +206,33 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The words after `numclip`; those of the shell where None.
 
     Returns:
-        0, or 2 after a user's mistake, which is then told in a message without a traceback.
+        0, or 2 after a user's mistake, which is then told in a message without a traceback; of a benchmark 1 if a run
+        has failed.
     """
     speak()
     words = sys.argv[1:] if args is None else list(args)
     try:
+        if words[:1] == ["benchmark"]:
+            return _benchmark(words[1:])
         if words[:1] == ["splits"]:
             splits(words[1:])
-        else:
-            NumClipCLI(words)
+            return 0
+        NumClipCLI(words)
     except (NumClipError, MisconfigurationException, OSError) as error:
         print(f"numclip: error: {told(error)}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
+
+
+def _benchmark(words: Sequence[str]) -> int:
+    # Imported here: it imports this module, and wants packages that nothing else needs.
+    try:
+        from numclip_lightning.benchmark.command import benchmark
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"numclip benchmark needs {error.name}; install it with pip install 'numclip-lightning[benchmark]'."
+        ) from error
+    return benchmark(words)
 
 
 def entry_point() -> NoReturn:
