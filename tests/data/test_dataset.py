@@ -1,10 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from fake_data import make_image, make_list_dataset
-from numclip_lightning.data import OrdinalDataset, read_labels
+from numclip_lightning.data import LabelTable, OrdinalDataset, read_labels
 from numclip_lightning.data.transforms import build_transform
 from numclip_lightning.errors import DataError
 
@@ -51,3 +52,14 @@ def test_image_that_breaks_later(tmp_path: Path) -> None:
     (tmp_path / table[1].path).unlink()
     with pytest.raises(DataError, match=r"list\.txt:2: image .* doesn't exist"):
         OrdinalDataset(table, tmp_path, TRANSFORM)[1]
+
+
+def test_spread_where_all_labels_have_one(tmp_path: Path) -> None:
+    make_image(tmp_path / "a.png")
+    make_image(tmp_path / "b.png")
+    (tmp_path / "list.csv").write_text("path,age,stdv\na.png,30,2.5\nb.png,31,3\n")
+    table = read_labels(tmp_path / "list.csv")
+    sample = OrdinalDataset(table, tmp_path, TRANSFORM)[0]
+    assert (sample["spread"].item(), sample["spread"].dtype) == (2.5, torch.float32)
+    mixed = LabelTable([table[0], replace(table[1], spread=None)])
+    assert "spread" not in OrdinalDataset(mixed, tmp_path, TRANSFORM)[0]

@@ -19,6 +19,7 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
 
     A sample holds `"image"`, float32 (3, image_size, image_size), normalised; `"target"`, float32 scalar, the number
     as the list has it; and `"index"`, int64 scalar, the position in `labels`. An unlabelled sample has no `"target"`.
+    Where all labels have a spread, `"spread"`, float32 scalar, is there too.
 
     Args:
         labels: The entries of the split.
@@ -35,6 +36,7 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         self.root = Path(root)
         self.transform = transform
         self.sample_target = sample_target
+        self.has_spread = all(label.spread is not None for label in labels)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -55,4 +57,6 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
             several = self.sample_target and len(label.targets) > 1
             target = label.targets[int(torch.randint(len(label.targets), ()))] if several else label.target
             sample["target"] = torch.tensor(target, dtype=torch.float32)
+        if self.has_spread:
+            sample["spread"] = torch.tensor(label.spread, dtype=torch.float32)
         return sample

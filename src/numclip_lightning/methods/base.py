@@ -23,7 +23,7 @@ from numclip_lightning.methods.optimisers import (
     build_scheduler,
 )
 from numclip_lightning.methods.output import Batch, Output, Prediction
-from numclip_lightning.metrics import level_metrics, value_metrics
+from numclip_lightning.metrics import EpsilonError, level_metrics, value_metrics
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.scale import OrdinalScale
 
@@ -74,6 +74,7 @@ class OrdinalMethod(L.LightningModule, ABC):
             setattr(
                 self, f"{stage}_metrics", nn.ModuleDict({k: m.clone(prefix=f"{stage}_") for k, m in metrics.items()})
             )
+        self.test_epsilon = EpsilonError()
 
     def _save_plain_hyperparameters(self) -> None:
         """Keep the constructor's arguments as plain values, so that a checkpoint loads with `weights_only=True`."""
@@ -215,6 +216,9 @@ class OrdinalMethod(L.LightningModule, ABC):
         if len(target):
             metrics["value"].update(output.value.detach()[own], target)
             metrics["level"].update(self._probabilities(output).argmax(dim=-1)[own], level)
+        if stage == "test" and "spread" in batch:
+            self.test_epsilon.update(output.value[own], target, batch["spread"][own])
+            self.log("test_epsilon", self.test_epsilon, on_step=False, on_epoch=True)
         for collection in metrics.values():
             for name, metric in collection.items():
                 self.log(
