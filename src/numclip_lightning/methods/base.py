@@ -1,5 +1,6 @@
 """What all methods share: one step for every stage, metrics, a learning rate per part, prediction."""
 
+import inspect
 import math
 import warnings
 from abc import ABC, abstractmethod
@@ -88,6 +89,10 @@ class OrdinalMethod(L.LightningModule, ABC):
         }
         self.save_hyperparameters(ignore=list(special), logger=False)
         self.save_hyperparameters(special, logger=False)
+        # Lightning adds the arguments of the parents' constructors, which the method may fill in by itself.
+        own = {*inspect.signature(type(self)).parameters, "_class_path"}
+        for name in self.hparams.keys() - own:
+            del self.hparams[name]
 
     # What a method implements.
 
