@@ -108,7 +108,7 @@ def test_the_paper_protocol_is_a_name_for_selecting_on_the_test_list(
     clean = AestheticsDataModule(root=str(tmp_path))
     clean.setup("fit")
     assert clean.protocol_in_force() == "clean"
-    assert not caplog.text
+    assert "validation images are test images" not in caplog.text
     paper = AestheticsDataModule(root=str(tmp_path), protocol="paper")
     by_hand = AestheticsDataModule(root=str(tmp_path), allow_test_as_val=True)
     for data, name in ((paper, "protocol='paper'"), (by_hand, "allow_test_as_val")):
