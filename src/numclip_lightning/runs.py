@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import CSVLogger
 __all__ = ["RunFolder", "new_run_name"]
 
 # What every subcommand understands; the rest (`ckpt_path`, `test_after_fit`, ...) belongs to one call, not to the run.
-_SHARED_KEYS = ("seed_everything", "trainer", "model", "data", "checkpoint")
+_SHARED_KEYS = ("seed_everything", "trainer", "model", "data", "checkpoint", "features")
 
 
 def new_run_name(subcommand: str) -> str:

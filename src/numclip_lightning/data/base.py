@@ -2,6 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from numclip_lightning.data.dataset import FeatureDataset
 from numclip_lightning.data.labels import LabelTable
 from numclip_lightning.errors import ConfigError
 
@@ -60,6 +62,7 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         super().__init__()
         self._tables: dict[Split, LabelTable] = {}
         self._summary = ""
+        self.keep_features(None)
         self.validate_arguments()
 
     def validate_arguments(self) -> None:
@@ -78,6 +81,28 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
     @abstractmethod
     def dataset(self, split: Split) -> Dataset[Batch]:
         """The samples of a split: what a batch holds, for one image."""
+
+    def repeats_images(self, split: Split) -> bool:
+        """Tell whether the images of a split are the same in every epoch, so that they need be encoded only once."""
+        return split != "train" or not self.augment
+
+    def keep_features(self, encode: Callable[[Split], Tensor | None] | None) -> None:
+        """Let batches carry features in place of images, where `repeats_images` allows it.
+
+        Args:
+            encode: Called once for a split, when its batches are first asked for. It returns the features of all its
+                images, (N, ...), in the order of `labels(split)`, or None to leave the images as they are. Batches
+                then hold `"features"`, (B, ...), and no `"image"`. None in its place brings all images back.
+        """
+        self._encode = encode
+        self._features: dict[Split, Tensor | None] = {}
+
+    def _kept_features(self, split: Split) -> Tensor | None:
+        if self._encode is None or not self.repeats_images(split):
+            return None
+        if split not in self._features:
+            self._features[split] = self._encode(split)
+        return self._features[split]
 
     def setup(self, stage: str) -> None:
         """Read what a stage needs, and nothing else.
@@ -121,12 +146,18 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         return self._loader("predict")
 
     def _loader(self, split: Split) -> DataLoader[Batch]:
+        train, features = split == "train", self._kept_features(split)
+        if features is None:
+            dataset, num_workers = self.dataset(split), self.num_workers
+        else:
+            # They lie in memory, where no loading process is as fast.
+            dataset, num_workers = FeatureDataset(self.labels(split), features, sample_target=train), 0
         return DataLoader(
-            self.dataset(split),
+            dataset,
             batch_size=self.batch_size,
-            shuffle=split == "train",
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            shuffle=train,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 

@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from numclip_lightning.data.images import load_rgb, resolve
-from numclip_lightning.data.labels import LabelTable
+from numclip_lightning.data.labels import Label, LabelTable
 from numclip_lightning.data.transforms import ImageTransform
 from numclip_lightning.errors import DataError
 
-__all__ = ["OrdinalDataset"]
+__all__ = ["FeatureDataset", "OrdinalDataset"]
 
 
 class OrdinalDataset(Dataset[dict[str, Tensor]]):
@@ -52,7 +52,40 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
             raise DataError(f"{label.where}: {error}") from error
         sample = {"image": self.transform(pixels), "index": torch.tensor(index, dtype=torch.int64)}
         if label.targets:
-            several = self.sample_target and len(label.targets) > 1
-            target = label.targets[int(torch.randint(len(label.targets), ()))] if several else label.target
-            sample["target"] = torch.tensor(target, dtype=torch.float32)
+            sample["target"] = _draw_target(label, self.sample_target)
         return sample
+
+
+class FeatureDataset(Dataset[dict[str, Tensor]]):
+    """The features of one split with their targets, where images were encoded before.
+
+    A sample holds `"features"` in place of `"image"`, and `"target"` and `"index"` as `OrdinalDataset` gives them.
+
+    Args:
+        labels: The labelled entries of the split.
+        features: What the image tower says of each, (N, ...).
+        sample_target: As in `OrdinalDataset`.
+    """
+
+    def __init__(self, labels: LabelTable, features: Tensor, *, sample_target: bool) -> None:
+        self.labels = labels
+        self.features = features
+        self.sample_target = sample_target
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Return one sample."""
+        return {
+            "features": self.features[index],
+            "index": torch.tensor(index, dtype=torch.int64),
+            "target": _draw_target(self.labels[index], self.sample_target),
+        }
+
+
+def _draw_target(label: Label, sample: bool) -> Tensor:
+    """Return the target of a labelled image, or one of several at random."""
+    several = sample and len(label.targets) > 1
+    target = label.targets[int(torch.randint(len(label.targets), ()))] if several else label.target
+    return torch.tensor(target, dtype=torch.float32)

@@ -1,5 +1,6 @@
 """What all methods share: one step for every stage, metrics, a learning rate per part, prediction."""
 
+import inspect
 import math
 import warnings
 from abc import ABC, abstractmethod
@@ -82,10 +83,12 @@ class OrdinalMethod(L.LightningModule, ABC):
             "learning_rates": asdict(self.learning_rates),
             "optimizer": asdict(self.optimizer_spec),
             "lr_scheduler": asdict(self.scheduler_spec) if self.scheduler_spec else None,
-            # Tells `numclip test --ckpt_path` which method the checkpoint holds.
-            "_class_path": f"{type(self).__module__}.{type(self).__qualname__}",
         }
+        accepted = inspect.signature(type(self)).parameters
         self.save_hyperparameters(ignore=list(special), logger=False)
+        special = {name: value for name, value in special.items() if name in accepted}
+        # Tells `numclip test --ckpt_path` which method the checkpoint holds.
+        special["_class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
         self.save_hyperparameters(special, logger=False)
 
     # What a method implements.
