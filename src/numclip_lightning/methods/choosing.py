@@ -17,6 +17,9 @@ __all__ = ["Choice", "ChoosingMethod", "check_candidates"]
 
 _log = logging.getLogger(__name__)
 
+# Images, so that their distances to a large cache still fit into memory.
+_AT_A_TIME = 512
+
 # Values of parameters and buffers by name.
 Choice = dict[str, Tensor]
 
@@ -78,21 +81,23 @@ class ChoosingMethod(OrdinalMethod):
         super().on_validation_epoch_end()
 
     def _choose(self) -> None:
+        whole = {key: torch.cat([batch[key] for batch in self._held]) for key in ("features", "target", "index")}
+        own = self._own_samples(whole, "val")
+        pairs = list(zip(*(torch.split(whole[key][own], _AT_A_TIME) for key in ("features", "target")), strict=True))
         choices = self.choices()
-        errors = torch.stack([self._error(choice) for choice in choices])
+        errors = torch.stack([self._error(choice, pairs) for choice in choices])
         total: Tensor = self.trainer.strategy.reduce(errors, reduce_op="sum")
         best = int(total.nan_to_num(math.inf).argmin())
         self.take(choices[best])
         chosen = {name: f"{value.item():g}" for name, value in choices[best].items() if value.numel() == 1}
         _log.info("%s: chosen on validation: %s", type(self).__name__, chosen)
 
-    def _error(self, choice: Choice) -> Tensor:
-        """Return the sum of the absolute errors on this process's own validation images."""
+    def _error(self, choice: Choice, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Return the sum of the absolute errors of a choice on pairs of features and targets."""
         self.take(choice)
         error = torch.zeros((), dtype=torch.float64, device=self.device)
-        for batch in self._held:
-            own = self._own_samples(batch, "val")
-            error += (self.read(batch["features"]).value - batch["target"])[own].double().abs().sum()
+        for features, target in pairs:
+            error += (self.read(features).value - target).double().abs().sum()
         return error
 
 

@@ -75,7 +75,8 @@ class GDA(ClosedFormMethod, NamedMethod):
         weight, bias = gaussian_discriminant(
             F.normalize(features.double(), dim=-1), self.classes(batch), self.decoder.get_buffer("centers")
         )
-        self.take({"classifier.weight": weight, "classifier.bias": bias})
+        # What all classes share changes no probability, and would take float32's digits from what they don't.
+        self.take({"classifier.weight": weight - weight.mean(dim=0), "classifier.bias": bias - bias.mean()})
 
     def choices(self) -> Sequence[Choice]:
         """Return the weights of the discriminant to choose from."""
