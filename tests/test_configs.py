@@ -119,6 +119,10 @@ LEARNS = {
     "coop": {"context"},
     "coop_ordinal": {"image_encoder", "context", "phrases"},
     "ordinalclip": {"image_encoder", "context", "phrases"},
+    "gda": {"head"},
+    "linear_probe": {"head"},
+    "tip_adapter": {"head"},
+    "tip_adapter_f": {"head"},
 }
 
 
