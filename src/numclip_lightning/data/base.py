@@ -34,7 +34,8 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
     """Images with ordered numbers, split into training, validation and test.
 
     A batch is a dict: `"image"`, float32 (B, 3, image_size, image_size), normalised; `"target"`, float32 (B,), the
-    true number; `"index"`, int64 (B,), the position in `labels(split)`. Unlabelled images have no `"target"`.
+    true number; `"index"`, int64 (B,), the position in `labels(split)`. Unlabelled images have no `"target"`. Where
+    features are kept (`keep_features`), `"features"` stands in the place of `"image"`.
 
     A subclass adds its own arguments as dataclass fields and says where the images come from: `labels` and `dataset`.
     `FileDataModule` does so for images in files.
