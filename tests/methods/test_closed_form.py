@@ -299,14 +299,17 @@ def test_learned_keys_train_with_their_own_alpha_and_beta() -> None:
 
 def test_a_resumed_training_keeps_its_keys(tmp_path: Any) -> None:
     method, data = TipAdapterF(**TINY), Patches(TARGETS)
-    runner = trainer(max_epochs=2, limit_train_batches=1)
+    runner = trainer(max_epochs=1, limit_train_batches=1)
     runner.fit(method, datamodule=data)
-    runner.save_checkpoint(tmp_path / "two.ckpt")
+    with torch.no_grad():
+        method.cache.keys.fill_(7.0)
+    runner.save_checkpoint(tmp_path / "one.ckpt")
     again = TipAdapterF(**TINY)
     trainer(max_epochs=2, limit_train_batches=1).fit(
-        again, datamodule=data, ckpt_path=tmp_path / "two.ckpt", weights_only=True
+        again, datamodule=data, ckpt_path=tmp_path / "one.ckpt", weights_only=True
     )
-    assert torch.equal(again.cache.keys, method.cache.keys)
+    # One more step moves them a little; the training features are at most 1 in any place.
+    assert again.cache.keys.min() > 6
 
 
 def test_an_empty_cache_says_nothing_and_soft_values_fall_with_the_distance() -> None:
