@@ -150,6 +150,10 @@ LEARNS = {
     "coop_ordinal": {"image_encoder", "context", "phrases"},
     "ordinalclip": {"image_encoder", "context", "phrases"},
     **{method: {"image_encoder", "head"} for method in ("cosine", "l1", "coral", "corn", "sord", "mean_variance")},
+    "gda": {"head"},
+    "linear_probe": {"head"},
+    "tip_adapter": {"head"},
+    "tip_adapter_f": {"head"},
 }
 
 

@@ -151,3 +151,48 @@ def test_methods_with_parts_at_rest_fit_in_two_processes(folder: Path) -> None:
     assert "find_unused_parameters" not in output
     assert [json.loads(part.read_text(encoding="utf-8")) for part in folder.glob("fits.codes*")] == [[0, 0, 0]] * 2
     assert len(list(runs.iterdir())) == 3
+
+
+@pytest.fixture(scope="module")
+def solved_by_two(folder: Path) -> dict[str, Path]:
+    """The runs of fits in two processes from features that each encodes its share of, by method."""
+    numclip = numclip_in(folder, "solved")
+    commands = {name: solve(folder, name) for name in ("GDA", "TipAdapter", "TipAdapterF")}
+    file = folder / "solve.json"
+    file.write_text(
+        json.dumps([
+            [*words, *TWO, f"--trainer.default_root_dir={numclip.runs / name}"] for name, words in commands.items()
+        ])
+    )  # fmt: skip
+    worker = str(Path(__file__).with_name("ddp_worker.py"))
+    output = run_processes(
+        ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", worker, str(file)], folder
+    )
+    assert "21 train images encoded once" in output
+    codes = [json.loads(part.read_text(encoding="utf-8")) for part in folder.glob("solve.codes*")]
+    assert codes == [[0, 0, 0]] * 2, output[-3000:]
+    return {name: only(numclip.runs / name) for name in commands}
+
+
+def solve(folder: Path, name: str) -> list[str]:
+    flags = [word for word in numclip_in(folder, "solved").flags if not word.startswith("--model=")]
+    # One batch holds all, in one process and in two: the same steps.
+    own = [f"--model.backbone=local-dir:{folder / 'clip'}", "--data.augment=false", "--data.batch_size=32"]
+    return ["fit", f"--model={name}", *flags, *own, "--test_after_fit=true"]
+
+
+@pytest.mark.parametrize("name", ["GDA", "TipAdapter", "TipAdapterF"])
+def test_features_of_two_processes_are_those_of_one(folder: Path, solved_by_two: dict[str, Path], name: str) -> None:
+    single = numclip_in(folder, f"single-{name}").plain(
+        *solve(folder, name),
+        f"--trainer.default_root_dir={folder / f'single-{name}'}",
+        "--trainer.devices=1",
+        "--trainer.strategy=auto",
+    )
+    found, expected = (
+        {key: value for key, value in metrics_of(run).items() if key.startswith("test_")}
+        for run in (solved_by_two[name], single)
+    )
+    assert len(expected) == 6
+    # The keys of Tip-Adapter-F are trained on one image twice, so that two processes have equally many.
+    assert found == pytest.approx(expected, abs=0.3 if name == "TipAdapterF" else 1e-3)

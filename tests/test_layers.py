@@ -28,6 +28,7 @@ CLI = {
     "checkpoints",
     "cli",
     "export",
+    "features",
     "plots",
     "runs",
     "terminal",

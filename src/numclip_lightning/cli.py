@@ -22,6 +22,7 @@ from numclip_lightning.checkpoints import BestCheckpoint, read_hyperparameters
 from numclip_lightning.data.base import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.export import splits
+from numclip_lightning.features import KeepFeatures
 from numclip_lightning.methods.base import OrdinalMethod
 from numclip_lightning.runs import RunFolder, new_run_name
 from numclip_lightning.terminal import own_words, speak, told
@@ -65,7 +66,8 @@ class NumClipCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the checkpoint callback, which a config's own list of callbacks can't displace."""
+        """Add the callbacks with settings, which a config's own list of callbacks can't displace."""
+        parser.add_lightning_class_args(KeepFeatures, "features")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.set_defaults({
             "checkpoint.monitor": "val_mae",

@@ -21,7 +21,7 @@ from numclip_lightning.data.base import OrdinalDataModule, Protocol
 __all__ = ["SHARED_KEYS", "RunFolder", "new_run_name", "protocol_of"]
 
 # What every subcommand understands; the rest (`ckpt_path`, `test_after_fit`, ...) belongs to one call, not to the run.
-SHARED_KEYS = ("seed_everything", "trainer", "model", "data", "checkpoint")
+SHARED_KEYS = ("seed_everything", "trainer", "model", "data", "checkpoint", "features")
 
 
 def new_run_name(subcommand: str) -> str:

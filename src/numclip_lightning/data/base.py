@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from numclip_lightning.data.dataset import FeatureDataset
 from numclip_lightning.data.labels import Label, LabelTable
 from numclip_lightning.data.splits import few_shots, long_tail, shift_values
 from numclip_lightning.errors import ConfigError
@@ -38,8 +39,9 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
     """Images with ordered numbers, split into training, validation and test.
 
     A batch is a dict: `"image"`, float32 (B, 3, image_size, image_size), normalised; `"target"`, float32 (B,), the
-    true number; `"index"`, int64 (B,), the position in `labels(split)`. Unlabelled images have no `"target"`.
-    Where a list has the spread of the votes behind each target, `"spread"`, float32 (B,), is there too.
+    true number; `"index"`, int64 (B,), the position in `labels(split)`. Unlabelled images have no `"target"`. Where a
+    list has the spread of the votes behind each target, `"spread"`, float32 (B,), is there too. Where features are kept
+    (`keep_features`), `"features"` stands in the place of `"image"`.
 
     A subclass adds its own arguments as dataclass fields and says where the images come from: `labels` and `dataset`.
     `FileDataModule` does so for images in files.
@@ -74,6 +76,7 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         super().__init__()
         self._tables: dict[Split, LabelTable] = {}
         self._summary = ""
+        self.keep_features(None)
         self.validate_arguments()
 
     def validate_arguments(self) -> None:
@@ -124,6 +127,28 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         """`"paper"` where checkpoints are selected on images that are tested on, which every result has to say."""
         return "clean"
 
+    def repeats_images(self, split: Split) -> bool:
+        """Tell whether the images of a split are the same in every epoch, so that they need be encoded only once."""
+        return split != "train" or not self.augment
+
+    def keep_features(self, encode: Callable[[Split], Tensor | None] | None) -> None:
+        """Let batches carry features in place of images, where `repeats_images` allows it.
+
+        Args:
+            encode: Called once for a split, when its batches are first asked for. It returns the features of all its
+                images, (N, ...), in the order of `labels(split)`, or None to leave the images as they are. Batches
+                then hold `"features"`, (B, ...), and no `"image"`. None in its place brings all images back.
+        """
+        self._encode = encode
+        self._features: dict[Split, Tensor | None] = {}
+
+    def _kept_features(self, split: Split) -> Tensor | None:
+        if self._encode is None or not self.repeats_images(split):
+            return None
+        if split not in self._features:
+            self._features[split] = self._encode(split)
+        return self._features[split]
+
     def setup(self, stage: str) -> None:
         """Read what a stage needs, and nothing else.
 
@@ -171,12 +196,18 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         return self._loader("predict")
 
     def _loader(self, split: Split) -> DataLoader[Batch]:
+        train, features = split == "train", self._kept_features(split)
+        if features is None:
+            dataset, num_workers = self.dataset(split), self.num_workers
+        else:
+            # They lie in memory, where no loading process is as fast.
+            dataset, num_workers = FeatureDataset(self.labels(split), features, sample_target=train), 0
         return DataLoader(
-            self.dataset(split),
+            dataset,
             batch_size=self.batch_size,
-            shuffle=split == "train",
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            shuffle=train,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 

@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from numclip_lightning.data.images import load_rgb, resolve
-from numclip_lightning.data.labels import LabelTable
+from numclip_lightning.data.labels import Label, LabelTable
 from numclip_lightning.data.transforms import ImageTransform
 from numclip_lightning.errors import DataError
 
-__all__ = ["OrdinalDataset"]
+__all__ = ["FeatureDataset", "OrdinalDataset"]
 
 
 class OrdinalDataset(Dataset[dict[str, Tensor]]):
@@ -53,10 +53,41 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         except DataError as error:
             raise DataError(f"{label.where}: {error}") from error
         sample = {"image": self.transform(pixels), "index": torch.tensor(index, dtype=torch.int64)}
-        if label.targets:
-            several = self.sample_target and len(label.targets) > 1
-            target = label.targets[int(torch.randint(len(label.targets), ()))] if several else label.target
-            sample["target"] = torch.tensor(target, dtype=torch.float32)
-        if self.has_spread:
-            sample["spread"] = torch.tensor(label.spread, dtype=torch.float32)
-        return sample
+        return {**sample, **_truth(label, self.sample_target, self.has_spread)}
+
+
+class FeatureDataset(Dataset[dict[str, Tensor]]):
+    """The features of one split with their targets, where images were encoded before.
+
+    A sample holds `"features"` in place of `"image"`, and all else as `OrdinalDataset` gives it.
+
+    Args:
+        labels: The entries of the split.
+        features: What the image tower says of each, (N, ...).
+        sample_target: As in `OrdinalDataset`.
+    """
+
+    def __init__(self, labels: LabelTable, features: Tensor, *, sample_target: bool) -> None:
+        self.labels = labels
+        self.features = features
+        self.sample_target = sample_target
+        self.has_spread = all(label.spread is not None for label in labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Return one sample."""
+        sample = {"features": self.features[index], "index": torch.tensor(index, dtype=torch.int64)}
+        return {**sample, **_truth(self.labels[index], self.sample_target, self.has_spread)}
+
+
+def _truth(label: Label, sample_target: bool, has_spread: bool) -> dict[str, Tensor]:
+    """Return what the list says of an image: its target, or one of several at random, and the target's spread."""
+    truth = {}
+    if label.targets:
+        several = sample_target and len(label.targets) > 1
+        truth["target"] = label.targets[int(torch.randint(len(label.targets), ()))] if several else label.target
+    if has_spread and label.spread is not None:
+        truth["spread"] = label.spread
+    return {name: torch.tensor(number, dtype=torch.float32) for name, number in truth.items()}

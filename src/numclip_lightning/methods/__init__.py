@@ -6,8 +6,10 @@ from numclip_lightning.methods.coop import CoOp
 from numclip_lightning.methods.coral import CORAL
 from numclip_lightning.methods.corn import CORN
 from numclip_lightning.methods.cosine import CosineClassifier
+from numclip_lightning.methods.gda import GDA
 from numclip_lightning.methods.l1 import L1Regression
 from numclip_lightning.methods.l2rclip import L2RCLIP
+from numclip_lightning.methods.linear_probe import LinearProbe
 from numclip_lightning.methods.mean_variance import MeanVariance
 from numclip_lightning.methods.numclip import LossWeights, NumCLIP
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
@@ -15,6 +17,8 @@ from numclip_lightning.methods.ordinalclip import OrdinalCLIP
 from numclip_lightning.methods.output import Output, Prediction
 from numclip_lightning.methods.rankingaware import RankingAwareCLIP
 from numclip_lightning.methods.sord import SORD
+from numclip_lightning.methods.tip_adapter import TipAdapter
+from numclip_lightning.methods.tip_adapter_f import TipAdapterF
 from numclip_lightning.methods.zero_shot import ZeroShotCLIP
 
 __all__ = [
@@ -26,7 +30,9 @@ __all__ = [
     "CoOp",
     "CosineClassifier",
     "L1Regression",
+    "GDA",
     "LearningRates",
+    "LinearProbe",
     "LossWeights",
     "MeanVariance",
     "NumCLIP",
@@ -37,5 +43,7 @@ __all__ = [
     "Prediction",
     "RankingAwareCLIP",
     "SchedulerSpec",
+    "TipAdapter",
+    "TipAdapterF",
     "ZeroShotCLIP",
 ]

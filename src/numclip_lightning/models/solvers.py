@@ -1,0 +1,125 @@
+"""Linear classifiers that are solved for rather than trained step by step: Gaussian discriminant, logistic regression.
+
+In float64, whatever comes in: covariances of features of length one have eigenvalues far below float32's reach.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["LinearClassifier", "gaussian_discriminant", "logistic_regression"]
+
+# Of a class without training images: its probability is 0, and the loss of such an image large but finite.
+_NEVER = -1e4
+_MOST_STEPS = 2000
+
+
+class LinearClassifier(NamedTuple):
+    """Logits `features @ weight.T + bias` over C classes.
+
+    Attributes:
+        weight: float64 (C, D).
+        bias: float64 (C,).
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+
+def gaussian_discriminant(features: Tensor, label: Tensor, centers: Tensor) -> LinearClassifier:
+    """Solve for classes that are Gaussians of one covariance, equally probable beforehand.
+
+    As Wang et al., ICLR 2024 (arXiv 2402.04087), section 3.2: with class means `mu_c` and the covariance S of the N
+    features around them (divided by N-1), the precision is shrunk as by Kubokawa and Srivastava,
+    `P = D pinv((N-1) S + tr(S) I)`; then `weight_c = P mu_c` and `bias_c = log(1/C) - mu_c P mu_c / 2`.
+
+    A class without images has a mean interpolated between those of its neighbours on the scale that have some; beyond
+    the first and the last of these, it takes the mean of the nearest. Where no feature differs from the mean of its
+    class (a single image of each), S and so all weights are 0.
+
+    Args:
+        features: (N, D), N at least 1.
+        label: The class of each, int64 (N,), 0..C-1.
+        centers: The number that each class stands for, increasing, (C,).
+
+    Returns:
+        The classifier, on the device of the features.
+    """
+    x, centers = features.double(), centers.to(features.device, torch.float64)
+    count, dim = x.shape
+    means = _interpolated_means(x, label, centers)
+    spread = x - means[label]
+    covariance = spread.T @ spread / max(count - 1, 1)
+    identity = torch.eye(dim, dtype=x.dtype, device=x.device)
+    precision = dim * torch.linalg.pinv((count - 1) * covariance + covariance.trace() * identity, hermitian=True)
+    weight = means @ precision
+    prior = -torch.tensor(float(len(centers)), dtype=x.dtype).log().to(x.device)
+    return LinearClassifier(weight, prior - (weight * means).sum(dim=1) / 2)
+
+
+def _interpolated_means(x: Tensor, label: Tensor, centers: Tensor) -> Tensor:
+    """Return the mean of each class, (C, D), interpolated over `centers` where a class has no images."""
+    sums = torch.zeros(len(centers), x.shape[1], dtype=x.dtype, device=x.device).index_add_(0, label, x)
+    counts = label.bincount(minlength=len(centers))
+    present = counts > 0
+    known, means = centers[present], sums[present] / counts[present, None]
+    right = torch.searchsorted(known, centers).clamp(max=len(known) - 1)
+    left = (right - 1).clamp(min=0)
+    gap = (known[right] - known[left]).clamp(min=torch.finfo(x.dtype).tiny)
+    share = ((centers - known[left]) / gap).clamp(0, 1)
+    return means[left].lerp(means[right], share[:, None])
+
+
+def logistic_regression(
+    features: Tensor, label: Tensor, num_classes: int, strength: float, start: LinearClassifier | None = None
+) -> LinearClassifier:
+    """Solve multinomial logistic regression by L-BFGS.
+
+    The minimum of `strength * sum_n -log softmax(weight x_n + bias)[y_n] + |weight|^2 / 2`, as scikit-learn's
+    `LogisticRegression(C=strength)` for three classes or more; for two, it has one vector of weights and means the same
+    by twice the C. A class without images is never predicted. L-BFGS stops after 2,000 steps, a
+    little short of the minimum where a large strength lets the weights grow.
+
+    Args:
+        features: (N, D), N at least 1.
+        label: The class of each, int64 (N,), 0..num_classes-1.
+        num_classes: C.
+        strength: The C of scikit-learn, greater than 0: the larger, the freer the weights.
+        start: Where to start; zero where it is None.
+
+    Returns:
+        The classifier, on the device of the features.
+    """
+    x = features.double()
+    present = label.bincount(minlength=num_classes).nonzero().flatten()
+    own = torch.searchsorted(present, label)
+    weight = x.new_zeros(len(present), x.shape[1]) if start is None else start.weight[present].clone()
+    bias = x.new_zeros(len(present)) if start is None else start.bias[present].clone()
+    with torch.enable_grad():
+        _minimise(x, own, weight.requires_grad_(), bias.requires_grad_(), penalty=0.5 / (strength * len(x)))
+    whole = LinearClassifier(x.new_zeros(num_classes, x.shape[1]), x.new_full((num_classes,), _NEVER))
+    whole.weight[present] = weight.detach()
+    # A constant added to all biases changes nothing; this keeps them near 0.
+    whole.bias[present] = bias.detach() - bias.detach().mean()
+    return whole
+
+
+def _minimise(x: Tensor, label: Tensor, weight: Tensor, bias: Tensor, *, penalty: float) -> None:
+    """Minimise the mean loss plus `penalty * |weight|^2` in place."""
+    optimizer = torch.optim.LBFGS(
+        [weight, bias],
+        max_iter=_MOST_STEPS,
+        tolerance_grad=1e-7,
+        tolerance_change=1e-14,
+        line_search_fn="strong_wolfe",
+    )
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = functional.cross_entropy(x @ weight.T + bias, label) + penalty * weight.square().sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
