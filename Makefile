@@ -26,7 +26,7 @@ test: $(READY) ## Run the tests but for the slow ones; src must be covered to 90
 test-slow: $(READY) ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-mini: $(READY) ## Pre-train the embedded CLIP anew, about 20 minutes
+mini: $(READY) ## Pre-train the embedded CLIP anew on one thread, about 20 minutes
 	$(BIN)/python scripts/pretrain_mini.py
 
 lint: $(READY) ## Check style

@@ -90,6 +90,63 @@ def make_utkface(root: Path, n: int = 40, values: Sequence[int] = (1, 10, 25, 40
     _make_bright(root, paths, targets, values)
 
 
+def make_adience(root: Path, per_fold: int = 12) -> None:
+    """Adience with both kinds of lists: L2RCLIP's, and the tables of the archive, with two faces of no one class."""
+    values = range(8)
+    ages = ("(0, 2)", "(4, 6)", "(8, 12)", "15", "(25, 32)", "(38, 43)", "(48, 53)", "(60, 100)")
+    header = "user_id original_image face_id age gender x y dx dy tilt_ang fiducial_yaw_angle fiducial_score"
+    for fold in range(5):
+        targets = make_targets(per_fold, values)
+        users = [f"{1000 * fold + i // 3}@N0{fold}" for i in range(per_fold)]
+        images = [f"{fold}{i:04d}_o.jpg" for i in range(per_fold)]
+        paths = [
+            f"{user}/landmark_aligned_face.{i}.{image}"
+            for i, (user, image) in enumerate(zip(users, images, strict=True))
+        ]
+        _make_bright(root, paths, targets, values)
+        _write_list(
+            root / f"simplified_adience_{fold}.txt",
+            [f"{path} {target:g}" for path, target in zip(paths, targets, strict=True)],
+        )
+        known = zip(users, images, targets, strict=True)
+        rows = [[user, image, str(i), ages[int(target)]] for i, (user, image, target) in enumerate(known)]
+        rows += [[f"{fold}@N00", "x.jpg", "1", "None"], [f"{fold}@N00", "y.jpg", "2", "(38, 48)"]]
+        lines = ["\t".join([*row, "f", *["0"] * 7]) for row in rows]
+        for name in (f"fold_{fold}_data.txt", f"fold_frontal_{fold}_data.txt"):
+            _write_list(root / "folds" / name, ["\t".join(header.split()), *lines])
+
+
+def make_clap2015(root: Path, train: int = 12, val: int = 6, test: int = 6) -> None:
+    """CLAP2015 as L2RCLIP lists it: CRLF, with the deviation of the guesses and the split of each image."""
+    lines, values = ["filename,age,stdv,database"], (5, 20, 35, 50, 65)
+    for split, n in (("train", train), ("val", val), ("test", test)):
+        targets = make_targets(n, values)
+        paths = [f"image_{split}{i}.jpg" for i in range(n)]
+        _make_bright(root, paths, targets, values)
+        lines += [
+            f"{path},{target},{2 + i % 5}.25,{split}"
+            for i, (path, target) in enumerate(zip(paths, targets, strict=True))
+        ]
+    _write_list(root / "total_2015.csv", lines, newline="\r\n")
+
+
+def make_fgnet(root: Path, persons: int = 82, images: int = 3) -> None:
+    """FG-NET as published: photographs of people, who are numbered from 1, at growing ages."""
+    values = [person % 11 + 10 * i for person in range(1, persons + 1) for i in range(images)]
+    paths = [f"{1 + i // images:03d}A{age:02d}{'a' if i % 5 == 0 else ''}.JPG" for i, age in enumerate(values)]
+    _make_bright(root, paths, values, values)
+
+
+def make_retina(root: Path, n: int = 24) -> None:
+    """A table as APTOS has it, and the images of its ids in a folder."""
+    values = range(5)
+    targets = make_targets(n, values)
+    ids = [md5(f"retina {i}".encode()).hexdigest()[:12] for i in range(n)]
+    _make_bright(root / "train_images", [f"{name}.png" for name in ids], targets, values)
+    lines = [f"{name},{target:g}" for name, target in zip(ids, targets, strict=True)]
+    _write_list(root / "train.csv", ["id_code,diagnosis", *lines])
+
+
 def _make_bright(
     folder: Path,
     paths: Sequence[str],

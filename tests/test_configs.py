@@ -12,8 +12,18 @@ import pytest
 import yaml
 
 from command import TINY, Numclip, config_of, metrics_of, rows_of
-from fake_data import make_aesthetics, make_historical, make_image, make_utkface
+from fake_data import (
+    make_adience,
+    make_aesthetics,
+    make_clap2015,
+    make_fgnet,
+    make_historical,
+    make_image,
+    make_retina,
+    make_utkface,
+)
 from numclip_lightning.cli import NumClipCLI, main
+from numclip_lightning.data import CLAP2015DataModule
 from numclip_lightning.methods import OrdinalMethod
 
 REPOSITORY = Path(__file__).parent.parent
@@ -45,9 +55,13 @@ def make_morph_et(root: Path) -> None:
 
 
 MAKERS: dict[str, Callable[[Path], None]] = {
+    "adience": make_adience,
     "aesthetics": make_aesthetics,
+    "clap2015": make_clap2015,
+    "fgnet": make_fgnet,
     "historical": make_historical,
     "morph": make_morph_et,
+    "retina": make_retina,
     "utkface": make_utkface,
 }
 
@@ -87,6 +101,19 @@ def test_a_complete_run_fits_and_tests(
     assert resolved["lr_scheduler"]["name"] == written["lr_scheduler"]["name"]
 
 
+def test_the_epsilon_error_is_that_of_the_predictions(numclip: Numclip, tmp_path: Path) -> None:
+    make_clap2015(tmp_path, test=9)
+    words = ("--config", str(CONFIGS / "clap2015.yaml"), f"--data.root={tmp_path}", *TINY, *numclip.small)
+    run = numclip.plain("test", *words, "--data.batch_size=4")
+    spreads = {label.path: float(label.spread or 0) for label in CLAP2015DataModule(root=str(tmp_path)).labels("test")}
+    rows = rows_of(run / "test_predictions.csv")
+    errors = [(float(row["value"]) - float(row["target"])) / spreads[row["path"]] for row in rows]
+    expected = 1 - sum(math.exp(-(error**2) / 2) for error in errors) / len(errors)
+    assert len(errors) == 9
+    assert metrics_of(run)["test_epsilon"] == pytest.approx(expected, abs=1e-4)
+    assert "test_epsilon" not in metrics_of(numclip("test"))
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the faces are not here")
 def test_faces_mini_runs_on_the_shared_faces(numclip: Numclip, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
@@ -116,6 +143,9 @@ def test_faces_mini_reaches_its_target_in_time(
 # What README says that each method learns; all else must be frozen.
 LEARNS = {
     "zero_shot": set(),
+    "l2rclip": {"image_encoder", "context", "head"},
+    "rankingaware": {"head"},
+    "clipebc": {"image_encoder", "logit_scale"},
     "coop": {"context"},
     "coop_ordinal": {"image_encoder", "context", "phrases"},
     "ordinalclip": {"image_encoder", "context", "phrases"},
@@ -123,6 +153,7 @@ LEARNS = {
     "linear_probe": {"head"},
     "tip_adapter": {"head"},
     "tip_adapter_f": {"head"},
+    **{method: {"image_encoder", "head"} for method in ("cosine", "l1", "coral", "corn", "sord", "mean_variance")},
 }
 
 

@@ -1,5 +1,6 @@
 """The metrics against scikit-learn and scipy, in several batches, and in the cases those leave undefined."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +15,7 @@ from numclip_lightning.errors import ConfigError
 from numclip_lightning.metrics import (
     AccuracyWithin,
     CumulativeScore,
+    EpsilonError,
     QuadraticKappa,
     Spearman,
     level_metrics,
@@ -161,6 +163,43 @@ class TestSpearman:
         preds, target = values(50, seed=0)
         expected = spearmanr(preds.bfloat16().float().numpy(), target.numpy()).statistic
         assert in_batches(Spearman(), preds.bfloat16(), target) == pytest.approx(expected, abs=1e-6)
+
+
+class TestEpsilonError:
+    def test_equals_its_formula(self) -> None:
+        preds, target = values(101, seed=4)
+        spread = 0.7 + 6 * torch.rand(101)
+        metric = EpsilonError()
+        for part in range(0, 101, 13):
+            rows = slice(part, part + 13)
+            metric.update(preds[rows], target[rows], spread[rows])
+        triples = zip(preds.tolist(), target.tolist(), spread.tolist(), strict=True)
+        terms = [math.exp(-((p - t) ** 2) / (2 * s**2)) for p, t, s in triples]
+        assert float(metric.compute()) == pytest.approx(1 - sum(terms) / 101, abs=1e-6)
+
+    def test_its_ends(self) -> None:
+        metric, target = EpsilonError(), torch.tensor([20.0, 40.0])
+        metric.update(target, target, torch.tensor([1.0, 5.0]))
+        assert metric.compute() == 0
+        metric.update(target + 1000, target, torch.tensor([1.0, 5.0]))
+        assert metric.compute() == 0.5
+
+    def test_no_samples_are_harmless(self) -> None:
+        metric, nothing = EpsilonError(), torch.zeros(0)
+        metric.update(nothing, nothing, nothing)
+        assert metric.compute() == 0
+        metric.update(torch.ones(1), torch.zeros(1), torch.ones(1))
+        assert float(metric.compute()) == pytest.approx(1 - math.exp(-0.5))
+
+    def test_half_precision_values_are_taken(self) -> None:
+        metric = EpsilonError()
+        metric.update(torch.tensor([31.0], dtype=torch.bfloat16), torch.tensor([30.0]), torch.tensor([0.5]))
+        assert float(metric.compute()) == pytest.approx(1 - math.exp(-2))
+
+    @pytest.mark.parametrize("shapes", [(3, 1, 3), (3, 3, 1)])
+    def test_shapes_that_would_broadcast_are_refused(self, shapes: tuple[int, int, int]) -> None:
+        with pytest.raises(ConfigError, match="in one shape"):
+            EpsilonError().update(*(torch.ones(size) for size in shapes))
 
 
 @every_metric

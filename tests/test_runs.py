@@ -151,7 +151,35 @@ class TestCheckpoint:
         assert (again.optimizer_spec, again.scheduler_spec) == (method.optimizer_spec, method.scheduler_spec)
         run = numclip("test", f"--ckpt_path={keep.best_model_path}")
         assert config_of(run)["model"]["init_args"]["optimizer"]["args"] == {"betas": [0.8, 0.9]}
-        assert metrics_of(run) == pytest.approx(expected, abs=1e-5)
+        assert metrics_of(run) == pytest.approx({**expected, "protocol": "clean"}, abs=1e-5)
+
+
+class TestProtocol:
+    @pytest.fixture
+    def selected(self, numclip: Numclip) -> Path:
+        """A run that selected its checkpoint on the test list."""
+        return numclip("fit", "--data.val_file=null", "--data.allow_test_as_val=true", "--test_after_fit=true")
+
+    def test_a_run_says_what_it_was_selected_on(self, fitted: Path, selected: Path) -> None:
+        assert metrics_of(fitted)["protocol"] == "clean"
+        assert "protocol" not in rows_of(fitted / "test_predictions.csv")[0]
+        assert metrics_of(selected)["protocol"] == "paper"
+        rows = rows_of(selected / "test_predictions.csv")
+        assert [row["protocol"] for row in rows] == ["paper"] * SIZES["test"]
+
+    def test_a_checkpoint_does_not_forget_it(self, selected: Path, numclip: Numclip) -> None:
+        """Even under a configuration that is clean."""
+        checkpoint = f"--ckpt_path={selected / 'checkpoints' / 'best.ckpt'}"
+        for subcommand in ("validate", "test"):
+            assert metrics_of(numclip(subcommand, checkpoint))["protocol"] == "paper"
+        resumed = numclip("fit", f"--ckpt_path={selected / 'checkpoints' / 'last.ckpt'}", "--trainer.max_epochs=3")
+        assert metrics_of(resumed)["protocol"] == "paper"
+        predicted = numclip("predict", checkpoint)
+        assert {row["protocol"] for row in rows_of(predicted / "predictions.csv")} == {"paper"}
+
+    def test_the_permission_alone_is_no_sin(self, numclip: Numclip) -> None:
+        run = numclip("fit", "--data.allow_test_as_val=true", "--trainer.max_epochs=1")
+        assert metrics_of(run)["protocol"] == "clean"
 
 
 class TestElsewhere:

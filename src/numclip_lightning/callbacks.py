@@ -18,6 +18,7 @@ from numclip_lightning.errors import ConfigError, DataError
 from numclip_lightning.methods.base import OrdinalMethod
 from numclip_lightning.methods.output import Prediction
 from numclip_lightning.models.image_tower import ImageTower
+from numclip_lightning.runs import protocol_of
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["CheckData", "WritePredictions", "check_targets"]
@@ -93,7 +94,8 @@ def _check_format(data: OrdinalDataModule, clip: ImageTower) -> None:
 class WritePredictions(Callback):
     """Writes what is predicted as CSV: path, value, phrase of the most probable level, probability of each level.
 
-    Of tested images too, in a file of their own, with the true number and its level in two more columns.
+    Of tested images too, in a file of their own, with the true number and its level in two more columns. Where the
+    checkpoint was selected on test images, a last column `protocol` says `paper`.
 
     Args:
         predicted: The file for `predict`; its folder is created, an earlier file is replaced.
@@ -163,6 +165,8 @@ class WritePredictions(Callback):
         self._batches = []
         if trainer.is_global_zero:
             rows = _rows(batches, trainer.datamodule.labels(split), method.scale, targets=split == "test")  # type: ignore[attr-defined]
+            if protocol_of(trainer) == "paper":
+                rows = [[*row, "paper" if i else "protocol"] for i, row in enumerate(rows)]
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file).writerows(rows)

@@ -21,10 +21,11 @@ from numclip_lightning.callbacks import CheckData, WritePredictions, check_targe
 from numclip_lightning.checkpoints import BestCheckpoint, read_hyperparameters
 from numclip_lightning.data.base import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
+from numclip_lightning.export import splits
 from numclip_lightning.features import KeepFeatures
 from numclip_lightning.methods.base import OrdinalMethod
 from numclip_lightning.runs import RunFolder, new_run_name
-from numclip_lightning.terminal import speak, told
+from numclip_lightning.terminal import own_words, speak, told
 from numclip_lightning.trainer import Trainer
 
 __all__ = ["NumClipCLI", "entry_point", "main"]
@@ -58,7 +59,10 @@ class NumClipCLI(LightningCLI):
             auto_configure_optimizers=False,
             # The methods keep plain hyperparameters themselves; Lightning would add an instantiator to run on loading.
             load_from_checkpoint_support=False,
-            parser_kwargs={"prog": "numclip"},
+            parser_kwargs={
+                "prog": "numclip",
+                "epilog": "Beside these: `numclip splits --help` writes the lists of a protocol.",
+            },
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -113,15 +117,8 @@ class NumClipCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build everything; what a constructor refuses is told in its own words, not in jsonargparse's."""
-        try:
+        with own_words():
             super().instantiate_classes()
-        except ValueError as error:
-            cause: BaseException | None = error
-            while cause and not isinstance(cause, NumClipError):
-                cause = cause.__cause__
-            if cause is None:
-                raise
-            raise cause from None
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Build the trainer around one run folder."""
@@ -211,15 +208,33 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The words after `numclip`; those of the shell where None.
 
     Returns:
-        0, or 2 after a user's mistake, which is then told in a message without a traceback.
+        0, or 2 after a user's mistake, which is then told in a message without a traceback; of a benchmark 1 if a run
+        has failed.
     """
     speak()
+    words = sys.argv[1:] if args is None else list(args)
     try:
-        NumClipCLI(args)
+        if words[:1] == ["benchmark"]:
+            return _benchmark(words[1:])
+        if words[:1] == ["splits"]:
+            splits(words[1:])
+            return 0
+        NumClipCLI(words)
     except (NumClipError, MisconfigurationException, OSError) as error:
         print(f"numclip: error: {told(error)}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
+
+
+def _benchmark(words: Sequence[str]) -> int:
+    # Imported here: it imports this module, and wants packages that nothing else needs.
+    try:
+        from numclip_lightning.benchmark.command import benchmark
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"numclip benchmark needs {error.name}; install it with pip install 'numclip-lightning[benchmark]'."
+        ) from error
+    return benchmark(words)
 
 
 def entry_point() -> NoReturn:

@@ -16,10 +16,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
-__all__ = ["RunFolder", "new_run_name"]
+from numclip_lightning.data.base import OrdinalDataModule, Protocol
+
+__all__ = ["SHARED_KEYS", "RunFolder", "new_run_name", "protocol_of"]
 
 # What every subcommand understands; the rest (`ckpt_path`, `test_after_fit`, ...) belongs to one call, not to the run.
-_SHARED_KEYS = ("seed_everything", "trainer", "model", "data", "checkpoint", "features")
+SHARED_KEYS = ("seed_everything", "trainer", "model", "data", "checkpoint", "features")
 
 
 def new_run_name(subcommand: str) -> str:
@@ -35,7 +37,8 @@ class RunFolder(SaveConfigCallback):
 
     - `config.yaml`: the resolved configuration, which any subcommand takes with `--config`;
     - `metrics.json`: after a fit the training metrics of the last epoch, the validation metrics of the best one and
-      the best checkpoint's path; after a validation or test its metrics;
+      the best checkpoint's path; after a validation or test its metrics; and always the protocol, which is "paper"
+      where a checkpoint was selected on test images, also when such a checkpoint is tested later;
 
     and hands the configuration to every other logger.
 
@@ -49,14 +52,17 @@ class RunFolder(SaveConfigCallback):
         super().__init__(parser, config, save_to_log_dir=False)
         self.folder = folder
         self._best: dict[str, float] = {}
+        self.protocol: Protocol = "clean"
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep the metrics of the best epoch in checkpoints."""
-        return {"best": self._best}
+        """Keep the metrics of the best epoch, and how it was selected, in checkpoints."""
+        return {"best": self._best, "protocol": self.protocol}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the best epoch before a training was resumed."""
+        """Go on from the best epoch before a training was resumed; what was once selected on test images stays so."""
         self._best = state_dict["best"]
+        if state_dict.get("protocol") == "paper":
+            self.protocol = "paper"
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget a best epoch whose checkpoint is gone."""
@@ -66,12 +72,14 @@ class RunFolder(SaveConfigCallback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Agree on one folder: processes that were started apart chose different names."""
         self.folder = Path(trainer.strategy.broadcast(str(self.folder)))
+        data = getattr(trainer, "datamodule", None)
+        self.protocol = data.protocol_in_force() if isinstance(data, OrdinalDataModule) else "clean"
         super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Write the configuration and log it; on the first process only."""
         resolved = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
-        shared = {key: resolved[key] for key in _SHARED_KEYS if key in resolved}
+        shared = {key: resolved[key] for key in SHARED_KEYS if key in resolved}
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "config.yaml").write_text(yaml.safe_dump(shared, sort_keys=False), encoding="utf-8")
         for logger in trainer.loggers:
@@ -103,7 +111,7 @@ class RunFolder(SaveConfigCallback):
             return
         path = self.folder / "metrics.json"
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        path.write_text(json.dumps({**known, **found}, indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps({**known, **found, "protocol": self.protocol}, indent=2) + "\n", encoding="utf-8")
 
     def test_command(self, checkpoint: str) -> str:
         """Return the exact command that tests a checkpoint of this run, with the program that made it."""
@@ -113,6 +121,12 @@ class RunFolder(SaveConfigCallback):
             program = [sys.executable, "-m", "numclip_lightning"]
         words = [*program, "test", "--config", str(self.folder / "config.yaml"), "--ckpt_path", checkpoint]
         return shlex.join(words)
+
+
+def protocol_of(trainer: L.Trainer) -> Protocol:
+    """Return the protocol under which the results of a trainer stand; `"clean"` without a run folder."""
+    folders = (callback for callback in trainer.callbacks if isinstance(callback, RunFolder))  # type: ignore[attr-defined]
+    return next((folder.protocol for folder in folders), "clean")
 
 
 def _is_better(new: dict[str, float], old: dict[str, float], checkpoint: ModelCheckpoint) -> bool:

@@ -3,10 +3,14 @@
 import logging
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lightning.pytorch.utilities import rank_zero_only
 
-__all__ = ["speak", "told"]
+from numclip_lightning.errors import NumClipError
+
+__all__ = ["own_words", "speak", "told"]
 
 # What Lightning tells everybody and nobody here can mend.
 _UNMENDABLE = (
@@ -40,3 +44,17 @@ def speak() -> None:
 def told(error: Exception) -> str:
     """Return an error's message; one from a loading process arrives wrapped in that process's traceback."""
     return re.split(r"numclip_lightning\.errors\.\w+: ", str(error))[-1].strip()
+
+
+@contextmanager
+def own_words() -> Iterator[None]:
+    """Raise what a constructor refused as it said it, without what jsonargparse wraps around it."""
+    try:
+        yield
+    except ValueError as error:
+        cause: BaseException | None = error
+        while cause and not isinstance(cause, NumClipError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise cause from None

@@ -1,5 +1,6 @@
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -8,6 +9,7 @@ from numclip_lightning.data import AestheticsDataModule
 from numclip_lightning.errors import ConfigError, DataError
 
 LISTS = Path(__file__).parents[3] / "shared" / "data" / "datalists" / "crowdbeauty"
+needs_lists = pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
 
 
 def test_published_layout(tmp_path: Path) -> None:
@@ -36,7 +38,7 @@ def test_published_test_list_is_guarded_though_only_a_training_list_is_given(tmp
         AestheticsDataModule(root=str(tmp_path), val_file="labels/people_test.txt").setup("fit")
 
 
-@pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
+@needs_lists
 def test_real_lists(tmp_path: Path) -> None:
     """75 / 5 / 20 %, on the published lists of `people` with one image linked to all names."""
     lines = [(LISTS / f"people_{split}.txt").read_text().split("\n") for split in ("train", "test")]
@@ -55,3 +57,52 @@ def test_real_lists(tmp_path: Path) -> None:
     assert Counter(data.labels("train").targets + data.labels("val").targets) == expected
     val = Counter(data.labels("val").targets)
     assert all(abs(val[score] - count * 135 / 2156) <= 1 for score, count in expected.items())
+
+
+def test_folds_of_both_lists(tmp_path: Path) -> None:
+    make_aesthetics(tmp_path, train=32, test=8)
+    tested: list[str] = []
+    for fold in range(5):
+        data = AestheticsDataModule(root=str(tmp_path), fold=fold, num_workers=0, image_size=8)
+        data.setup("fit")
+        data.setup("test")
+        tested += [label.path for label in data.labels("test")]
+        assert [len(data.labels(split)) for split in ("train", "val", "test")] == [30, 2, 8]
+    assert len(set(tested)) == len(tested) == 40
+    other = AestheticsDataModule(root=str(tmp_path), fold=4, seed=1)
+    assert {label.path for label in other.labels("test")} != set(tested[32:])
+
+
+def test_bad_folds(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="fold=5 doesn't exist; choose 0 to 4"):
+        AestheticsDataModule(fold=5)
+    with pytest.raises(ConfigError, match="fold=1 divides the published lists; leave it or your list files out"):
+        AestheticsDataModule(fold=1, test_file="mine.txt")
+    make_aesthetics(tmp_path)
+    (tmp_path / "labels" / "people_test.txt").unlink()
+    message = r"some lists of the train split are missing; put people_train\.txt and people_test\.txt into"
+    with pytest.raises(DataError, match=message):
+        AestheticsDataModule(root=str(tmp_path), fold=0).setup("fit")
+
+
+@needs_lists
+@pytest.mark.parametrize(
+    ("category", "total"), [("animals", 3294), ("nature", 4113), ("people", 2695), ("urban", 3214)]
+)
+def test_folds_of_the_real_lists(category: Literal["animals", "nature", "people", "urban"], total: int) -> None:
+    """75 / 5 / 20 %, each image tested on once, each score in its share."""
+    lines = (LISTS / f"{category}_datasets.txt").read_text().split("\n")
+    scores = dict(line.split("\t") for line in lines if line)
+    assert len(scores) == total
+    tested: list[str] = []
+    for fold in range(5):
+        data = AestheticsDataModule(root=str(LISTS), category=category, fold=fold, check_images="none")
+        parts = [data.labels(split) for split in ("train", "val", "test")]
+        shares = [len(part) / total for part in parts]
+        assert shares == pytest.approx([0.75, 0.05, 0.2], abs=0.001)
+        assert len({label.path for part in parts for label in part}) == sum(map(len, parts)) == total
+        assert all(label.target == float(scores[label.path]) for part in parts for label in part)
+        for score, count in Counter(map(float, scores.values())).items():
+            assert abs(parts[2].targets.count(score) - count / 5) < 1
+        tested += [label.path for label in parts[2]]
+    assert sorted(tested) == sorted(scores)

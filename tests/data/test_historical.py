@@ -59,7 +59,7 @@ def test_folds_differ_and_do_not_depend_on_order_or_spelling() -> None:
 def test_other_sizes_keep_the_proportions(size: int, expected: tuple[int, int, int]) -> None:
     splits = historical_fold(decade_labels(size), fold=0, seed=0)
     assert tuple(len(splits[split]) / 5 for split in SPLITS) == expected
-    with pytest.raises(DataError, match="the decade 1930 has 2 images"):
+    with pytest.raises(DataError, match="the value 1930 has 2 images"):
         historical_fold(decade_labels(2), fold=0, seed=0)
 
 
@@ -110,12 +110,17 @@ def test_bad_arguments(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
 def test_real_lists() -> None:
-    data = HistoricalDataModule(root=str(LISTS), fold=9, check_images="none")
-    data.setup("fit")
-    data.setup("test")
-    assert [len(data.labels(split)) for split in SPLITS] == [1050, 25, 250]
-    used = {label.path for split in SPLITS for label in data.labels(split)}
-    assert used == {label.path for decade in DECADES for label in read_labels(LISTS / f"{decade}s.txt")}
+    every = {label.path for decade in DECADES for label in read_labels(LISTS / f"{decade}s.txt")}
+    tests = set()
+    for fold in range(10):
+        data = HistoricalDataModule(root=str(LISTS), fold=fold, check_images="none")
+        for split, count in zip(SPLITS, (210, 5, 50), strict=True):
+            assert Counter(data.labels(split).targets) == dict.fromkeys(map(float, DECADES), count)
+        used = [label.path for split in SPLITS for label in data.labels(split)]
+        assert len(used) == len(every)
+        assert set(used) == every
+        tests.add(frozenset(label.path for label in data.labels("test")))
+    assert len(tests) == 10
 
 
 @pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")

@@ -221,3 +221,27 @@ def test_published_counts() -> None:
     )
     sizes = [len(read_labels(LISTS / f"morph/settingD/morph_D_0{fold}.txt")) for fold in range(5)]
     assert sizes == [11046, 11035, 11012, 11026, 11015]
+
+
+@pytest.mark.parametrize("column", ["spread", "stdv", "Stdv"])
+def test_spread(tmp_path: Path, column: str) -> None:
+    (tmp_path / "list.csv").write_text(f"path,age,{column}\na.jpg,21,4.026539\nb.jpg,30,.5\n")
+    table = read_labels(tmp_path / "list.csv")
+    assert [(label.target, label.spread) for label in table] == [(21.0, 4.026539), (30.0, 0.5)]
+    (tmp_path / "list.csv").write_text("path,age,guess\na.jpg,21,4\n")
+    assert read_labels(tmp_path / "list.csv")[0].spread is None
+
+
+@pytest.mark.parametrize("spread", ["0", "-1", "nan", "inf", "wide", ""])
+def test_a_spread_is_above_zero(tmp_path: Path, spread: str) -> None:
+    (tmp_path / "list.csv").write_text(f"path,age,stdv\na.jpg,21,{spread}\n")
+    with pytest.raises(DataError, match=rf"list\.csv:2: spread '{spread}' is no standard deviation; expected a number"):
+        read_labels(tmp_path / "list.csv")
+
+
+def test_spreads_that_contradict(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path,age,stdv\na.jpg,21,1\na.jpg,21,2\n")
+    with pytest.raises(
+        DataError, match=r":3: 'a\.jpg' is labelled 21 \(spread 2\), but line 2 labels it 21 \(spread 1\)"
+    ):
+        read_labels(tmp_path / "list.csv")

@@ -63,6 +63,8 @@ def test_names_are_compared_with_labels(tmp_path: Path, line: str, message: str)
         ({"setting": "B", "fold": 3}, "choose 0 to 2"),
         ({"setting": "ET", "fold": 1}, "choose 0 to 0"),
         ({"fold": -1}, "fold=-1 doesn't exist"),
+        ({"setting": "C", "train_parts": 2}, "train_parts=2 with setting='C': setting B alone has parts to choose"),
+        ({"setting": "B", "train_parts": 3}, "train_parts=3 with setting='B': .* 1 or 2 of three"),
     ],
 )
 def test_bad_arguments(options: dict[str, Any], message: str) -> None:
@@ -104,6 +106,38 @@ def test_real_lists(setting: Literal["A", "B", "D"], fold: int, train: list[str]
     assert Counter(data.labels("test").targets) == ages(test)
     assert not groups(data.labels("train")) & groups(data.labels("val"))
     assert [source.name for source in data.labels("test").sources] == test
+
+
+@needs_lists
+@pytest.mark.parametrize(
+    ("setting", "tests", "total"),
+    [
+        ("A", [1098] * 5, 5492),
+        ("B", [14000] * 3, 21000),
+        ("C", [11027, 11027, 11027, 11027, 11026], 55134),
+        ("D", [11046, 11035, 11012, 11026, 11015], 55134),
+    ],
+)
+def test_sizes_of_the_real_folds(setting: Literal["A", "B", "C", "D"], tests: list[int], total: int) -> None:
+    modules = [MorphDataModule(root=str(LISTS), setting=setting, fold=fold) for fold in range(len(tests))]
+    assert [len(data.labels("test")) for data in modules] == tests
+    train, val, test = (modules[0].labels(split) for split in ("train", "val", "test"))
+    names = [{label.path.rsplit("/", 1)[-1] for label in part} for part in (train, val, test)]
+    assert len(set().union(*names)) == len(train) + len(val) + len(test) == total
+    assert not groups(train) & groups(val)
+    shared = len(groups(test) & (groups(train) | groups(val)))
+    # The published parts of D share a few subjects all the same; those of A and C were drawn without regard to them.
+    assert shared < 100 if setting == "D" else shared > 500 or setting == "B"
+
+
+@needs_lists
+def test_setting_b_in_the_other_direction() -> None:
+    one, two = (MorphDataModule(root=str(LISTS), setting="B", fold=1, train_parts=parts) for parts in (1, 2))
+    assert (len(two.labels("train")) + len(two.labels("val")), len(two.labels("test"))) == (14000, 7000)
+    assert [source.name for source in two.labels("test").sources] == ["Setting_B_fold1.txt"]
+    assert {label.path for label in two.labels("test")} == {
+        label.path for split in ("train", "val") for label in one.labels(split)
+    }
 
 
 def test_setting_c_tests_on_one_part(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from numclip_lightning.data.labels import Label
-from numclip_lightning.data.splits import few_shots, random_split
+from numclip_lightning.data.splits import few_shots, long_tail, random_split, shift_values
 from numclip_lightning.errors import ConfigError, DataError
 
 
@@ -51,6 +51,61 @@ def test_few_shots_leaves_global_random_states_alone() -> None:
 def test_few_shots_needs_a_shot() -> None:
     with pytest.raises(ConfigError, match="shots=0 must be at least 1"):
         few_shots(labels(TARGETS), 0, seed=0)
+
+
+def test_a_shift_cuts_the_most_frequent_values() -> None:
+    table = labels([*TARGETS, *[9.0] * 40])
+    kept = shift_values(table, 2, 0.1, seed=0)
+    # 2.0 and 9.0 are equally frequent: the smaller is cut.
+    assert Counter(label.target for label in kept) == {1.0: 10, 2.0: 4, 3.5: 3, 9.0: 40}
+    assert kept == sorted(kept, key=lambda label: label.line)
+    assert set(shift_values(shuffled(table), 2, 0.1, seed=0)) == set(kept)
+    assert set(shift_values(table, 2, 0.1, seed=1)) != set(kept)
+    assert set(kept) < set(shift_values(table, 2, 0.2, seed=0))
+    smallest = shift_values(table, 9, 0.001, seed=0)
+    assert Counter(label.target for label in smallest) == {1.0: 1, 2.0: 1, 3.5: 1, 9.0: 1}
+
+
+def test_a_shift_rounds_down_as_ordinalclip_does() -> None:
+    table = labels([1.0] * 19 + [2.0] * 3)
+    assert len(shift_values(table, 1, 0.1, seed=0)) == 1 + 3
+
+
+@pytest.mark.parametrize("ratio", [1.0, 2.5, 10.0, 100.0])
+def test_a_long_tail_falls_off_exponentially(ratio: float) -> None:
+    table = labels([float(value) for value in range(6) for _ in range(200)])
+    counts = Counter(label.target for label in long_tail(table, ratio, seed=0))
+    # Slowly, from the formula: each value is rarer than the one before by the same factor.
+    expected, size = [], 200.0
+    for _ in range(6):
+        expected.append(size)
+        size /= ratio**0.2
+    assert [counts[float(value)] for value in range(6)] == [pytest.approx(size, abs=0.51) for size in expected]
+    assert counts[5.0] == 200 / ratio
+
+
+def test_a_long_tail_keeps_an_image_and_takes_no_more_than_there_are() -> None:
+    table = labels(TARGETS)
+    assert Counter(label.target for label in long_tail(table, 4, seed=0)) == {1.0: 100, 2.0: 40, 3.5: 3}
+    assert Counter(label.target for label in long_tail(table, 1000, seed=0)) == {1.0: 100, 2.0: 3, 3.5: 1}
+    assert long_tail(table, 1, seed=0) == table
+    assert long_tail(labels([1.0] * 5), 10, seed=0) == labels([1.0] * 5)
+    assert long_tail([], 10, seed=0) == []
+    kept = set(long_tail(table, 100, seed=0))
+    assert kept == set(long_tail(shuffled(table), 100, seed=0))
+    assert kept != set(long_tail(table, 100, seed=1))
+    assert kept < set(long_tail(table, 10, seed=0))
+
+
+def test_what_shifts_and_long_tails_refuse() -> None:
+    with pytest.raises(ConfigError, match="number=0 must be at least 1"):
+        shift_values(labels(TARGETS), 0, 0.5, seed=0)
+    for factor in (0.0, 1.0):
+        with pytest.raises(ConfigError, match=f"factor={factor} must lie between 0 and 1"):
+            shift_values(labels(TARGETS), 1, factor, seed=0)
+    for ratio in (0.5, float("inf"), float("nan")):
+        with pytest.raises(ConfigError, match=f"ratio={ratio} must be a number of at least 1"):
+            long_tail(labels(TARGETS), ratio, seed=0)
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.1, 0.25, 0.5, 0.9])

@@ -50,6 +50,22 @@ def test_age_range(tmp_path: Path) -> None:
         UTKFaceDataModule(root=str(tmp_path), min_age=100).setup("fit")
 
 
+def test_the_subset_of_the_papers(tmp_path: Path) -> None:
+    make_utkface(tmp_path, 60, values=(1, 20, 21, 40, 60, 61))
+    subset = UTKFaceDataModule(root=str(tmp_path), subset="21-60")
+    by_hand = UTKFaceDataModule(root=str(tmp_path), min_age=21, max_age=60)
+    for split in ("train", "val", "test"):
+        assert paths(subset.labels(split)) == paths(by_hand.labels(split))
+    assert set(subset.labels("train").targets) == {21.0, 40.0, 60.0}
+    with pytest.raises(ConfigError, match="subset='21-60' sets the ages; leave out min_age=18 and max_age=None"):
+        UTKFaceDataModule(subset="21-60", min_age=18)
+    with pytest.raises(ConfigError, match="subset is '20-60'; choose one of 'full', '21-60'"):
+        UTKFaceDataModule(subset="20-60")  # type: ignore[arg-type]
+    make_utkface(tmp_path / "babies", 5, values=(1,))
+    with pytest.raises(DataError, match="none of 5 faces has min_age=21 to max_age=60; widen the range"):
+        UTKFaceDataModule(root=str(tmp_path / "babies"), subset="21-60").setup("fit")
+
+
 def test_list_files_alone_count(tmp_path: Path) -> None:
     make_utkface(tmp_path, 20)
     make_list_dataset(tmp_path, 20, name="mine.txt")

@@ -5,37 +5,62 @@ from typing import Literal
 
 from numclip_lightning.data.base import Split
 from numclip_lightning.data.files import FileDataModule
+from numclip_lightning.data.folds import check_fold, cross_validate
 from numclip_lightning.data.labels import LabelTable
-from numclip_lightning.errors import check_choice
+from numclip_lightning.errors import ConfigError, check_choice
 
 __all__ = ["AestheticsDataModule"]
+
+FOLDS = 5
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class AestheticsDataModule(FileDataModule):
-    """One category of Image Aesthetics, by the published lists `{category}_train.txt` and `{category}_test.txt`.
+    """One category of Image Aesthetics, by the published lists or by the papers' five random folds.
 
-    The lists are looked for in `root` and `root/labels`. There is no validation list: a sixteenth of the training list
-    is set aside (the papers' 75 / 5 / 20 %). The other arguments are those of `FileDataModule`.
+    The published lists are `{category}_train.txt` and `{category}_test.txt`, in `root` or `root/labels`. The papers'
+    own folds were never published; ours divide all images, which are those of both lists, into five by `seed`, and
+    test on each once. Either way a sixteenth of the training part is set aside for validation: 75 / 5 / 20 %. The other
+    arguments are those of `FileDataModule`.
 
     Args:
         category: Which of the four categories; each is a task of its own.
+        fold: Which of the five folds, 0 to 4; None takes the published lists. NumCLIP's code selects its checkpoints on
+            the published test list, which `protocol=paper` does.
         val_fraction: Share of the training list set aside for validation, in (0, 1).
     """
 
     category: Literal["animals", "nature", "people", "urban"] = "people"
+    fold: int | None = None
     val_fraction: float = 0.0625
 
     def validate_arguments(self) -> None:
         """Check the category too."""
         super().validate_arguments()
         check_choice("category", self.category, ("animals", "nature", "people", "urban"))
+        if self.fold is not None:
+            check_fold(self.fold, FOLDS)
+            if self.lists_given:
+                raise ConfigError(f"fold={self.fold} divides the published lists; leave it or your list files out")
+
+    def papers_select_on_test(self) -> bool:
+        """NumCLIP's code does, on the published lists."""
+        return self.fold is None
 
     def published(self, split: Split) -> LabelTable | None:
-        """The published training or test list of the category."""
-        file = self.search(f"{self.category}_{split}.txt", "labels") if split in ("train", "test") else None
-        return self.read_list(file) if file else None
+        """The published training or test list of the category, or the part of the fold."""
+        if split not in ("train", "test"):
+            return None
+        table = self.join(split, self._names(split), "labels")
+        if table is None or self.fold is None:
+            return table
+        train, test = cross_validate(table, FOLDS, self.fold, self.seed)
+        return LabelTable(train if split == "train" else test)
 
     def expected(self, split: Split) -> str:
-        """Name the published list."""
-        return f"put {self.category}_{split}.txt into {self.root!r} or its folder 'labels'"
+        """Name the published lists."""
+        return f"put {' and '.join(self._names(split))} into {self.root!r} or its folder 'labels'"
+
+    def _names(self, split: Split) -> list[str]:
+        parts = (split,) if self.fold is None else ("train", "test")
+        return [f"{self.category}_{part}.txt" for part in parts]

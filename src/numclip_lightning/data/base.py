@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,15 +12,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from numclip_lightning.data.dataset import FeatureDataset
-from numclip_lightning.data.labels import LabelTable
+from numclip_lightning.data.labels import Label, LabelTable
+from numclip_lightning.data.splits import few_shots, long_tail, shift_values
 from numclip_lightning.errors import ConfigError
 
-__all__ = ["Batch", "OrdinalDataModule", "Split"]
+__all__ = ["Batch", "OrdinalDataModule", "Protocol", "Split"]
 
 _log = logging.getLogger(__name__)
 
+# Arguments that choose among the training images, and the value that switches each off.
+_REDUCTIONS = {"num_shots": 0, "shift_values": 0, "long_tail": 1}
+
 Batch = dict[str, Tensor]
 Split = Literal["train", "val", "test", "predict"]
+Protocol = Literal["clean", "paper"]
 NEEDED: dict[str, tuple[Split, ...]] = {
     "fit": ("train", "val"),
     "validate": ("val",),
@@ -34,8 +39,9 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
     """Images with ordered numbers, split into training, validation and test.
 
     A batch is a dict: `"image"`, float32 (B, 3, image_size, image_size), normalised; `"target"`, float32 (B,), the
-    true number; `"index"`, int64 (B,), the position in `labels(split)`. Unlabelled images have no `"target"`. Where
-    features are kept (`keep_features`), `"features"` stands in the place of `"image"`.
+    true number; `"index"`, int64 (B,), the position in `labels(split)`. Unlabelled images have no `"target"`.
+    Where a list has the spread of the votes behind each target, `"spread"`, float32 (B,), is there too. Where features
+    are kept (`keep_features`), `"features"` stands in the place of `"image"`.
 
     A subclass adds its own arguments as dataclass fields and says where the images come from: `labels` and `dataset`.
     `FileDataModule` does so for images in files.
@@ -45,11 +51,15 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         num_workers: Loading processes per loader; 0 loads in the main process.
         image_size: Side of the square images in pixels; the backbone's size.
         augment: Whether training images are changed at random.
-        seed: Seed of splits and few shots alone; nothing else draws from it.
-        num_shots: Training images per value; 0 takes all. The validation part is set aside before.
+        seed: Seed of splits and of what is kept of the training part alone; nothing else draws from it.
+        num_shots: Training images per value; 0 takes all. The validation part is set aside before, here and below.
+        shift_values: How many of the most frequent values are cut in the training part; 0 cuts none.
+        shift_factor: The share that is kept of a cut value, in (0, 1), at least one image; 1 cuts none.
+        long_tail: How many times as frequent as the rarest value the most frequent one becomes in the training part,
+            the values between falling off exponentially; 1 changes nothing (see `splits.long_tail`).
 
     Raises:
-        ConfigError: If an argument is out of its range.
+        ConfigError: If an argument is out of its range, or two of few shots, shift and long tail are asked for.
     """
 
     batch_size: int = 32
@@ -58,6 +68,9 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
     augment: bool = True
     seed: int = 0
     num_shots: int = 0
+    shift_values: int = 0
+    shift_factor: float = 1.0
+    long_tail: float = 1.0
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -70,18 +83,49 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         """Check the arguments; subclasses extend it with their own."""
         for name, least in (("batch_size", 1), ("num_workers", 0), ("image_size", 1), ("num_shots", 0)):
             require_least(name, getattr(self, name), least)
+        self._validate_reduction()
+
+    def _validate_reduction(self) -> None:
+        require_least("shift_values", self.shift_values, 0)
+        if self.shift_factor != 1:
+            require_fraction("shift_factor", self.shift_factor)
+        if not 1 <= self.long_tail < float("inf"):
+            raise ConfigError(f"long_tail={self.long_tail} must be a number of at least 1; 1 changes nothing")
+        if (self.shift_values > 0) != (self.shift_factor < 1):
+            raise ConfigError(
+                f"shift_values={self.shift_values} and shift_factor={self.shift_factor} work together alone; give "
+                "both, such as shift_values=10 and shift_factor=0.1, or neither"
+            )
+        asked = [name for name, off in _REDUCTIONS.items() if getattr(self, name) != off]
+        if len(asked) > 1:
+            given = " and ".join(f"{name}={getattr(self, name)}" for name in asked)
+            raise ConfigError(f"{given} each choose the training images; give one of them alone")
 
     @abstractmethod
     def labels(self, split: Split) -> LabelTable:
         """The entries of a split, in the order of the batches' `"index"`; kept in `_tables` once they are known.
 
         Args:
-            split: `"train"` (after validation and few shots are taken), `"val"`, `"test"` or `"predict"`.
+            split: `"train"` (after validation is set aside and `reduce`), `"val"`, `"test"` or `"predict"`.
         """
 
     @abstractmethod
     def dataset(self, split: Split) -> Dataset[Batch]:
         """The samples of a split: what a batch holds, for one image."""
+
+    def reduce(self, train: Sequence[Label]) -> LabelTable:
+        """What the few shots, the shift or the long tail leave of the training part; all where none is asked for."""
+        if self.num_shots:
+            train = few_shots(train, self.num_shots, self.seed)
+        if self.shift_values:
+            train = shift_values(train, self.shift_values, self.shift_factor, self.seed)
+        if self.long_tail > 1:
+            train = long_tail(train, self.long_tail, self.seed)
+        return LabelTable(train)
+
+    def protocol_in_force(self) -> Protocol:
+        """`"paper"` where checkpoints are selected on images that are tested on, which every result has to say."""
+        return "clean"
 
     def repeats_images(self, split: Split) -> bool:
         """Tell whether the images of a split are the same in every epoch, so that they need be encoded only once."""
@@ -128,7 +172,12 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
             targets = table.targets
             span = f" (targets {min(targets):g}..{max(targets):g})" if targets else ""
             parts.append(f"{split} {len(table)}{span}")
-        return ", ".join([*parts, f"shots {self.num_shots}"])
+        parts.append(f"shots {self.num_shots}")
+        if self.shift_values:
+            parts.append(f"the {self.shift_values} most frequent values cut to {self.shift_factor:g}")
+        if self.long_tail > 1:
+            parts.append(f"long tail {self.long_tail:g}")
+        return ", ".join(parts)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches of the training split; the last one may be smaller."""

@@ -13,7 +13,6 @@ from torch.utils.data import Dataset
 from numclip_lightning.data.base import Batch, OrdinalDataModule, Split, require_least
 from numclip_lightning.data.labels import Label, LabelTable
 from numclip_lightning.data.scenes import SIDE, Stream, draw_counts, make_scenes, paint
-from numclip_lightning.data.splits import few_shots
 from numclip_lightning.data.transforms import CLIP_MEAN, CLIP_STD
 
 __all__ = ["CountingDataModule", "SceneDataset", "draw", "normalise", "turn_and_flip"]
@@ -33,12 +32,12 @@ class CountingDataModule(OrdinalDataModule):
     count. The other arguments are those of `OrdinalDataModule`.
 
     Args:
-        num_train: Training scenes, before few shots are taken.
+        num_train: Training scenes, before `reduce` chooses among them.
         num_val: Validation scenes.
         num_test: Test scenes.
         num_workers: Loading processes per loader; 0 loads in the main process.
         image_size: Side of the square images in pixels; scenes are drawn with 64 and resized to any other.
-        seed: Seed of all scenes, 0 or more, and of the few shots.
+        seed: Seed of all scenes, 0 or more, and of `reduce`.
     """
 
     num_train: int = 8000
@@ -62,21 +61,19 @@ class CountingDataModule(OrdinalDataModule):
         """The counts of a split, in the order of the batches' `"index"`; a label's line is the scene's number, from 1.
 
         Args:
-            split: `"train"` (after few shots are taken), `"val"`, `"test"` or `"predict"` (the same as test).
+            split: `"train"` (after `reduce`), `"val"`, `"test"` or `"predict"` (the same as test).
         """
         if split not in self._tables:
             if split == "predict":
                 return self.labels("test")
             counts = draw_counts(self.seed, split, getattr(self, f"num_{split}")).tolist()
-            # Padded, so that few shots, which sort by path, are drawn in the order of the scenes.
+            # Padded, so that `reduce`, which sorts by path, is drawn in the order of the scenes.
             source = Path(f"{split} scenes of seed {self.seed}")
             labels = [
                 Label(f"{split}/{line:07d}", (float(count),), None, line, source)
                 for line, count in enumerate(counts, 1)
             ]
-            if split == "train" and self.num_shots:
-                labels = few_shots(labels, self.num_shots, self.seed)
-            self._tables[split] = LabelTable(labels)
+            self._tables[split] = self.reduce(labels) if split == "train" else LabelTable(labels)
         return self._tables[split]
 
     def dataset(self, split: Split) -> "SceneDataset":

@@ -19,6 +19,7 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
 
     A sample holds `"image"`, float32 (3, image_size, image_size), normalised; `"target"`, float32 scalar, the number
     as the list has it; and `"index"`, int64 scalar, the position in `labels`. An unlabelled sample has no `"target"`.
+    Where all labels have a spread, `"spread"`, float32 scalar, is there too.
 
     Args:
         labels: The entries of the split.
@@ -35,6 +36,7 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         self.root = Path(root)
         self.transform = transform
         self.sample_target = sample_target
+        self.has_spread = all(label.spread is not None for label in labels)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,15 +53,13 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         except DataError as error:
             raise DataError(f"{label.where}: {error}") from error
         sample = {"image": self.transform(pixels), "index": torch.tensor(index, dtype=torch.int64)}
-        if label.targets:
-            sample["target"] = _draw_target(label, self.sample_target)
-        return sample
+        return {**sample, **_numbers_of(label, self.sample_target, self.has_spread)}
 
 
 class FeatureDataset(Dataset[dict[str, Tensor]]):
     """The features of one split with their targets, where images were encoded before.
 
-    A sample holds `"features"` in place of `"image"`, and `"target"` and `"index"` as `OrdinalDataset` gives them.
+    A sample holds `"features"` in place of `"image"`, and all else as `OrdinalDataset` gives it.
 
     Args:
         labels: The labelled entries of the split.
@@ -71,21 +71,24 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         self.labels = labels
         self.features = features
         self.sample_target = sample_target
+        self.has_spread = all(label.spread is not None for label in labels)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Return one sample."""
-        return {
-            "features": self.features[index],
-            "index": torch.tensor(index, dtype=torch.int64),
-            "target": _draw_target(self.labels[index], self.sample_target),
-        }
+        sample = {"features": self.features[index], "index": torch.tensor(index, dtype=torch.int64)}
+        return {**sample, **_numbers_of(self.labels[index], self.sample_target, self.has_spread)}
 
 
-def _draw_target(label: Label, sample: bool) -> Tensor:
-    """Return the target of a labelled image, or one of several at random."""
-    several = sample and len(label.targets) > 1
-    target = label.targets[int(torch.randint(len(label.targets), ()))] if several else label.target
-    return torch.tensor(target, dtype=torch.float32)
+def _numbers_of(label: Label, sample_target: bool, has_spread: bool) -> dict[str, Tensor]:
+    """Return what a sample holds of its label: the target, or one of several at random, and the spread."""
+    numbers = {}
+    if label.targets:
+        several = sample_target and len(label.targets) > 1
+        target = label.targets[int(torch.randint(len(label.targets), ()))] if several else label.target
+        numbers["target"] = torch.tensor(target, dtype=torch.float32)
+    if has_spread:
+        numbers["spread"] = torch.tensor(label.spread, dtype=torch.float32)
+    return numbers

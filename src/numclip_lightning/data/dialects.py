@@ -1,4 +1,4 @@
-"""From the text of a label file to rows of (path, label tokens, group): separators, headers and columns."""
+"""From the text of a label file to rows of (path, label tokens, group, spread): separators, headers and columns."""
 
 import csv
 import re
@@ -8,18 +8,20 @@ from typing import NamedTuple
 
 from numclip_lightning.errors import DataError, near_matches
 
-__all__ = ["IMAGE_SUFFIXES", "NUMBER", "Row", "read_rows"]
+__all__ = ["IMAGE_SUFFIXES", "NUMBER", "Record", "Row", "read_header", "read_records", "read_rows"]
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 # fmt: off
 PATH_COLUMNS = frozenset({
     "path", "file", "filename", "file_name", "filepath", "file_path",
-    "image", "images", "image_file", "image_name", "image_path", "img", "img_path",
+    "id_code", "image", "images", "image_file", "image_name", "image_path", "img", "img_path",
 })
 TARGET_COLUMNS = frozenset({
-    "age", "count", "decade", "grade", "label", "level", "rating", "score", "target", "value", "year",
+    "age", "count", "decade", "diagnosis", "grade", "label", "level", "rating", "score", "target", "value", "year",
 })
+# The standard deviation of the votes that a target is the mean of.
+SPREAD_COLUMNS = frozenset({"spread", "stdv"})
 # fmt: on
 
 # `nan` and `inf` count as numbers here, so that they are refused as labels and not taken for a part of the path.
@@ -34,6 +36,14 @@ class Row(NamedTuple):
     path: str
     tokens: tuple[str, ...]
     group: str | None
+    spread: str | None = None
+
+
+class Record(NamedTuple):
+    """One line of a table whose header names its columns."""
+
+    line: int
+    fields: dict[str, str]
 
 
 class _Columns(NamedTuple):
@@ -43,6 +53,7 @@ class _Columns(NamedTuple):
     path: int
     target: int | None
     group: int | None
+    spread: int | None
 
 
 def read_rows(
@@ -69,6 +80,40 @@ def read_rows(
     if len(lines) == 1:
         raise DataError(f"{source} has a header but no entries")
     return [_row(line, text, delimiter, columns, source) for line, text in lines[1:]]
+
+
+def read_header(source: Path) -> list[str]:
+    """The column names of a table, or the fields of the first line of a list without a header.
+
+    Raises:
+        DataError: If the file can't be read or is empty.
+    """
+    number, first = _read_lines(source)[0]
+    return _split(first, _delimiter(first, source.suffix.lower()), f"{source}:{number}")
+
+
+def read_records(source: Path, columns: Sequence[str]) -> list[Record]:
+    """Read a table in which an entry takes more columns than a path, a label and a group.
+
+    Args:
+        source: A table with a header, its fields separated by tabs or commas.
+        columns: The columns that are needed; others are kept too.
+
+    Raises:
+        DataError: If the file can't be read, a column is missing, or a line has another number of fields.
+    """
+    (_, first), *lines = _read_lines(source)
+    delimiter, names = _delimiter(first, source.suffix.lower()), read_header(source)
+    for column in columns:
+        if column not in names:
+            raise DataError(f"{source} has no column {column!r}; the columns are {_listed(names)}")
+    records = []
+    for line, text in lines:
+        fields = _split(text, delimiter, f"{source}:{line}")
+        if len(fields) != len(names):
+            raise DataError(f"{source}:{line}: the line has {len(fields)} fields, the header has {len(names)}")
+        records.append(Record(line, dict(zip(names, fields, strict=True))))
+    return records
 
 
 def _read_lines(source: Path) -> list[tuple[int, str]]:
@@ -137,7 +182,9 @@ def _find_columns(source: Path, names: list[str], asked: dict[str, str | None], 
         raise DataError(f"{source}: can't tell the target column; the columns are {_listed(names)}; set target_column")
     group_name = asked["group_column"] if labelled or asked["group_column"] in names else None
     group = _find_column(source, names, "group_column", group_name, frozenset())
-    return _Columns(len(names), path, target, group)
+    known = SPREAD_COLUMNS if target is not None else frozenset[str]()
+    spread = _find_column(source, names, "spread_column", None, known, certain=False)
+    return _Columns(len(names), path, target, group, spread)
 
 
 def _find_column(
@@ -168,7 +215,8 @@ def _row(line: int, text: str, delimiter: str | None, columns: _Columns, source:
         raise DataError(f"{source}:{line}: the line has {len(fields)} fields, the header has {columns.total}")
     tokens = () if columns.target is None else tuple(fields[columns.target].split()) or ("",)
     group = None if columns.group is None else fields[columns.group] or None
-    return Row(line, fields[columns.path], tokens, group)
+    spread = None if columns.spread is None else fields[columns.spread]
+    return Row(line, fields[columns.path], tokens, group, spread)
 
 
 def _join_spaced_path(text: str, path: int, spare: int) -> list[str]:

@@ -1,17 +1,19 @@
 """Datamodules whose images lie in files: finding lists, splitting, checking."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
-from numclip_lightning.data.base import NEEDED, OrdinalDataModule, Split, require_fraction
+from numclip_lightning.data.base import NEEDED, OrdinalDataModule, Protocol, Split, require_fraction
 from numclip_lightning.data.dataset import OrdinalDataset
 from numclip_lightning.data.images import CheckImages, check_images, list_images, resolve
 from numclip_lightning.data.labels import IMAGE_SUFFIXES, Label, LabelTable, read_labels
-from numclip_lightning.data.splits import few_shots, random_split
+from numclip_lightning.data.splits import random_split
 from numclip_lightning.data.transforms import Preprocess, build_transform
-from numclip_lightning.errors import DataError, check_choice
+from numclip_lightning.errors import ConfigError, DataError, check_choice
 
 __all__ = ["FileDataModule"]
 
@@ -29,7 +31,8 @@ class FileDataModule(OrdinalDataModule):
     `OrdinalDataModule`.
 
     A dataset subclasses this, adds its own arguments as dataclass fields, and overrides `published` (its own lists),
-    `expected` (what to tell people when they are absent) and, where entries need more care, `read_list`.
+    `expected` (what to tell people when they are absent) and, where entries need more care, `read_list`. Where its
+    papers select checkpoints on the test list, it says so in `papers_select_on_test`.
 
     Args:
         root: Folder of the images; the entries of every list are relative to it.
@@ -40,12 +43,14 @@ class FileDataModule(OrdinalDataModule):
         predict_path: What to predict: a folder, one image, or a list with or without labels; None takes the test list.
         preprocess: `clip`: whole images, CLIP's normalisation. `published`: as the code of OrdinalCLIP and NumCLIP.
         val_fraction: Share of the training list set aside where there is no validation list, in (0, 1).
-        allow_test_as_val: Allow validation on images that are tested on; without a `val_file` the test list is
-            used.
+        protocol: `clean`: nothing is selected on test images. `paper`: the test list is the validation list too, as in
+            the papers of some datasets; refused for the others. Every result says which.
+        allow_test_as_val: The same for lists of your own: allow validation on images that are tested on; without a
+            `val_file` the test list is used.
         check_images: Before a run: `full` decodes every image, `header` opens it, `none` checks nothing.
 
     Raises:
-        ConfigError: If an argument is out of its range.
+        ConfigError: If an argument is out of its range, or `protocol="paper"` is not what the papers do.
     """
 
     root: str = "data"
@@ -55,6 +60,7 @@ class FileDataModule(OrdinalDataModule):
     predict_path: str | None = None
     preprocess: Preprocess = "clip"
     val_fraction: float = 0.1
+    protocol: Protocol = "clean"
     allow_test_as_val: bool = False
     check_images: CheckImages = "full"
 
@@ -69,6 +75,18 @@ class FileDataModule(OrdinalDataModule):
         require_fraction("val_fraction", self.val_fraction)
         check_choice("preprocess", self.preprocess, get_args(Preprocess))
         check_choice("check_images", self.check_images, get_args(CheckImages))
+        check_choice("protocol", self.protocol, get_args(Protocol))
+        if self.protocol == "paper":
+            self._validate_paper()
+
+    def _validate_paper(self) -> None:
+        if not self.papers_select_on_test():
+            raise ConfigError(
+                f"protocol='paper': the papers of these data ({type(self).__name__}) don't select on the test set; "
+                "leave it 'clean', or set allow_test_as_val=true for lists of your own"
+            )
+        if self.val_file is not None:
+            raise ConfigError(f"protocol='paper' validates on the test list; leave val_file={self.val_file!r} out")
 
     # What a dataset overrides.
 
@@ -80,6 +98,10 @@ class FileDataModule(OrdinalDataModule):
         """What `published` looks for, for the message when it isn't there."""
         return ""
 
+    def papers_select_on_test(self) -> bool:
+        """Whether the papers of the dataset, in the setting chosen, choose their checkpoints on the test list."""
+        return False
+
     def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
         """Read one list file; `labelled=False` allows a list without labels."""
         return read_labels(file, labelled=labelled)
@@ -89,13 +111,35 @@ class FileDataModule(OrdinalDataModule):
         places = (Path(self.root, folder, name) for folder in ("", *folders))
         return next((place for place in places if place.is_file()), None)
 
+    def join(self, split: Split, names: Sequence[str], *folders: str) -> LabelTable | None:
+        """Read published lists, found as by `search`, as one table; None if all are absent.
+
+        Raises:
+            DataError: If some are absent and some are not.
+        """
+        files = [self.search(name, *folders) for name in names]
+        if not any(files):
+            return None
+        if not all(files):
+            raise DataError(f"some lists of the {split} split are missing; {self.expected(split)}")
+        return LabelTable(label for file in files if file for label in self.read_list(file))
+
     # What everybody uses.
+
+    @property
+    def lists_given(self) -> bool:
+        """Whether any list file is given; then the list files alone count where splits are drawn."""
+        return any((self.train_file, self.val_file, self.test_file))
+
+    def protocol_in_force(self) -> Protocol:
+        """`"paper"` by name, or where `allow_test_as_val` lets images be selected on and tested on."""
+        return "paper" if self.protocol == "paper" or self._val_shares_test else "clean"
 
     def labels(self, split: Split) -> LabelTable:
         """The entries of a split, in the order of the batches' `"index"`.
 
         Args:
-            split: `"train"` (after validation and few shots are taken), `"val"`, `"test"` or `"predict"`.
+            split: `"train"` (after validation is set aside and `reduce`), `"val"`, `"test"` or `"predict"`.
 
         Raises:
             DataError: If the list is missing, bad or empty.
@@ -120,7 +164,7 @@ class FileDataModule(OrdinalDataModule):
         """
         tables = {split: self.labels(split) for split in NEEDED[stage]}
         if stage == "fit":
-            self._refuse_shared_images(tables["train"], tables["val"])
+            self.refuse_shared_images(tables["train"], tables["val"])
         fresh = [label for table in tables.values() for label in table if label not in self._checked]
         check_images(fresh, self.root, self.check_images)
         self._checked.update(fresh)
@@ -161,17 +205,18 @@ class FileDataModule(OrdinalDataModule):
 
     def _read_train_and_val(self) -> tuple[LabelTable, LabelTable]:
         train = self._require("train")
-        val: LabelTable | None = None
-        if self.val_file is None and self.allow_test_as_val:
-            val = self._find_table("test")
-        if val is None:
-            val = self._find_table("val")
+        val = self._find_val()
         if val is None:
             rest, part = random_split(train, self.val_fraction, self.seed)
             train, val = LabelTable(rest), LabelTable(part)
-        if self.num_shots:
-            train = LabelTable(few_shots(train, self.num_shots, self.seed))
-        return train, val
+        return self.reduce(train), val
+
+    def _find_val(self) -> LabelTable | None:
+        """The validation list, which may be the test list by permission; None if a part is to be set aside."""
+        if self.protocol == "paper":
+            return self._require("test")
+        table = self._find_table("test") if self.val_file is None and self.allow_test_as_val else None
+        return self._find_table("val") if table is None else table
 
     def _read_predict(self) -> LabelTable:
         if self.predict_path is None:
@@ -187,8 +232,12 @@ class FileDataModule(OrdinalDataModule):
 
     # Leaks.
 
-    def _refuse_shared_images(self, train: LabelTable, val: LabelTable) -> None:
-        """No image may be trained on and measured on, nor, unless allowed, selected on and tested on."""
+    def refuse_shared_images(self, train: LabelTable, val: LabelTable) -> None:
+        """No image may be trained on and measured on, nor, unless allowed, selected on and tested on.
+
+        Raises:
+            DataError: If one is.
+        """
         test = self._find_table("test") or LabelTable(())
         train_files, val_files, test_files = map(self._files, (train, val, test))
         for name, files in (("validation", val_files), ("test", test_files)):
@@ -198,7 +247,8 @@ class FileDataModule(OrdinalDataModule):
                     f"({shared[0].where}); remove them from one of the two lists"
                 )
         shared = [label for file, label in val_files.items() if file in test_files]
-        if shared and not self.allow_test_as_val:
+        allowed = self.allow_test_as_val or self.protocol == "paper"
+        if shared and not allowed:
             raise DataError(
                 f"{len(shared)} of {len(val)} validation images are also in the test list, first {shared[0].path!r} "
                 f"({shared[0].where}): a checkpoint selected on them makes the test result too good. "
@@ -207,9 +257,17 @@ class FileDataModule(OrdinalDataModule):
             )
         if shared:
             _log.warning(
-                "allow_test_as_val: %d of %d validation images are test images; the test result is too good",
-                len(shared), len(val),
+                "%s: %d of %d validation images are test images; the test result is too good",
+                "allow_test_as_val" if self.allow_test_as_val else "protocol='paper'", len(shared), len(val),
             )  # fmt: skip
+
+    @cached_property
+    def _val_shares_test(self) -> bool:
+        """Whether images are selected on and tested on by permission, by the lists, whatever the stage."""
+        if not self.allow_test_as_val:
+            return False
+        val, test = self._find_val() or LabelTable(()), self._find_table("test") or LabelTable(())
+        return not self._files(val).keys().isdisjoint(self._files(test))
 
     def _files(self, table: LabelTable) -> dict[Path, Label]:
         return {resolve(self.root, label.path): label for label in table}
@@ -217,4 +275,4 @@ class FileDataModule(OrdinalDataModule):
 
 def _unlabelled(table: LabelTable) -> LabelTable:
     """Drop the labels: what is predicted may lie outside the scale, and nobody asks."""
-    return LabelTable(replace(label, targets=()) for label in table)
+    return LabelTable(replace(label, targets=(), spread=None) for label in table)

@@ -1,28 +1,27 @@
 """Historical Color Images (Palermo et al., ECCV 2012): photographs of five decades, 1930s to 1970s."""
 
-import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from numclip_lightning.data.base import Split
-from numclip_lightning.data.files import FileDataModule
+from numclip_lightning.data.folds import Part, check_fold, split_each_value
 from numclip_lightning.data.images import list_images
 from numclip_lightning.data.labels import Label, LabelTable, path_key
-from numclip_lightning.errors import ConfigError, DataError
+from numclip_lightning.data.pools import PoolDataModule
+from numclip_lightning.errors import DataError
 
 __all__ = ["HistoricalDataModule", "historical_fold"]
 
 DECADES = (1930, 1940, 1950, 1960, 1970)
 FOLDS = 10
 # Images per decade in the papers: 210 for training, 5 for validation, 50 for testing.
-_TOTAL, _VAL, _TEST = 265, 5, 50
+_SIZES = (210, 5, 50)
 _ORIGINAL = "HistoricalColor-ECCV2012/data/imgs/decade_database"
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class HistoricalDataModule(FileDataModule):
+class HistoricalDataModule(PoolDataModule):
     """Historical Color Images by the papers' protocol: ten random folds of 210 / 5 / 50 images per decade.
 
     The papers' own folds were never published; these are made from `seed` and `fold` (see `historical_fold`). The
@@ -39,19 +38,19 @@ class HistoricalDataModule(FileDataModule):
     def validate_arguments(self) -> None:
         """Check the fold too."""
         super().validate_arguments()
-        if not 0 <= self.fold < FOLDS:
-            raise ConfigError(f"fold={self.fold} doesn't exist; choose 0 to {FOLDS - 1}")
+        check_fold(self.fold, FOLDS)
 
-    def published(self, split: Split) -> LabelTable | None:
-        """The split of the fold."""
-        if split == "predict" or self.train_file or self.val_file or self.test_file:
-            return None
-        labels = self._read_decades()
-        return LabelTable(historical_fold(labels, self.fold, self.seed)[split]) if labels else None
+    def divide(self, pool: LabelTable) -> Mapping[Part, Sequence[Label]]:
+        """Draw the fold."""
+        return historical_fold(pool, self.fold, self.seed)
 
     def expected(self, split: Split) -> str:
         """Name the lists and folders of the decades."""
         return f"put the lists 1930s.txt to 1970s.txt, or the folders 1930s to 1970s, into {self.root!r}"
+
+    def read_pool(self) -> LabelTable:
+        """The images of all decades, by their lists or else their folders."""
+        return LabelTable(self._read_decades())
 
     def _read_decades(self) -> list[Label]:
         files = {decade: self.search(f"{decade}s.txt") for decade in DECADES}
@@ -71,9 +70,7 @@ class HistoricalDataModule(FileDataModule):
                 yield Label(str(image.relative_to(self.root)), (float(decade),), None, 0, image)
 
 
-def historical_fold(
-    labels: Iterable[Label], fold: int, seed: int
-) -> dict[Literal["train", "val", "test"], list[Label]]:
+def historical_fold(labels: Sequence[Label], fold: int, seed: int) -> dict[Part, list[Label]]:
     """Divide the images of each decade 210 / 5 / 50; sets of another size keep these proportions.
 
     The draw depends on `seed`, `fold` and the images' own keys (the md5 sum in their names), not on the order of the
@@ -90,21 +87,7 @@ def historical_fold(
     Raises:
         DataError: If a decade has fewer than three images.
     """
-    by_decade: dict[float, list[Label]] = {}
-    for label in sorted(labels, key=lambda label: (label.target, _md5_key(label.path))):
-        by_decade.setdefault(label.target, []).append(label)
-    splits: dict[Literal["train", "val", "test"], list[Label]] = {"train": [], "val": [], "test": []}
-    for decade, members in by_decade.items():
-        count = len(members)
-        if count < 3:
-            raise DataError(f"the decade {decade:g} has {count} images; training, validation and test need one each")
-        num_test, num_val = (max(1, round(count * share / _TOTAL)) for share in (_TEST, _VAL))
-        order = list(range(count))
-        random.Random(f"historical {seed} {fold} {decade:g}").shuffle(order)
-        test, val = set(order[:num_test]), set(order[num_test : num_test + num_val])
-        for i, label in enumerate(members):
-            splits["test" if i in test else "val" if i in val else "train"].append(label)
-    return splits
+    return split_each_value(labels, _SIZES, fold, seed, key=lambda label: _md5_key(label.path))
 
 
 def _md5_key(path: str) -> str:

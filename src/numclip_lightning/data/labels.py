@@ -16,7 +16,16 @@ from typing import overload
 from numclip_lightning.data.dialects import IMAGE_SUFFIXES, NUMBER, Row, read_rows
 from numclip_lightning.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "Label", "LabelTable", "parse_target", "path_key", "read_labels"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Label",
+    "LabelTable",
+    "parse_spread",
+    "parse_target",
+    "path_key",
+    "read_labels",
+    "without_repeats",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +40,7 @@ class Label:
         group: What must stay together in a split (a person, a patient); None where nothing is known.
         line: Line number in `source`, from 1; 0 when `source` is the image itself.
         source: The list the label comes from, or the image when its name is the label.
+        spread: Standard deviation of the votes whose mean the target is, in its unit; None where nothing is known.
     """
 
     path: str
@@ -38,6 +48,7 @@ class Label:
     group: str | None
     line: int
     source: Path
+    spread: float | None = None
 
     @property
     def target(self) -> float:
@@ -90,8 +101,8 @@ def read_labels(
     """Read a label file of any dialect.
 
     Without a header, a line is the path and then its label or labels; numbers before the path are an index and are
-    skipped. With a header, the columns are found by name. Blank lines are skipped. A path that is listed twice with the
-    same label counts once, and a warning is logged.
+    skipped. With a header, the columns are found by name; one called `spread` or `stdv` is the spread of each target.
+    Blank lines are skipped. A path that is listed twice with the same label counts once, and a warning is logged.
 
     Args:
         source: The label file.
@@ -119,7 +130,7 @@ def read_labels(
             "%s: %d entries have several labels; training draws one of them, evaluation takes the middle one",
             source, several,
         )  # fmt: skip
-    return LabelTable(_without_repeats(labels, source))
+    return without_repeats(labels, source)
 
 
 def parse_target(token: str, where: str) -> float:
@@ -143,6 +154,25 @@ def parse_target(token: str, where: str) -> float:
     return value
 
 
+def parse_spread(token: str, where: str) -> float:
+    """Read the standard deviation of a target's votes.
+
+    Args:
+        token: The number as written.
+        where: File and line, for the message.
+
+    Raises:
+        DataError: If the token is no finite number above 0.
+    """
+    try:
+        spread = float(token)
+    except ValueError:
+        spread = math.nan
+    if not (math.isfinite(spread) and spread > 0):
+        raise DataError(f"{where}: spread {token!r} is no standard deviation; expected a number above 0, such as 4.03")
+    return spread
+
+
 def path_key(path: str) -> str:
     """The path with forward slashes and without `./`, so that two spellings of one entry compare equal."""
     path = path.replace("\\", "/")
@@ -157,24 +187,30 @@ def _to_label(row: Row, source: Path, *, labelled: bool) -> Label:
     if labelled and not row.tokens:
         raise DataError(f"{where}: no label after {row.path!r}; expected a label such as 31, 3.0 or 1930s")
     targets = tuple(parse_target(token, where) for token in row.tokens)
-    return Label(path=row.path, targets=targets, group=row.group, line=row.line, source=source)
+    spread = None if row.spread is None else parse_spread(row.spread, where)
+    return Label(path=row.path, targets=targets, group=row.group, line=row.line, source=source, spread=spread)
 
 
-def _without_repeats(labels: Sequence[Label], source: Path) -> list[Label]:
-    """Drop repeated entries; raise when two of them contradict each other."""
+def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
+    """Drop repeated entries of a list.
+
+    Raises:
+        DataError: If two entries of one path contradict each other.
+    """
     first: dict[str, Label] = {}
     for label in labels:
         known = first.setdefault(path_key(label.path), label)
-        if (known.targets, known.group) != (label.targets, label.group):
+        if (known.targets, known.group, known.spread) != (label.targets, label.group, label.spread):
             raise DataError(
                 f"{label.where}: {label.path!r} is labelled {_describe(label)}, but line {known.line} labels it "
                 f"{_describe(known)}; remove one of the two lines"
             )
     if repeats := len(labels) - len(first):
         _log.warning("%s: %d repeated entries are used once", source, repeats)
-    return list(first.values())
+    return LabelTable(first.values())
 
 
 def _describe(label: Label) -> str:
     targets = " ".join(f"{target:g}" for target in label.targets)
-    return f"{targets} (group {label.group!r})" if label.group else targets
+    spread = "" if label.spread is None else f" (spread {label.spread:g})"
+    return targets + spread + (f" (group {label.group!r})" if label.group else "")

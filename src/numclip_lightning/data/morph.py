@@ -7,6 +7,7 @@ from typing import Literal
 
 from numclip_lightning.data.base import Split
 from numclip_lightning.data.files import FileDataModule
+from numclip_lightning.data.folds import check_fold
 from numclip_lightning.data.labels import Label, LabelTable, path_key
 from numclip_lightning.errors import ConfigError, DataError, check_choice
 
@@ -26,23 +27,33 @@ class MorphDataModule(FileDataModule):
     `FileDataModule`.
 
     Args:
-        setting: `A`: five random 80/20 draws of 5,942 images. `B`: train on one of three parts, test on the other two.
-            `C`: five random parts, test on one and train on the others. `D`: as C, each subject in one part. `ET`:
-            `ET_proto_train.txt` for training and `ET_proto_val.txt` for testing (the published code selects on it too).
+        setting: `A`: five random 80/20 draws of 5,942 images. `B`: three parts, trained on some and tested on the rest.
+            `C`: five random parts, test on one and train on the others. `D`: as C, each subject in one part but for
+            three in a hundred. `ET`: `ET_proto_train.txt` for training and `ET_proto_val.txt` for testing; OrdinalCLIP
+            and NumCLIP select on it too, which `protocol=paper` does.
         fold: Which fold, from 0; B has 3, ET has 1, the others 5.
+        train_parts: How many of B's three parts are trained on, as papers don't agree: 1, part `fold`, testing on the
+            other two; or 2, testing on part `fold`.
     """
 
     setting: Literal["A", "B", "C", "D", "ET"] = "A"
     fold: int = 0
+    train_parts: Literal[1, 2] = 1
 
     def validate_arguments(self) -> None:
         """Check the setting and the fold too."""
         super().validate_arguments()
         check_choice("setting", self.setting, tuple(_FOLDS))
-        if not 0 <= self.fold < _FOLDS[self.setting]:
+        check_fold(self.fold, _FOLDS[self.setting], f" in setting={self.setting!r}")
+        if self.train_parts not in ((1, 2) if self.setting == "B" else (1,)):
             raise ConfigError(
-                f"fold={self.fold} doesn't exist in setting={self.setting!r}; choose 0 to {_FOLDS[self.setting] - 1}"
+                f"train_parts={self.train_parts} with setting={self.setting!r}: setting B alone has parts to choose, 1 "
+                "or 2 of three; leave it out otherwise"
             )
+
+    def papers_select_on_test(self) -> bool:
+        """The code of OrdinalCLIP and NumCLIP does, on the lists of `ET`."""
+        return self.setting == "ET"
 
     def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
         """Read one list, take the subjects from the file names, and compare the ages with them."""
@@ -51,12 +62,8 @@ class MorphDataModule(FileDataModule):
 
     def published(self, split: Split) -> LabelTable | None:
         """The published lists of the setting and fold, joined where a split has several."""
-        files = [self.search(name, f"setting{self.setting}") for name in self._names(split)]
-        if not files or not any(files):
-            return None
-        if not all(files):
-            raise DataError(f"some lists of the {split} split are missing; {self.expected(split)}")
-        return LabelTable(label for file in files if file for label in self.read_list(file))
+        names = self._names(split)
+        return self.join(split, names, f"setting{self.setting}") if names else None
 
     def expected(self, split: Split) -> str:
         """Name the published lists."""
@@ -70,8 +77,8 @@ class MorphDataModule(FileDataModule):
             return [f"Setting_A_fold{self.fold}_{split}.txt"]
         if self.setting == "ET":
             return ["ET_proto_train.txt" if split == "train" else "ET_proto_val.txt"]
-        # The single part is trained on in B, tested on in C and D.
-        single = split == ("train" if self.setting == "B" else "test")
+        # The single part is tested on, but for B where one is trained on.
+        single = split == ("train" if self.setting == "B" and self.train_parts == 1 else "test")
         pattern = "Setting_B_fold{}.txt" if self.setting == "B" else f"morph_{self.setting}_{{:02d}}.txt"
         return [pattern.format(part) for part in range(_FOLDS[self.setting]) if (part == self.fold) == single]
 

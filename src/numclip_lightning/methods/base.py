@@ -24,7 +24,7 @@ from numclip_lightning.methods.optimisers import (
     build_scheduler,
 )
 from numclip_lightning.methods.output import Batch, Output, Prediction
-from numclip_lightning.metrics import level_metrics, value_metrics
+from numclip_lightning.metrics import EpsilonError, level_metrics, value_metrics
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.scale import OrdinalScale
 
@@ -75,6 +75,7 @@ class OrdinalMethod(L.LightningModule, ABC):
             setattr(
                 self, f"{stage}_metrics", nn.ModuleDict({k: m.clone(prefix=f"{stage}_") for k, m in metrics.items()})
             )
+        self.test_epsilon = EpsilonError()
 
     def _save_plain_hyperparameters(self) -> None:
         """Keep the constructor's arguments as plain values, so that a checkpoint loads with `weights_only=True`."""
@@ -90,6 +91,10 @@ class OrdinalMethod(L.LightningModule, ABC):
         # Tells `numclip test --ckpt_path` which method the checkpoint holds.
         special["_class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
         self.save_hyperparameters(special, logger=False)
+        # Lightning adds the arguments of the parents' constructors, which the method may fill in by itself.
+        own = {*inspect.signature(type(self)).parameters, "_class_path"}
+        for name in self.hparams.keys() - own:
+            del self.hparams[name]
 
     # What a method implements.
 
@@ -194,13 +199,15 @@ class OrdinalMethod(L.LightningModule, ABC):
         return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities)
 
     def sure_of(self, value: Tensor, raw: Tensor | None = None) -> Output:
-        """Return the output of a method that predicts the number alone: the level that holds it is certain.
+        """Return the output of a method that predicts the number alone: the level of the nearest value is certain.
 
         Args:
-            value: The predicted number in the target's unit, (B,).
+            value: The predicted number in the target's unit, (B,); halfway between two values it counts as the upper.
             raw: As in `Output`.
         """
-        return Output(F.one_hot(self.scale.level_at(value.detach()), self.scale.num_levels).float().log(), value, raw)
+        # Levels start at values: half a step added finds the level of the nearest one. 3.9 for a score of 4 is right.
+        level = self.scale.level_at(value.detach() + self.scale.step / 2)
+        return Output(F.one_hot(level, self.scale.num_levels).float().log(), value, raw)
 
     def _probabilities(self, output: Output) -> Tensor:
         """Return the probability of each level, (B, K), also where logits are over ranks."""
@@ -216,6 +223,9 @@ class OrdinalMethod(L.LightningModule, ABC):
         if len(target):
             metrics["value"].update(output.value.detach()[own], target)
             metrics["level"].update(self._probabilities(output).argmax(dim=-1)[own], level)
+        if stage == "test" and "spread" in batch:
+            self.test_epsilon.update(output.value[own], target, batch["spread"][own])
+            self.log("test_epsilon", self.test_epsilon, on_step=False, on_epoch=True)
         for collection in metrics.values():
             for name, metric in collection.items():
                 self.log(
@@ -250,7 +260,9 @@ class OrdinalMethod(L.LightningModule, ABC):
         epochs = self.trainer.max_epochs
         length = self.trainer.estimated_stepping_batches if interval == "step" or epochs is None else epochs
         if length == math.inf or length < 0:
-            raise ConfigError("a learning rate schedule needs to know its end: set trainer.max_epochs or max_steps.")
+            raise ConfigError(
+                "a schedule, or a training in stages, needs to know its end: set trainer.max_epochs or max_steps."
+            )
         return int(length)
 
     def on_train_start(self) -> None:

@@ -27,7 +27,7 @@ class CoOp(NamedMethod):
         scale: The ordered scale of the targets.
         backbone: An open_clip model name, or `local-dir:PATH`.
         pretrained: An open_clip tag, a weights file, `"auto"`, or None for random weights.
-        names: The classes: the `numbers` of the scale, or the `phrases` of its levels.
+        names: The classes: the `numbers` of the scale, or the `phrases` or `ranges` of its levels.
         num_context: How many random context tokens are learned; None starts from the template's words.
         position: Where the class name stands among random context tokens.
         shared_context: Whether all classes learn one context; otherwise each has its own.

@@ -1,7 +1,7 @@
-"""What the methods share that classify images into names, phrases of levels or bare numbers, and read a number off."""
+"""What the methods share that classify images into names (of levels or of numbers) and read a number off."""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
@@ -16,7 +16,7 @@ from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["Names", "NamedMethod"]
 
-Names = Literal["phrases", "numbers"]
+Names = Literal["phrases", "numbers", "ranges"]
 
 
 class NamedMethod(PromptedMethod[ConceptPrompts]):
@@ -26,7 +26,8 @@ class NamedMethod(PromptedMethod[ConceptPrompts]):
         scale: The ordered scale of the targets.
         backbone: An open_clip model name, or `local-dir:PATH`.
         pretrained: An open_clip tag, a weights file, `"auto"`, or None for random weights.
-        names: The classes: the `phrases` of the levels, or the `numbers` of the scale.
+        names: The classes: the `phrases` of the levels, their `ranges` ("between 5 and 8 things"), or the `numbers` of
+            the scale.
         decode: How the number is read: the `expectation`, or that of the most probable class (`argmax`). A level counts
             as its centre.
         learning_rates: The learning rate of each part; 0 freezes it.
@@ -47,10 +48,11 @@ class NamedMethod(PromptedMethod[ConceptPrompts]):
         lr_scheduler: SchedulerSpec | None,
         tolerance: float,
     ) -> None:
-        check_choice("names", names, ("phrases", "numbers"))
+        check_choice("names", names, get_args(Names))
         super().__init__(scale, backbone, pretrained, learning_rates, optimizer, lr_scheduler, tolerance)
-        over_levels = names == "phrases"
-        self.words = self.scale.phrases if over_levels else self.scale.numbers
+        over_levels = names != "numbers"
+        words = {"phrases": self.scale.phrases, "numbers": self.scale.numbers, "ranges": _ranges(self.scale)}
+        self.words = words[names]
         self.decoder = build_decoder(decode, self.scale.centers if over_levels else self.scale.values)
         self._class_key = "level" if over_levels else "rank"
 
@@ -65,3 +67,13 @@ class NamedMethod(PromptedMethod[ConceptPrompts]):
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy over the names."""
         return {"image_to_text": fcrc_image_to_text(output.logits, self.classes(batch), "none")}
+
+
+def _ranges(scale: OrdinalScale) -> list[str]:
+    """Return the numbers of each level in words, K of them: "between 5 and 8 things", or "1 things" for one value."""
+    numbers, unit = scale.numbers, f" {scale.unit}" if scale.unit else ""
+    ends = zip(scale.to_rank(scale.lower).tolist(), scale.to_rank(scale.upper).tolist(), strict=True)
+    return [
+        (numbers[first] if first == last else f"between {numbers[first]} and {numbers[last]}") + unit
+        for first, last in ends
+    ]

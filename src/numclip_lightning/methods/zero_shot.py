@@ -20,7 +20,7 @@ class ZeroShotCLIP(NamedMethod):
         scale: The ordered scale of the targets.
         backbone: An open_clip model name, or `local-dir:PATH`.
         pretrained: An open_clip tag, a weights file, `"auto"`, or None for random weights.
-        names: What stands in the template: the `phrases` of the levels, or the `numbers` of the scale.
+        names: What stands in the template: the `phrases` or `ranges` of the levels, or the `numbers` of the scale.
         decode: How the number is read: of the most probable prompt (`argmax`), or the `expectation`. A level counts as
             its centre.
         tolerance: The k of the cumulative score CS@k, in the target's unit.

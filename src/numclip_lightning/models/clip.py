@@ -115,13 +115,33 @@ class CLIPBackbone(ImageTower):
         Raises:
             ConfigError: If a text is too long for the tower or contains its start or end token.
         """
+        embeddings, end = self._embed(texts)
+        return self.encode_embeddings(embeddings, end)
+
+    def encode_text_tokens(self, text: str) -> Tensor:
+        """Encode one text into what the tower says of each of its tokens.
+
+        Args:
+            text: The text.
+
+        Returns:
+            Token features (L, W), start and end included, neither projected nor normalised to length one.
+
+        Raises:
+            ConfigError: If the text is too long for the tower or contains its start or end token.
+        """
+        embeddings, _ = self._embed([text])
+        return self.text.tokens(embeddings)[0]
+
+    def _embed(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return the embeddings of texts (N, L, W), padded to the longest, and where each ends (N,)."""
         tower = self.text
         rows = [[tower.start_id, *ids, tower.end_id] for ids in self.tokenize(texts)]
         length = max(map(len, rows))
         device = self.logit_scale.device
         ids = torch.tensor([row + [tower.pad_id] * (length - len(row)) for row in rows], device=device)
         end = torch.tensor([len(row) - 1 for row in rows], device=device)
-        return self.encode_embeddings(tower.token_embedding(ids), end)
+        return tower.token_embedding(ids), end
 
     def encode_embeddings(self, embeddings: Tensor, end: Tensor) -> Tensor:
         """Encode prompts given as embeddings; see `TextTower.forward`.

@@ -22,6 +22,7 @@ __all__ = [
     "PublishedHead",
     "build_decoder",
     "build_head",
+    "expected_value",
 ]
 
 HeadKind = Literal["published", "bounded"]
@@ -31,13 +32,18 @@ Edges = Tensor | Sequence[float]
 
 
 class _ReadingHead(nn.Module):
-    """What reads a number off the logits without learning: the centre of each class, as a buffer."""
+    """What reads a number off the logits without learning: the centre of each class, as a buffer.
+
+    Args:
+        centers: The number of each class in the target's unit, increasing, shape (K,).
+        saved: Whether the centres go into checkpoints, because they come from data and not from the arguments.
+    """
 
     centers: Tensor
 
-    def __init__(self, centers: Edges) -> None:
+    def __init__(self, centers: Edges, *, saved: bool = False) -> None:
         super().__init__()
-        self.register_buffer("centers", _increasing("centers", centers), persistent=False)
+        self.register_buffer("centers", _increasing("centers", centers), persistent=saved)
 
 
 class ExpectationHead(_ReadingHead):
@@ -52,8 +58,13 @@ class ExpectationHead(_ReadingHead):
 
     def forward(self, logits: Tensor) -> Tensor:
         """Return the value of each image: logits (B, K) -> (B,)."""
-        z = _checked(logits, self.centers)
-        return (z.softmax(dim=1) * self.centers.to(z.dtype)).sum(dim=1)
+        return expected_value(logits, self.centers)
+
+
+def expected_value(logits: Tensor, centers: Tensor) -> Tensor:
+    """Return the expected centre of each image: logits (B, K) and centres (K,) -> (B,)."""
+    z = _checked(logits, centers)
+    return (z.softmax(dim=1) * centers.to(z.dtype)).sum(dim=1)
 
 
 class ArgmaxHead(_ReadingHead):
@@ -200,18 +211,19 @@ def build_head(kind: HeadKind, lower: Edges, upper: Edges, centers: Edges) -> Pu
     return BoundedHead(lower, upper, centers)
 
 
-def build_decoder(decode: Decode, centers: Edges) -> ExpectationHead | ArgmaxHead:
+def build_decoder(decode: Decode, centers: Edges, *, saved: bool = False) -> ExpectationHead | ArgmaxHead:
     """Build what reads a number from the logits without learning.
 
     Args:
         decode: `"expectation"` (`ExpectationHead`) or `"argmax"` (`ArgmaxHead`).
         centers: The number of each class in the target's unit, shape (K,).
+        saved: Whether the centres go into checkpoints, because they come from data and not from the arguments.
 
     Raises:
         ConfigError: If `decode` is unknown or the centres contradict each other.
     """
     check_choice("decode", decode, get_args(Decode))
-    return ExpectationHead(centers) if decode == "expectation" else ArgmaxHead(centers)
+    return (ExpectationHead if decode == "expectation" else ArgmaxHead)(centers, saved=saved)
 
 
 def _increasing(name: str, edges: Edges) -> Tensor:

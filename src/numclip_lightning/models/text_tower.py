@@ -105,6 +105,24 @@ class TextTower(nn.Module):
         Raises:
             ConfigError: If the prompts are longer than the tower's context.
         """
+        # The layer norm acts on each token by itself: only the pooled one needs it.
+        pooled: Tensor = self.ln_final(self._pick(self._read(embeddings), end))
+        if isinstance(self.projection, nn.Linear):
+            pooled = self.projection(pooled)
+        elif self.projection is not None:
+            pooled = pooled @ self.projection
+        return pooled
+
+    def tokens(self, embeddings: Tensor) -> Tensor:
+        """Return what the tower says of each token: embeddings as in `forward` (N, L, W) -> (N, L, W), not projected.
+
+        Raises:
+            ConfigError: If the prompts are longer than the tower's context.
+        """
+        hidden: Tensor = self.ln_final(self._read(embeddings)[:, : embeddings.shape[1]])
+        return hidden
+
+    def _read(self, embeddings: Tensor) -> Tensor:
         if embeddings.shape[1] > self.context_length:
             raise ConfigError(
                 f"prompts of {embeddings.shape[1]} tokens are too long for the text tower ({self.context_length}); "
@@ -114,14 +132,8 @@ class TextTower(nn.Module):
             embeddings = self._fill(embeddings)
         length = embeddings.shape[1]
         mask = None if self.mask is None else self.mask[:length, :length]
-        hidden = self.transformer(embeddings + self.positional_embedding[:length], attn_mask=mask)
-        # The layer norm acts on each token by itself: only the pooled one needs it.
-        pooled: Tensor = self.ln_final(self._pick(hidden, end))
-        if isinstance(self.projection, nn.Linear):
-            pooled = self.projection(pooled)
-        elif self.projection is not None:
-            pooled = pooled @ self.projection
-        return pooled
+        hidden: Tensor = self.transformer(embeddings + self.positional_embedding[:length], attn_mask=mask)
+        return hidden
 
     def _fill(self, embeddings: Tensor) -> Tensor:
         missing = self.context_length - embeddings.shape[1]

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.losses.checks import checked
 
 __all__ = ["Weighting", "distance_weights", "fcrc_image_to_text", "fcrc_text_to_image", "text_to_image_kl"]
 
@@ -75,7 +76,7 @@ def fcrc_image_to_text(logits: Tensor, level: Tensor, weighting: Weighting = "lo
     Raises:
         ConfigError: If shapes or dtypes don't fit, or `weighting` is unknown.
     """
-    logits = _checked(logits, level, "level")
+    logits = checked(logits, level, "level")
     weights = distance_weights(logits.shape[1], dtype=logits.dtype, device=logits.device)[level]
     log_probability = _weighted(logits, weights, weighting).log_softmax(dim=1)
     # `gather` and not `cross_entropy`, which would silently skip a level of -100.
@@ -101,7 +102,7 @@ def fcrc_text_to_image(logits: Tensor, level: Tensor, weighting: Weighting = "lo
     Raises:
         ConfigError: If shapes or dtypes don't fit, or `weighting` is unknown.
     """
-    logits = _checked(logits, level, "level")
+    logits = checked(logits, level, "level")
     levels = torch.arange(logits.shape[1], device=logits.device)
     distance = (levels[:, None] - level).abs().to(logits.dtype)
     weights = _normalised(distance, logits.shape[1])
@@ -124,7 +125,7 @@ def text_to_image_kl(logits: Tensor, rank: Tensor) -> Tensor:
     Raises:
         ConfigError: If shapes or dtypes don't fit.
     """
-    return _batch_kl(_checked(logits, rank, "rank").T, rank)
+    return _batch_kl(checked(logits, rank, "rank").T, rank)
 
 
 def _normalised(distance: Tensor, num_levels: int) -> Tensor:
@@ -151,18 +152,3 @@ def _batch_kl(logits: Tensor, level: Tensor) -> Tensor:
     # Absent levels are masked, not indexed away: a selection would have to ask the device for its size.
     present = own.any(dim=1)
     return torch.where(present, divergence, 0.0).sum() / present.sum()
-
-
-def _checked(logits: Tensor, level: Tensor, name: str) -> Tensor:
-    """Check shapes and dtypes, which costs no synchronisation; return the logits in at least float32."""
-    if logits.ndim != 2 or 0 in logits.shape or not logits.is_floating_point():
-        raise ConfigError(
-            f"logits are {logits.dtype} of shape {tuple(logits.shape)}; give floating-point logits of shape "
-            f"(images, {name}s), at least one of each."
-        )
-    if level.dtype != torch.int64 or level.shape != logits.shape[:1]:
-        raise ConfigError(
-            f"{name} is {level.dtype} of shape {tuple(level.shape)} for logits of shape {tuple(logits.shape)}; give "
-            f"one int64 {name} for each image, shape ({len(logits)},)."
-        )
-    return logits.float() if logits.dtype.itemsize < 4 else logits

@@ -1,0 +1,197 @@
+"""Running what a benchmark has planned, each run in a process of its own, and what is kept of it.
+
+A process of its own, so that a crash, a full memory or a leak in one run touches no other. The processes are forked
+from a server that has imported everything already, so they start in no time.
+"""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from numclip_lightning.benchmark.plan import PlannedRun
+from numclip_lightning.benchmark.results import read_record
+from numclip_lightning.cli import NumClipCLI
+from numclip_lightning.terminal import speak, told
+
+__all__ = ["execute", "find_record"]
+
+_RESULT, _LOG, _LOCK = "result.json", "log.txt", "lock"
+_QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
+_TAKEN = 3
+
+
+def find_record(run: PlannedRun) -> dict[str, Any] | None:
+    """Return what is kept of a run and, under `folder`, where; None if it was never run to an end, good or bad.
+
+    Raises:
+        DataError: If the record can't be read.
+    """
+    if not (run.folder / _RESULT).is_file():
+        return None
+    # Names may change between two calls, the numbers don't.
+    return {**read_record(run.folder), **run.entry}
+
+
+def execute(
+    runs: Sequence[PlannedRun], *, processes: int, keep_checkpoints: bool = False
+) -> Iterator[tuple[PlannedRun, dict[str, Any] | None]]:
+    """Run what isn't finished yet; yield each run with its record as it ends, in any order.
+
+    Args:
+        runs: What is planned. Finished runs are left alone; failed ones are tried again.
+        processes: How many at once; they share the processor's threads, and take the GPUs in turn.
+        keep_checkpoints: Whether the checkpoints of finished runs are kept.
+
+    Yields:
+        The run, and its record as `find_record` gives it; None where another process is at it right now.
+    """
+    waiting = [run for run in reversed(runs) if (find_record(run) or {}).get("status") != "finished"]
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    free, at_work = list(range(processes)), list[tuple[PlannedRun, BaseProcess, int]]()
+    # OMP_NUM_THREADS is the user's word, on a machine that others use too.
+    threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // processes))
+    try:
+        while waiting or at_work:
+            while waiting and free:
+                run, slot = waiting.pop(), free.pop()
+                worker: BaseProcess = context.Process(target=_work, args=(run, slot, threads, keep_checkpoints))
+                worker.start()
+                at_work.append((run, worker, slot))
+            connection.wait([worker.sentinel for _, worker, _ in at_work])
+            for done in [job for job in at_work if not job[1].is_alive()]:
+                at_work.remove(done)
+                free.append(done[2])
+                code = done[1].exitcode
+                yield done[0], None if code == _TAKEN else _settled(done[0], code)
+    finally:
+        for _, worker, _ in at_work:
+            worker.kill()
+
+
+def _settled(run: PlannedRun, exit_code: int | None) -> dict[str, Any] | None:
+    """Return the record of a run whose process has ended, and write one if it could not do so itself."""
+    if exit_code:
+        reason = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
+        hint = "; the memory may have been full" if exit_code == -9 else ""
+        _write(run, _failed(f"the process {reason}{hint}; see {_LOG}"))
+    return find_record(run)
+
+
+def _work(run: PlannedRun, slot: int, threads: int, keep_checkpoints: bool) -> None:
+    """Do one run in a process of its own, and leave its record in its folder."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    run.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run.folder.with_name(f"{run.folder.name}.{_LOCK}"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        sys.exit(_TAKEN)
+    with lock:
+        _empty(run.folder)
+        _speak_into(run.folder / _LOG)
+        speak()
+        if gpus := torch.cuda.device_count():
+            os.environ["CUDA_VISIBLE_DEVICES"] = str(slot % gpus)
+        torch.set_num_threads(threads)
+        try:
+            record = _measure(run)
+        except SystemExit:
+            # The parser has said what is wrong.
+            record = _failed((run.folder / _LOG).read_text(encoding="utf-8").strip().rpartition("error: ")[2])
+        except Exception as error:  # noqa: BLE001
+            # Whatever it is, it must not hide the other runs; the whole story is in the log.
+            traceback.print_exc()
+            record = _failed(told(error))
+        _tidy(run.folder, keep_checkpoints)
+        _write(run, record)
+
+
+def _measure(run: PlannedRun) -> dict[str, Any]:
+    """Run it and return what is worth keeping."""
+    start = time.perf_counter()
+    cli = NumClipCLI([*run.words, *_QUIET, f"--trainer.default_root_dir={run.folder}"])
+    seconds = time.perf_counter() - start
+    metrics = json.loads((cli.folder / "metrics.json").read_text(encoding="utf-8"))
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_allocated() / 2**20
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+    return {
+        "status": "finished",
+        "error": None,
+        "protocol": metrics.get("protocol", "clean"),
+        "seconds": round(seconds, 2),
+        "peak_memory_mib": round(peak, 1),
+        "trained_parameters": sum(p.numel() for p in cli.model.parameters() if p.requires_grad),
+        "metrics": {name: value for name, value in metrics.items() if isinstance(value, float)},
+    }
+
+
+def _failed(reason: str) -> dict[str, Any]:
+    return {"status": "failed", "error": " ".join(reason.split())}
+
+
+def _write(run: PlannedRun, record: Mapping[str, Any]) -> None:
+    """Write the record at once and whole: a run that is killed has none."""
+    versions = {name: version(name) for name in ("numclip_lightning", "torch", "lightning", "open_clip_torch")}
+    whole = {**run.entry, "command": ["numclip", *run.words], **record, "commit": _commit(), "versions": versions}
+    new = run.folder / f"{_RESULT}.new"
+    new.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    new.replace(run.folder / _RESULT)
+
+
+def _commit() -> str | None:
+    """Return the commit of this code, marked where files differ from it; None where it isn't run from a clone."""
+    words = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _empty(folder: Path) -> None:
+    """Remove what a run that failed or was killed has left."""
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _tidy(folder: Path, keep_checkpoints: bool) -> None:
+    """Bring what `numclip` wrote up into the run's own folder, and drop the checkpoints unless they are wanted."""
+    for inner in [path for path in folder.iterdir() if path.is_dir()]:
+        if not keep_checkpoints:
+            shutil.rmtree(inner / "checkpoints", ignore_errors=True)
+        for path in inner.iterdir():
+            path.rename(folder / path.name)
+        inner.rmdir()
+
+
+def _speak_into(log: Path) -> None:
+    """Send everything that is printed, from whatever language, to a file."""
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+
+
+def _end_with_parent() -> None:
+    """End when the benchmark is killed: an orphan would go on computing what the next call begins anew."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,76 @@
+"""Datasets that no list divides: their splits are drawn from one pool of images."""
+
+import logging
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from numclip_lightning.data.base import Split
+from numclip_lightning.data.files import FileDataModule
+from numclip_lightning.data.folds import Part
+from numclip_lightning.data.images import list_images
+from numclip_lightning.data.labels import Label, LabelTable
+
+__all__ = ["Named", "PoolDataModule", "read_names"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class PoolDataModule(FileDataModule):
+    """Images whose splits are drawn by `seed`, where no list file is given; list files that are given count alone.
+
+    A dataset says what its pool is (`read_pool`) and how it is divided (`divide`). Its arguments are those of
+    `FileDataModule`.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._parts: dict[Part, LabelTable] | None = None
+
+    @abstractmethod
+    def read_pool(self) -> LabelTable:
+        """All labelled images; empty where there are none."""
+
+    @abstractmethod
+    def divide(self, pool: LabelTable) -> Mapping[Part, Sequence[Label]]:
+        """The images for `"train"` and `"test"`, and for `"val"` where no part of the former is to be set aside."""
+
+    def published(self, split: Split) -> LabelTable | None:
+        """The part of the pool; None where a list file is given or the pool is empty."""
+        if split == "predict" or self.lists_given:
+            return None
+        if self._parts is None:
+            # Read once: all splits are drawn from it, and reading may warn.
+            pool = self.read_pool()
+            self._parts = {name: LabelTable(part) for name, part in self.divide(pool).items()} if pool else {}
+        return self._parts.get(split)
+
+
+class Named(NamedTuple):
+    """What an image's name says."""
+
+    target: float
+    group: str | None = None
+
+
+def read_names(root: str, folders: Sequence[str], parse: Callable[[str], Named | None]) -> LabelTable:
+    """Read labels from the images' names, in `root` or else the first of its folders that holds images.
+
+    Args:
+        root: Folder that the labels' paths are relative to.
+        folders: Folders in `root` to look into after it.
+        parse: What a file name says, or None where it says nothing; such images are skipped with a warning.
+    """
+    places = (place for place in (Path(root), *(Path(root, folder) for folder in folders)) if place.is_dir())
+    images = next((images for place in places if (images := list_images(place))), [])
+    labels = [
+        Label(str(image.relative_to(root)), (named.target,), named.group, 0, image)
+        for image in images
+        if (named := parse(image.name))
+    ]
+    if skipped := len(images) - len(labels):
+        _log.warning("%s: %d of %d images skipped, their names have no age", root, skipped, len(images))
+    return LabelTable(labels)

@@ -1,0 +1,88 @@
+"""Diabetic retinopathy: photographs of the retina, graded 0 (none) to 4 (proliferative), by a table such as APTOS's."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from numclip_lightning.data.base import Split, require_fraction
+from numclip_lightning.data.dialects import read_header
+from numclip_lightning.data.folds import Part
+from numclip_lightning.data.images import list_images
+from numclip_lightning.data.labels import IMAGE_SUFFIXES, Label, LabelTable, read_labels
+from numclip_lightning.data.pools import PoolDataModule
+from numclip_lightning.data.splits import random_split
+from numclip_lightning.errors import DataError
+
+__all__ = ["RetinaDataModule"]
+
+_FOLDERS = ("train_images", "test_images", "images")
+_PATIENT_COLUMNS = frozenset({"patient", "patient_id"})
+# EyePACS names both eyes of a patient: 10_left and 10_right.
+_EYE = re.compile(r"(?P<patient>.+)_(?:left|right)", re.IGNORECASE)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class RetinaDataModule(PoolDataModule):
+    """Retina images by a table of ids and grades: `train.csv` with `id_code,diagnosis`, as APTOS 2019 has it.
+
+    The table is looked for in `root`; an image is found by its id with any suffix, in `root` or in its folders
+    `train_images`, `test_images` and `images`. Both eyes of a patient stay together: patients are told by the column
+    `patient` or `patient_id` where there is one, or by ids such as `10_left` and `10_right`. APTOS's own test grades
+    were never published: a part of the table is drawn for testing by `seed`, and a part of the rest for validation.
+    Where any list file is given, the list files alone count. The other arguments are those of `FileDataModule`.
+
+    Args:
+        test_fraction: Share of the images drawn for testing, in (0, 1), where no list file is given.
+    """
+
+    test_fraction: float = 0.2
+
+    def validate_arguments(self) -> None:
+        """Check the fraction too."""
+        super().validate_arguments()
+        require_fraction("test_fraction", self.test_fraction)
+
+    def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
+        """Read one table, find the images of its ids, and tell the patients."""
+        patient = next((name for name in read_header(Path(file)) if name.lower() in _PATIENT_COLUMNS), None)
+        table = read_labels(file, group_column=patient, labelled=labelled)
+        return LabelTable(self._find_image(_with_patient(label)) for label in table)
+
+    def read_pool(self) -> LabelTable:
+        """All images of `train.csv`."""
+        file = self.search("train.csv")
+        return self.read_list(file) if file else LabelTable(())
+
+    def divide(self, pool: LabelTable) -> Mapping[Part, Sequence[Label]]:
+        """Draw the test part."""
+        train, test = random_split(pool, self.test_fraction, self.seed)
+        return {"train": train, "test": test}
+
+    def expected(self, split: Split) -> str:
+        """Describe the table."""
+        return f"put train.csv with the columns id_code and diagnosis into {self.root!r}"
+
+    def _find_image(self, label: Label) -> Label:
+        """Complete an id with its folder and suffix; one without an image stays, and is told missing by the checks."""
+        if PurePosixPath(label.path).suffix.lower() in IMAGE_SUFFIXES:
+            return label
+        found = self._images.get(label.path, [label.path])
+        if len(found) > 1:
+            raise DataError(f"{label.where}: {label.path!r} may be {' or '.join(found)}; keep one of them")
+        return replace(label, path=found[0])
+
+    @cached_property
+    def _images(self) -> dict[str, list[str]]:
+        """The images of each id, relative to `root`."""
+        found: dict[str, list[str]] = {}
+        for folder in (Path(self.root), *(Path(self.root, name) for name in _FOLDERS)):
+            for image in list_images(folder) if folder.is_dir() else ():
+                found.setdefault(image.stem, []).append(image.relative_to(self.root).as_posix())
+        return found
+
+
+def _with_patient(label: Label) -> Label:
+    match = _EYE.fullmatch(PurePosixPath(label.path).stem)
+    return replace(label, group=match["patient"]) if label.group is None and match else label

@@ -1,0 +1,95 @@
+"""`numclip splits`: write the training, validation and test lists of a configuration, for other programs to read."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+# Imported for their names: `class_path: MorphDataModule` finds every class that is imported here.
+import numclip_lightning.data  # noqa: F401
+from numclip_lightning.data.base import OrdinalDataModule
+from numclip_lightning.data.files import FileDataModule
+from numclip_lightning.data.labels import LabelTable
+from numclip_lightning.errors import ConfigError
+from numclip_lightning.runs import SHARED_KEYS
+from numclip_lightning.terminal import own_words
+
+__all__ = ["splits", "write_list", "write_splits"]
+
+_SPLITS = ("train", "val", "test")
+
+
+def splits(args: Sequence[str]) -> None:
+    """Run `numclip splits --config FILE [--data.KEY=VALUE]... --output DIR`.
+
+    Args:
+        args: The words after `numclip splits`.
+
+    Raises:
+        ConfigError: If the data draw their images, or a list would be overwritten.
+        DataError: If a list is missing or bad, or images are shared between splits.
+    """
+    parser = ArgumentParser(
+        prog="numclip splits",
+        usage="numclip splits [--config FILE]... [--data.KEY=VALUE]... --output DIR",
+        description="Write train.txt, val.txt and test.txt as ListDataModule reads them: a path and its target a line.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", action="config", help="A configuration; only its data count.")
+    parser.add_subclass_arguments(OrdinalDataModule, "data", required=True)
+    for key in SHARED_KEYS:
+        if key != "data":
+            parser.add_argument(f"--{key}", type=_ignore, help="Ignored, so that a whole configuration can be given.")
+    parser.add_argument("--output", type=str, required=True, help="The folder to write to.")
+    config = parser.parse_args(list(args))
+    with own_words():
+        data = parser.instantiate(config).data
+    write_splits(data, config.output)
+
+
+def _ignore(_: Any) -> None:
+    """Drop a value: a part of a configuration that the lists don't depend on."""
+
+
+def write_splits(data: OrdinalDataModule, folder: str | Path) -> None:
+    """Write the lists of a datamodule; what few shots, a shift or a long tail leave of the training part.
+
+    Args:
+        data: A datamodule of images in files.
+        folder: Where to write `train.txt`, `val.txt` and `test.txt`; made where it doesn't exist.
+
+    Raises:
+        ConfigError: If the data draw their images, or a list would be overwritten.
+        DataError: If a list is missing or bad, or images are shared between splits.
+    """
+    if not isinstance(data, FileDataModule):
+        raise ConfigError(f"{type(data).__name__} draws its images, so there are no files to list; use other data.")
+    files = {split: Path(folder, f"{split}.txt") for split in _SPLITS}
+    if taken := [str(file) for file in files.values() if file.exists()]:
+        raise ConfigError(f"--output {folder}: {taken[0]} exists; give another folder, or remove it.")
+    train, val, test = (data.labels("train"), data.labels("val"), data.labels("test"))
+    data.refuse_shared_images(train, val)
+    for file, table in zip(files.values(), (train, val, test), strict=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_list(table, file)
+        print(f"{len(table)} entries written to {file}")  # noqa: T201
+
+
+def write_list(table: LabelTable, file: Path) -> None:
+    """Write `path<TAB>target` lines under a heading, with a third column where all labels have a spread.
+
+    Groups are not written: the lists are divided already. Paths stay relative to the same root.
+
+    Args:
+        table: Labelled images; several targets of one image are separated by spaces.
+        file: The file to write.
+    """
+    spread = all(label.spread is not None for label in table)
+    with file.open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.writer(lines, delimiter="\t", lineterminator="\n")
+        writer.writerow(["path", "target", "spread"] if spread else ["path", "target"])
+        for label in table:
+            targets = " ".join(repr(target).removesuffix(".0") for target in label.targets)
+            writer.writerow([label.path, targets, repr(label.spread)] if spread else [label.path, targets])

@@ -1,0 +1,33 @@
+"""What every loss checks of its arguments."""
+
+import torch
+from torch import Tensor
+
+from numclip_lightning.errors import ConfigError
+
+__all__ = ["checked"]
+
+
+def checked(logits: Tensor, index: Tensor, name: str, columns: str | None = None) -> Tensor:
+    """Check shapes and dtypes, which costs no synchronisation; return the logits in at least float32.
+
+    Args:
+        logits: What should be floating-point of shape (B, columns).
+        index: What should be int64 of shape (B,).
+        name: What the index counts, for the message: `"level"`.
+        columns: What the columns are; the same where None.
+
+    Raises:
+        ConfigError: If shapes or dtypes don't fit.
+    """
+    if logits.ndim != 2 or 0 in logits.shape or not logits.is_floating_point():
+        raise ConfigError(
+            f"logits are {logits.dtype} of shape {tuple(logits.shape)}; give floating-point logits of shape "
+            f"(images, {columns or name}s), at least one of each."
+        )
+    if index.dtype != torch.int64 or index.shape != logits.shape[:1]:
+        raise ConfigError(
+            f"{name} is {index.dtype} of shape {tuple(index.shape)} for logits of shape {tuple(logits.shape)}; give "
+            f"one int64 {name} for each image, shape ({len(logits)},)."
+        )
+    return logits.float() if logits.dtype.itemsize < 4 else logits

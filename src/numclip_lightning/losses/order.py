@@ -1,0 +1,121 @@
+"""Losses of order: what is farther on the scale lies farther apart, what is more ranks higher.
+
+L2RCLIP's two (Wang et al., NeurIPS 2023, arXiv 2306.13856) are as its published losses have them; its paper may write
+them otherwise. In all three features are of length one, weights carry no gradient, pairs that don't exist add nothing,
+and half precision is computed in float32.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from numclip_lightning.errors import ConfigError
+
+__all__ = ["image_order", "pair_ranking", "prompt_order"]
+
+
+def image_order(features: Tensor, prototypes: Tensor, rank: Tensor, values: Tensor) -> Tensor:
+    """Pull each image to its prompt and push it from the others, the farther the harder (L2RCLIP, stage 2).
+
+    `mean_i |f_i - t_{y_i}|^2 - mean_{i,a} w_ia |f_i - t_a|` with `w = (d - min d) / max d` over the distances
+    `d_ia = |v_{y_i} - v_a|` of the numbers.
+
+    Args:
+        features: Image features f of length one, (B, D).
+        prototypes: Text features t of length one, (K, D).
+        rank: The true class y of each image, int64 (B,), 0..K-1.
+        values: The number v of each class, (K,).
+
+    Returns:
+        A scalar; float32, or float64 for float64 features. It can be negative.
+
+    Raises:
+        ConfigError: If the shapes don't fit.
+    """
+    features, prototypes = _checked(features, prototypes, rank, values)
+    weights = _weights((values[rank, None] - values).abs())
+    push = (weights * _distances(features, prototypes)).mean()
+    return _pull(features, prototypes[rank]) - push
+
+
+def prompt_order(features: Tensor, prototypes: Tensor, rank: Tensor, values: Tensor) -> Tensor:
+    """Order the prompts of a batch's images, against the images and among themselves (L2RCLIP, stage 1).
+
+    `0.5 mean_i |f_i - t_i|^2 - mean_{i<j} w_ij |f_i - t_j| - 0.5 mean_{i<j} w_ij |t_i - t_j|`, t_i being the prompt of
+    image i's class, with `w = (d - min d) / max d` over the distances `d_ij = |v_i - v_j|` of the pairs i < j.
+
+    Args:
+        features: Image features f of length one, (B, D).
+        prototypes: Text features of length one, (K, D).
+        rank: The true class of each image, int64 (B,), 0..K-1.
+        values: The number of each class, (K,).
+
+    Returns:
+        A scalar; float32, or float64 for float64 features. It can be negative; a batch of one image has no pairs.
+
+    Raises:
+        ConfigError: If the shapes don't fit.
+    """
+    features, prototypes = _checked(features, prototypes, rank, values)
+    texts, numbers = prototypes[rank], values[rank]
+    pull = 0.5 * _pull(features, texts)
+    if len(rank) == 1:
+        return pull
+    first, second = torch.triu_indices(len(rank), len(rank), 1, device=rank.device)
+    weights = _weights((numbers[first] - numbers[second]).abs())
+    push = _distances(features, texts) + 0.5 * _distances(texts, texts)
+    return pull - (weights * push[first, second]).mean()
+
+
+def pair_ranking(logits: Tensor, target: Tensor) -> Tensor:
+    """Tell of each ordered pair whether the first is more (RankingAwareCLIP, arXiv 2412.06760).
+
+    The binary cross-entropy of `logits[a, b]` against `target_a > target_b`, over the pairs that differ: of an image
+    and itself, or of two with one target, nothing is asked.
+
+    Args:
+        logits: How sure it is that a is more than b, (B, B).
+        target: The true numbers, (B,).
+
+    Returns:
+        The mean over the pairs, a scalar in float32 at least; 0 where all targets are equal.
+
+    Raises:
+        ConfigError: If the shapes don't fit.
+    """
+    if logits.shape != (len(target), len(target)):
+        raise ConfigError(
+            f"logits have shape {tuple(logits.shape)} for {len(target)} targets; give one for each ordered pair."
+        )
+    greater = target[:, None] > target
+    differs = target[:, None] != target
+    logits = _at_least_float32(logits)
+    loss = functional.binary_cross_entropy_with_logits(logits, greater.to(logits.dtype), reduction="none")
+    return torch.where(differs, loss, 0.0).sum() / differs.sum().clamp(min=1)
+
+
+def _pull(features: Tensor, texts: Tensor) -> Tensor:
+    return (features - texts).square().sum(dim=1).mean()
+
+
+def _distances(features: Tensor, others: Tensor) -> Tensor:
+    # By differences, not by products: equal features are exactly 0 apart, where the gradient is 0 and not NaN.
+    return torch.cdist(features, others, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _weights(distance: Tensor) -> Tensor:
+    """Return 0 for the nearest; where all are equally near, 0 for all."""
+    return (distance - distance.amin()) / distance.amax().clamp(min=torch.finfo(distance.dtype).tiny)
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _checked(features: Tensor, prototypes: Tensor, rank: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    if len(features) != len(rank) or len(prototypes) != len(values) or 0 in features.shape:
+        raise ConfigError(
+            f"{len(features)} features for {len(rank)} ranks, {len(prototypes)} prototypes for {len(values)} values; "
+            "give one rank for each image, at least one, and one value for each prototype."
+        )
+    return _at_least_float32(features), _at_least_float32(prototypes)

@@ -1,0 +1,194 @@
+"""Running a benchmark: what fails hides nothing, what is finished is not done again, whatever is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from filelock import FileLock
+
+from command import failure, rows_of
+from numclip_lightning.cli import main
+
+REPOSITORY = Path(__file__).parent.parent.parent
+SMALL = {"data.num_train": 16, "data.num_val": 8, "data.num_test": 8, "data.num_workers": 0, "trainer.max_epochs": 1}
+ZERO_SHOT = {"config": "configs/methods/zero_shot.yaml", "trains": False}
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Write a benchmark's configuration."""
+    monkeypatch.chdir(REPOSITORY)
+
+    def _write(methods: dict[str, Any], **changes: Any) -> Path:
+        config = {
+            "title": "Try",
+            "datasets": {"counting": {"config": "configs/counting.yaml", "args": SMALL}},
+            "methods": methods,
+            "seeds": [0],
+            "metrics": ["test_mae"],
+            "root": str(tmp_path / "runs"),
+        }
+        file = tmp_path / "try.yaml"
+        file.write_text(yaml.safe_dump({**config, **changes}), encoding="utf-8")
+        return file
+
+    return _write
+
+
+def records(root: Path) -> dict[str, dict[str, Any]]:
+    """Return what was kept of every run, by method and seed."""
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in root.glob("runs/counting/*/*/result.json")]
+    return {f"{record['method']} {record['seed']}": record for record in found}
+
+
+def times(root: Path) -> dict[Path, int]:
+    return {file: file.stat().st_mtime_ns for file in root.glob("runs/counting/*/*/result.json")}
+
+
+def test_runs_leave_their_numbers_and_a_failure_hides_none(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    methods = {
+        "wrong": {"args": {"model.weighting": "nonsense"}},
+        "refused": {"args": {"data.num_train": 0}},
+        "killed": {"args": {"model": "benchmark_victim.Killed"}},
+        "Zero": ZERO_SHOT,
+        "NumCLIP": {},
+    }
+    assert main(["benchmark", "--config", str(write(methods)), "--processes=2"]) == 1
+
+    kept = records(tmp_path)
+    assert {key: record["status"] for key, record in kept.items()} == {
+        "wrong 0": "failed",
+        "refused 0": "failed",
+        "killed 0": "failed",
+        "Zero 0": "finished",
+        "NumCLIP 0": "finished",
+    }
+    assert "Got value: nonsense" in kept["wrong 0"]["error"]
+    assert kept["refused 0"]["error"].startswith("num_train=0 must be at least 1")
+    assert "killed by signal 9; the memory may have been full" in kept["killed 0"]["error"]
+    shown = capsys.readouterr()
+    assert "FAILED: num_train=0 must be at least 1" in shown.out + shown.err
+    (run,) = tmp_path.glob("runs/counting/numclip/*/result.json")
+    rows = rows_of(run.parent / "test_predictions.csv")
+    mae = sum(abs(float(row["value"]) - float(row["target"])) for row in rows) / len(rows)
+    assert kept["NumCLIP 0"]["metrics"]["test_mae"] == pytest.approx(mae, abs=1e-4)
+    assert kept["NumCLIP 0"]["trained_parameters"] > 0
+    assert kept["Zero 0"]["trained_parameters"] == 0
+    assert not list(run.parent.rglob("*.ckpt"))
+    report = (tmp_path / "runs" / "reports" / "try" / "report.md").read_text(encoding="utf-8")
+    assert "3 of 5 runs failed" in report
+
+
+def test_nothing_finished_is_done_again_and_what_failed_is_tried_again(write: Write, tmp_path: Path) -> None:
+    missing = str(tmp_path / "clip")
+    methods = {"Zero": ZERO_SHOT, "later": {**ZERO_SHOT, "args": {"model.backbone": f"local-dir:{missing}"}}}
+    words = ["benchmark", "--config", str(write(methods))]
+    assert main(words) == 1
+    before = times(tmp_path)
+    assert records(tmp_path)["later 0"]["status"] == "failed"
+    mini = Path(__file__).parent.parent.parent / "src" / "numclip_lightning" / "models" / "mini"
+    Path(missing).symlink_to(mini, target_is_directory=True)
+
+    assert main(words) == 0
+    after = times(tmp_path)
+    assert after.keys() == before.keys()
+    assert [file.parent.parent.name for file in after if after[file] == before[file]] == ["zero"]
+    assert main([*words, "--report_only=true"]) == 0
+    assert times(tmp_path) == after
+
+
+def test_a_benchmark_that_is_killed_goes_on_where_it_stopped(write: Write, tmp_path: Path) -> None:
+    # The second run waits until it is killed, at the first call alone.
+    slow = {"args": {"model": "benchmark_victim.Slow", "model.wait_for": str(tmp_path / "go")}}
+    file = write({"Zero": ZERO_SHOT, "slow": slow})
+    command = [sys.executable, "-m", "numclip_lightning", "benchmark", "--config", str(file)]
+    path = os.pathsep.join(sys.path)
+    with subprocess.Popen(command, cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": path}) as process:
+        wait_until(lambda: "Zero 0" in records(tmp_path) and (tmp_path / "go.started").exists())
+        process.kill()
+    worker = int((tmp_path / "go.started").read_text(encoding="utf-8"))
+    wait_until(lambda: not alive(worker))
+    before = times(tmp_path)
+    assert set(records(tmp_path)) == {"Zero 0"}
+
+    (tmp_path / "go").touch()
+    assert main(["benchmark", "--config", str(file)]) == 0
+    assert set(records(tmp_path)) == {"Zero 0", "slow 0"}
+    assert {file: time for file, time in times(tmp_path).items() if file in before} == before
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.05)
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, signal.SIGCONT)
+    except ProcessLookupError:
+        return False
+    # A process that has ended and that nobody has asked for yet.
+    status = Path(f"/proc/{process}/stat")
+    return not (status.exists() and status.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z")
+
+
+def test_a_run_that_another_process_is_at_is_left_to_it(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["benchmark", "--config", str(write({"Zero": ZERO_SHOT}, seeds=[0, 1]))]
+    assert main(words) == 0
+    first = min(times(tmp_path))
+    first.unlink()
+    with FileLock(first.parent.with_name(f"{first.parent.name}.lock")):
+        assert main(words) == 1
+    assert not first.exists()
+    shown = capsys.readouterr()
+    assert "left to another process" in shown.out + shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--compare_to=Zeor"], "compare_to is 'Zeor'; choose one of 'Zero'"),
+        (["--metrics=[test_mea]"], "test_mea"),
+        (["--procesess=2"], "procesess"),
+    ],
+)
+def test_a_wrong_word_is_refused_before_anything_runs(
+    words: list[str], message: str, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert failure("benchmark", "--config", str(write({"Zero": ZERO_SHOT})), *words) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dataset_that_is_not_here_is_told(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    here = {"config": "configs/counting.yaml", "args": SMALL}
+    away = {**here, "needs": str(tmp_path / "nowhere")}
+    file = write({"Zero": ZERO_SHOT}, datasets={"counting": here, "away": away})
+    assert main(["benchmark", "--config", str(file)]) == 0
+    assert f"away is left out: {tmp_path / 'nowhere'} is not here" in capsys.readouterr().err
+
+
+def test_a_missing_package_is_named_with_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("numclip_lightning.benchmark")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert main(["benchmark"]) == 2
+    assert "needs pandas; install it with pip install 'numclip-lightning[benchmark]'" in capsys.readouterr().err

@@ -1,0 +1,118 @@
+"""From a benchmark's configuration to its runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from numclip_lightning.benchmark.plan import Benchmark, DatasetEntry, MethodEntry, plan
+from numclip_lightning.errors import ConfigError
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Benchmark]:
+    """Make a benchmark of two datasets and three methods, one of which learns nothing."""
+    (tmp_path / "one.yaml").write_text("trainer: {max_epochs: 2}  # a comment\n", encoding="utf-8")
+    (tmp_path / "two.yaml").write_text("trainer: {max_epochs: 3}\n", encoding="utf-8")
+    (tmp_path / "coop.yaml").write_text("model: CoOp\n", encoding="utf-8")
+
+    def _make(**changes: Any) -> Benchmark:
+        arguments: dict[str, Any] = {
+            "title": "try",
+            "datasets": {
+                "One": DatasetEntry(config=str(tmp_path / "one.yaml"), args={"data.side": 4}),
+                "Two": DatasetEntry(config=str(tmp_path / "two.yaml")),
+            },
+            "methods": {
+                "Zero": MethodEntry(trains=False),
+                "CoOp, tuned": MethodEntry(config=str(tmp_path / "coop.yaml"), args={"model.rates": {"context": 0.1}}),
+                "NumCLIP": MethodEntry(),
+            },
+            "seeds": [3, 5],
+            "shots": [0, 4],
+            "args": {"data.side": 2, "trainer.fast": True},
+            "root": str(tmp_path / "runs"),
+        }
+        return Benchmark(**{**arguments, **changes})
+
+    return _make
+
+
+def test_every_combination_is_planned_once_seed_by_seed(make: Callable[..., Benchmark]) -> None:
+    runs = plan(make(folds=[0, 1, 2]))
+    keys = [(run.dataset, run.method, run.fold, run.shots, run.seed) for run in runs]
+    expected = {
+        (dataset, method, fold, shots, seed)
+        for dataset in ("One", "Two")
+        for method in ("Zero", "CoOp, tuned", "NumCLIP")
+        for fold in (0, 1, 2)
+        for shots in ((0,) if method == "Zero" else (0, 4))
+        for seed in (3, 5)
+    }
+    assert set(keys) == expected
+    assert len(keys) == len(expected)
+    assert [seed for *_, seed in keys] == [3] * (len(keys) // 2) + [5] * (len(keys) // 2)
+    assert len({run.folder for run in runs}) == len(runs)
+
+
+def test_words_are_those_of_the_command_line_and_the_nearer_ones_win(make: Callable[..., Benchmark]) -> None:
+    one = {(run.dataset, run.method, run.shots): run.words for run in plan(make(seeds=[3]))}
+    learned = one["One", "CoOp, tuned", 4]
+    assert learned[:2] == ("fit", "--test_after_fit=true")
+    assert [word.rpartition("/")[2] for word in learned if word.startswith("--config=")] == ["one.yaml", "coop.yaml"]
+    assert set(learned[4:]) == {
+        "--data.side=4",
+        "--trainer.fast=true",
+        '--model.rates={"context": 0.1}',
+        "--data.num_shots=4",
+        "--data.seed=3",
+        "--seed_everything=3",
+    }
+    assert "--data.side=2" in one["Two", "NumCLIP", 0]
+    assert one["Two", "Zero", 0][0] == "test"
+    assert not [word for word in one["Two", "Zero", 0] if "shots" in word or "test_after" in word]
+    assert not [word for words in one.values() for word in words if "fold" in word]
+
+
+def test_a_run_is_found_again_until_something_about_it_changes(make: Callable[..., Benchmark], tmp_path: Path) -> None:
+    def folders(**changes: Any) -> list[Path]:
+        return [run.folder for run in plan(make(**changes))]
+
+    before = folders()
+    assert folders(processes=2, title="other", compare_to="NumCLIP") == before
+    (tmp_path / "one.yaml").write_text("# another comment\ntrainer:\n  max_epochs: 2\n", encoding="utf-8")
+    assert folders() == before
+    (tmp_path / "one.yaml").write_text("trainer: {max_epochs: 9}\n", encoding="utf-8")
+    changed = [old != new for old, new in zip(before, folders(), strict=True)]
+    assert changed == [run.dataset == "One" for run in plan(make())]
+    assert not set(folders(args={"data.side": 7})) & {run.folder for run in plan(make()) if run.dataset == "Two"}
+
+
+def test_a_dataset_that_is_not_here_is_left_out(make: Callable[..., Benchmark], tmp_path: Path) -> None:
+    there = DatasetEntry(config=str(tmp_path / "one.yaml"), needs=str(tmp_path))
+    away = DatasetEntry(config=str(tmp_path / "one.yaml"), needs=str(tmp_path / "nowhere"))
+    assert {run.dataset for run in plan(make(datasets={"there": there, "away": away}))} == {"there"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": {}}, "methods is empty"),
+        ({"seeds": []}, "seeds is empty"),
+        ({"shots": [4, 4]}, r"shots is \[4, 4\]; give different numbers"),
+        ({"folds": [-1]}, r"folds is \[-1\]"),
+        ({"processes": 0}, "processes is 0; give 1 or more"),
+        ({"methods": {"A b": MethodEntry(), "a-B": MethodEntry()}}, "'A b' and 'One' with 'a-B' differ in no letter"),
+        ({"datasets": {"gone": DatasetEntry(config="nowhere.yaml")}}, "'nowhere.yaml' can't be read: No such file"),
+    ],
+)
+def test_a_wrong_benchmark_is_refused(changes: dict[str, Any], message: str, make: Callable[..., Benchmark]) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan(make(**changes))
+
+
+def test_a_file_that_is_no_yaml_is_named(make: Callable[..., Benchmark], tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("a: [1", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"bad\.yaml' is no YAML"):
+        plan(make(datasets={"bad": DatasetEntry(config=str(tmp_path / "bad.yaml"))}))

@@ -1,0 +1,29 @@
+"""Methods that end badly, for the tests of the benchmark."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from numclip_lightning.methods import NumCLIP
+from numclip_lightning.scale import OrdinalScale
+
+
+class Killed(NumCLIP):
+    """Is killed while it is built, as by the system when the memory is full."""
+
+    def __init__(self, scale: OrdinalScale, backbone: str = "mini", pretrained: str | None = "auto") -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+        super().__init__(scale, backbone, pretrained)
+
+
+class Slow(NumCLIP):
+    """Says in `<wait_for>.started` which process it is, and waits until the file is there."""
+
+    def __init__(
+        self, scale: OrdinalScale, wait_for: str, backbone: str = "mini", pretrained: str | None = "auto"
+    ) -> None:
+        Path(f"{wait_for}.started").write_text(str(os.getpid()), encoding="utf-8")
+        while not Path(wait_for).exists():
+            time.sleep(0.05)
+        super().__init__(scale, backbone, pretrained)

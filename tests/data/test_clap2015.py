@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from fake_data import make_clap2015
+from numclip_lightning.data import CLAP2015DataModule
+from numclip_lightning.errors import DataError
+
+LISTS = Path(__file__).parents[3] / "shared" / "data" / "datalists" / "clap2015"
+
+
+def test_published_layout(tmp_path: Path) -> None:
+    make_clap2015(tmp_path, train=12, val=7, test=5)
+    data = CLAP2015DataModule(root=str(tmp_path), num_workers=0, image_size=8, batch_size=3)
+    data.setup("fit")
+    data.setup("test")
+    for split, size in (("train", 12), ("val", 7), ("test", 5)):
+        table = data.labels(split)  # type: ignore[arg-type]
+        assert len(table) == size
+        assert all(label.path.startswith(f"image_{split}") for label in table)
+    assert data.labels("test")[0].where == str(tmp_path / "total_2015.csv") + ":21"
+    for batch in data.test_dataloader():
+        assert batch["spread"].dtype == torch.float32
+        assert batch["spread"].tolist() == [2.25 + i % 5 for i in batch["index"].tolist()]
+    data.setup("predict")
+    assert next(iter(data.predict_dataloader())).keys() == {"image", "index"}
+
+
+def test_bad_lists(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no train list; give train_file, or put total_2015\.csv into"):
+        CLAP2015DataModule(root=str(tmp_path)).setup("fit")
+    (tmp_path / "clap2015").mkdir()
+    table = tmp_path / "clap2015" / "total_2015.csv"
+    for row, message in (
+        (
+            "a.jpg,21,4.0,training",
+            r"total_2015\.csv:2: database 'training' is no split; expected one of train, val, tes",
+        ),
+        ("a.jpg,21,0,train", r"total_2015\.csv:2: spread '0' is no standard deviation; expected a number above 0"),
+        ("a.jpg,old,4.0,train", r"total_2015\.csv:2: label 'old' is not a number"),
+        (
+            "a.jpg,21,4.0,train\na.jpg,21,5.0,test",
+            r":3: 'a\.jpg' is labelled 21 \(spread 5\), but line 2 labels it 21 \(",
+        ),
+    ):
+        table.write_text(f"filename,age,stdv,database\n{row}\n")
+        with pytest.raises(DataError, match=message):
+            CLAP2015DataModule(root=str(tmp_path)).setup("fit")
+    table.write_text("filename,age,stdv,database\na.jpg,21,4.0,train\n")
+    with pytest.raises(DataError, match=r"the test split is empty; put total_2015\.csv into"):
+        CLAP2015DataModule(root=str(tmp_path), check_images="none").setup("test")
+
+
+def test_list_files_alone_count(tmp_path: Path) -> None:
+    make_clap2015(tmp_path)
+    (tmp_path / "mine.csv").write_text("filename,age,stdv\nimage_test0.jpg,20,1.5\n")
+    data = CLAP2015DataModule(root=str(tmp_path), test_file="mine.csv")
+    assert [label.spread for label in data.labels("test")] == [1.5]
+    with pytest.raises(DataError, match="there is no train list"):
+        data.setup("fit")
+
+
+@pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
+def test_real_list() -> None:
+    data = CLAP2015DataModule(root=str(LISTS), check_images="none")
+    data.setup("fit")
+    data.setup("test")
+    lines = (LISTS / "total_2015.csv").read_text().split()[1:]
+    for split, size, low, high in (("train", 2476, 3, 82), ("val", 1136, 5, 85), ("test", 1079, 4, 69)):
+        table = data.labels(split)  # type: ignore[arg-type]
+        assert (len(table), min(table.targets), max(table.targets)) == (size, low, high)
+        found = {f"{label.path},{label.target:g},{label.spread}" for label in table}
+        expected = {line.rsplit(",", 1)[0] for line in lines if line.endswith(f",{split}")}
+        assert {(p, a, float(s)) for p, a, s in (entry.split(",") for entry in found)} == {
+            (p, a, float(s)) for p, a, s in (entry.split(",") for entry in expected)
+        }

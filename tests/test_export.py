@@ -1,0 +1,126 @@
+"""`numclip splits`: what it writes is what the datamodule holds, and what ListDataModule reads."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command import failure
+from fake_data import make_aesthetics, make_clap2015, make_image, make_list_dataset, make_utkface
+from numclip_lightning.cli import main
+from numclip_lightning.data import (
+    AestheticsDataModule,
+    CLAP2015DataModule,
+    FileDataModule,
+    ListDataModule,
+    UTKFaceDataModule,
+)
+from numclip_lightning.export import write_splits
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+LISTS = Path(__file__).parent.parent.parent / "shared" / "data" / "datalists"
+SPLITS: tuple[Any, ...] = ("train", "val", "test")
+
+
+def entries(data: FileDataModule) -> list[list[tuple[Any, ...]]]:
+    return [[(label.path, label.targets, label.spread) for label in data.labels(split)] for split in SPLITS]
+
+
+def read(root: Path, folder: Path) -> ListDataModule:
+    files = {f"{split}_file": str(folder / f"{split}.txt") for split in SPLITS}
+    return ListDataModule(root=str(root), num_workers=0, image_size=8, **files)  # type: ignore[arg-type]
+
+
+def test_a_configuration_is_written_and_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_aesthetics(tmp_path, train=32, test=8)
+    config, overlay = str(CONFIGS / "aesthetics.yaml"), str(CONFIGS / "methods" / "coop.yaml")
+    output = tmp_path / "new" / "lists"
+    words = [f"--data.root={tmp_path}", "--data.fold=3", "--data.num_shots=2", f"--output={output}"]
+    assert main(["splits", "--config", config, "--config", overlay, *words]) == 0
+    expected = AestheticsDataModule(root=str(tmp_path), fold=3, num_shots=2)
+    again = read(tmp_path, output)
+    again.setup("fit")
+    again.setup("test")
+    assert entries(again) == entries(expected)
+    assert (output / "test.txt").read_text(encoding="utf-8").startswith("path\ttarget\n")
+    assert f"8 entries written to {output / 'test.txt'}" in capsys.readouterr().out
+
+
+def test_what_images_names_say_is_written(tmp_path: Path) -> None:
+    make_utkface(tmp_path / "images")
+    data = UTKFaceDataModule(root=str(tmp_path), long_tail=3)
+    write_splits(data, tmp_path / "out")
+    again = read(tmp_path, tmp_path / "out")
+    again.setup("fit")
+    assert entries(again) == entries(data)
+
+
+def test_spreads_are_written(tmp_path: Path) -> None:
+    make_clap2015(tmp_path)
+    data = CLAP2015DataModule(root=str(tmp_path))
+    write_splits(data, tmp_path / "out")
+    assert entries(read(tmp_path, tmp_path / "out")) == entries(data)
+    assert (tmp_path / "out" / "val.txt").read_text(encoding="utf-8").startswith("path\ttarget\tspread\n")
+
+
+def test_names_and_numbers_of_any_kind(tmp_path: Path) -> None:
+    lines = ["a b.png,3.5", "it's.png,1e-07", '"comma, quote"".png",-2', "ä.png,1234567.125", "n.png,0.1"]
+    for name in ("a b", "it's", 'comma, quote"', "ä", "n", "test"):
+        make_image(tmp_path / f"{name}.png")
+    (tmp_path / "mine.csv").write_text("\n".join(["path,score", *lines]), encoding="utf-8")
+    (tmp_path / "several.txt").write_text("test.png 30 31 33.5\n")
+    data = ListDataModule(root=str(tmp_path), train_file="mine.csv", test_file="several.txt")
+    write_splits(data, tmp_path / "out")
+    assert entries(read(tmp_path, tmp_path / "out")) == entries(data)
+    assert data.labels("test")[0].targets == (30.0, 31.0, 33.5)
+
+
+@pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
+@pytest.mark.parametrize(
+    ("config", "folder", "words", "sizes"),
+    [
+        ("adience", "adience", ("--data.fold=1",), (12940, 1437, 3093)),
+        ("historical", "hci", ("--data.fold=7",), (1050, 25, 250)),
+        ("clap2015", "clap2015", (), (2476, 1136, 1079)),
+    ],
+)
+def test_real_lists(config: str, folder: str, words: tuple[str, ...], sizes: tuple[int, ...], tmp_path: Path) -> None:
+    words = (f"--data.root={LISTS / folder}", f"--output={tmp_path}", *words)
+    assert main(["splits", f"--config={CONFIGS / config}.yaml", *words]) == 0
+    written = [read(LISTS / folder, tmp_path).labels(split) for split in SPLITS]
+    # Whole users are set aside in Adience: a tenth, as near as they come.
+    assert [len(table) for table in written] == [pytest.approx(size, abs=20) for size in sizes]
+    assert len({label.path for table in written for label in table}) == sum(map(len, written))
+
+
+def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_list_dataset(tmp_path, 12, name="train.txt")
+    make_list_dataset(tmp_path, 6, name="test.txt")
+    own = [
+        "--data=ListDataModule",
+        f"--data.root={tmp_path}",
+        "--data.train_file=train.txt",
+        "--data.test_file=test.txt",
+    ]
+    for words, message in (
+        ([*own, f"--output={tmp_path}"], f"--output {tmp_path}: {tmp_path / 'train.txt'} exists; give another folder"),
+        ([*own, f"--output={tmp_path}/o", "--data.val_file=test.txt"], "6 of 6 validation images are also in the test"),
+        ([*own, f"--output={tmp_path}/o", "--data.long_tail=0"], "error: long_tail=0.0 must be a number of at least 1"),
+        ([*own, f"--output={tmp_path}/o", "--data.test_file=null"], "there is no test list; give test_file"),
+        (
+            ["--data=CountingDataModule", f"--output={tmp_path}/o"],
+            "CountingDataModule draws its images, so there are no",
+        ),
+        ([*own, f"--output={tmp_path}/o", "--data.shots=3"], "Option 'shots' is not accepted"),
+        (own, "output"),
+    ):
+        assert failure("splits", *words) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_help_speaks_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert failure("--help") == 0
+    assert "numclip splits --help" in capsys.readouterr().out
+    assert failure("splits", "--help") == 0
+    assert "--output OUTPUT" in capsys.readouterr().out

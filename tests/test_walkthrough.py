@@ -1,0 +1,55 @@
+"""docs/add_a_method.md does what it says: its blocks are written to files and its commands run."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from command import config_of, metrics_of
+from numclip_lightning.cli import main
+
+REPOSITORY = Path(__file__).parent.parent
+PAGE = (REPOSITORY / "docs" / "add_a_method.md").read_text(encoding="utf-8")
+SMALL = {
+    "fit": ["--trainer.max_epochs=2", "--data.num_train=640", "--data.num_workers=0"],
+    "benchmark": ["--seeds=[0]"],
+}
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Return the name and text of every block of a language."""
+    return re.findall(rf"^```{language} ?(\S*)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the page's files and the shipped configurations, where Python looks for modules."""
+    for name, text in [*blocks("python"), *blocks("yaml")]:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "configs").symlink_to(REPOSITORY / "configs", target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "prior_clip", None)
+    del sys.modules["prior_clip"]
+    return tmp_path
+
+
+def test_the_page_can_be_followed(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    commands = [shlex.split(line) for _, text in blocks("sh") for line in text.splitlines()]
+    assert [words[:2] for words in commands] == [["numclip", "fit"], ["numclip", "benchmark"]]
+    for _, subcommand, *words in commands:
+        assert main([subcommand, *words, *SMALL[subcommand]]) == 0
+
+    (run,) = workspace.glob("runs/20*")
+    assert config_of(run)["model"]["class_path"] == "prior_clip.PriorCLIP"
+    again = shlex.split(capsys.readouterr().out.partition("To test it again:")[2].splitlines()[1])
+    assert main([*again[again.index("test") :], "--trainer.default_root_dir=again"]) == 0
+    (second,) = workspace.glob("again/*")
+    assert metrics_of(second)["test_mae"] == metrics_of(run)["test_mae"]
+
+    report = (workspace / "runs/benchmarks/reports/prior_benchmark/report.md").read_text(encoding="utf-8")
+    found = {name: float(mae) for name, mae in re.findall(r"^\| (PriorCLIP|Zero-shot) \| \W*([\d.]+)", report, re.M)}
+    # Knowing how common the levels are can only help, over images enough.
+    assert found["PriorCLIP"] < found["Zero-shot"]

@@ -1,0 +1,55 @@
+"""A fit that takes a second: images whose brightness is the target, and a quiet trainer."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from numclip_lightning.methods import OrdinalMethod
+
+
+def bright(targets: list[float], low: float = 0, high: float = 6) -> list[dict[str, Tensor]]:
+    """Samples of 32 x 32 pixels, from dark (low) to bright (high) with some noise."""
+    generator = torch.Generator().manual_seed(0)
+    middle, reach = (low + high) / 2, (high - low) / 2
+    return [
+        {
+            "image": torch.randn(3, 32, 32, generator=generator) * 0.1 + (target - middle) / reach,
+            "target": torch.tensor(target),
+            "index": torch.tensor(index),
+        }
+        for index, target in enumerate(targets)
+    ]
+
+
+def loader(samples: list[dict[str, Tensor]], batch_size: int = 4) -> DataLoader[dict[str, Tensor]]:
+    """Batches in order."""
+    return DataLoader(samples, batch_size=batch_size)  # type: ignore[arg-type]
+
+
+def batch_of(method: OrdinalMethod, targets: list[float]) -> dict[str, Tensor]:
+    """All of them in one batch, as a step of the method sees it."""
+    (batch,) = loader(bright(targets), len(targets))
+    return method.on_before_batch_transfer(batch, 0)
+
+
+def quiet_trainer(**arguments: Any) -> L.Trainer:
+    """A trainer on one CPU that writes nothing."""
+    return L.Trainer(
+        accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, **arguments,
+    )  # fmt: skip
+
+
+def mae_of(method: OrdinalMethod, targets: list[float]) -> float:
+    """The mean absolute error that a test finds."""
+    runner = quiet_trainer()
+    runner.test(method, loader(bright(targets)), verbose=False)
+    return runner.callback_metrics["test_mae"].item()
+
+
+def without_gradient(method: OrdinalMethod) -> list[str]:
+    """The trained parameters that no loss has reached."""
+    return [name for name, p in method.named_parameters() if p.requires_grad and p.grad is None]
