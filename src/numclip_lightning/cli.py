@@ -143,10 +143,11 @@ class NumClipCLI(LightningCLI):
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> L.Trainer:
         if config["enable_checkpointing"] is False:
             callbacks = [callback for callback in callbacks if not isinstance(callback, BestCheckpoint)]
-        output = self._get(self.config, "output") if self.subcommand == "predict" else None
-        predicted = Path(output) if output else self.folder / "predictions.csv"
-        writer = WritePredictions(predicted, self.folder / "test_predictions.csv")
-        return super()._instantiate_trainer(config, [*callbacks, writer])
+        if not config["fast_dev_run"]:
+            output = self._get(self.config, "output") if self.subcommand == "predict" else None
+            predicted = Path(output) if output else self.folder / "predictions.csv"
+            callbacks = [*callbacks, WritePredictions(predicted, self.folder / "test_predictions.csv")]
+        return super()._instantiate_trainer(config, callbacks)
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:

@@ -6,6 +6,7 @@ import torch
 
 from fake_data import make_image, make_list_dataset
 from numclip_lightning.data import LabelTable, OrdinalDataset, read_labels
+from numclip_lightning.data.dataset import FeatureDataset
 from numclip_lightning.data.transforms import build_transform
 from numclip_lightning.errors import DataError
 
@@ -63,3 +64,22 @@ def test_spread_where_all_labels_have_one(tmp_path: Path) -> None:
     assert (sample["spread"].item(), sample["spread"].dtype) == (2.5, torch.float32)
     mixed = LabelTable([table[0], replace(table[1], spread=None)])
     assert "spread" not in OrdinalDataset(mixed, tmp_path, TRANSFORM)[0]
+
+
+def test_features_come_with_all_that_images_come_with(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        make_image(tmp_path / name)
+    for listed in ("path,age,stdv\na.png,30,2.5\nb.png,31,3\n", "a.png 33 31 30 40\nb.png 20 21 22 23\n"):
+        (tmp_path / "list.csv").write_text(listed)
+        table = read_labels(tmp_path / "list.csv")
+        for sample in (False, True):
+            images = OrdinalDataset(table, tmp_path, TRANSFORM, sample_target=sample)
+            features = FeatureDataset(table, torch.tensor([[1.0], [2.0]]), sample_target=sample)
+            for i in range(2):
+                torch.manual_seed(i)
+                expected = images[i]
+                torch.manual_seed(i)
+                found = features[i]
+                assert found.pop("features").tolist() == [i + 1.0]
+                del expected["image"]
+                assert found == expected

@@ -84,14 +84,12 @@ class OrdinalMethod(L.LightningModule, ABC):
             "learning_rates": asdict(self.learning_rates),
             "optimizer": asdict(self.optimizer_spec),
             "lr_scheduler": asdict(self.scheduler_spec) if self.scheduler_spec else None,
+            # Tells `numclip test --ckpt_path` which method the checkpoint holds.
+            "_class_path": f"{type(self).__module__}.{type(self).__qualname__}",
         }
-        accepted = inspect.signature(type(self)).parameters
         self.save_hyperparameters(ignore=list(special), logger=False)
-        special = {name: value for name, value in special.items() if name in accepted}
-        # Tells `numclip test --ckpt_path` which method the checkpoint holds.
-        special["_class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
         self.save_hyperparameters(special, logger=False)
-        # Lightning adds the arguments of the parents' constructors, which the method may fill in by itself.
+        # Lightning adds the arguments of the parents' constructors, which a method may fill in by itself.
         own = {*inspect.signature(type(self)).parameters, "_class_path"}
         for name in self.hparams.keys() - own:
             del self.hparams[name]
