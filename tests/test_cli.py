@@ -103,8 +103,9 @@ class TestFlags:
 class TestPrintedCommand:
     def test_it_gives_the_numbers_of_the_fit(self, numclip: Numclip, capsys: pytest.CaptureFixture[str]) -> None:
         run = numclip("fit", "--test_after_fit=true")
-        command = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("  numclip test "))
-        again = numclip.plain(*shlex.split(command)[1:])
+        command = next(line for line in capsys.readouterr().out.splitlines() if " test --config " in line)
+        words = shlex.split(command)
+        again = numclip.plain(*words[words.index("test") :])
         expected = {key: value for key, value in metrics_of(run).items() if key.startswith("test_")}
         assert {"test_mae", "test_acc", "test_acc_within_1", "test_cs5", "test_qwk", "test_spearman"} == set(expected)
         assert metrics_of(again) == pytest.approx({**expected, "protocol": "clean"}, abs=1e-5)

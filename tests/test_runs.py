@@ -35,7 +35,8 @@ def epochs(run: Path, column: str) -> list[int]:
 class TestFolder:
     def test_a_fit_keeps_all_of_itself(self, fitted: Path) -> None:
         kept = {file.relative_to(fitted).as_posix() for file in fitted.rglob("*") if file.is_file()}
-        assert kept == {"config.yaml", "metrics.csv", "metrics.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+        files = {"config.yaml", "metrics.csv", "metrics.json", "test_predictions.csv"}
+        assert kept == {*files, "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
         assert epochs(fitted, "val_mae") == epochs(fitted, "train_mae") == [0, 1]
         metrics = metrics_of(fitted)
         assert metrics["best_checkpoint"] == str(fitted / "checkpoints" / "best.ckpt")
