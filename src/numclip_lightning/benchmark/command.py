@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from numclip_lightning.benchmark.execute import execute, find_record
+from numclip_lightning.benchmark.page import check_page, update_page
 from numclip_lightning.benchmark.plan import Benchmark, PlannedRun, plan
 from numclip_lightning.benchmark.report import Request, write_report
 from numclip_lightning.benchmark.results import shots_name
@@ -45,11 +46,15 @@ def benchmark(words: Sequence[str]) -> int:
         published={name: source for name, source in published.items() if source},
     )
     request.check(list(chosen.methods), here)
+    if chosen.page:
+        check_page(Path(chosen.page))
     runs = plan(chosen)
     if not report_only:
         _run_all(chosen, runs)
     records = [record for run in runs if (record := find_record(run))]
     report = write_report([run.entry for run in runs], records, output, request)
+    if chosen.page:
+        update_page(Path(chosen.page), report)
     finished = sum(record["status"] == "finished" for record in records)
     _log.info("%d of %d runs have finished; the report is %s", finished, len(runs), report)
     return int(finished < len(runs))

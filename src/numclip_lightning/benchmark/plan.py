@@ -71,6 +71,7 @@ class Benchmark:
         compare_to: The method that the others are tested against; None tests none.
         root: Folder of the runs. Benchmarks that share it share the runs that they have in common.
         output: Folder of the report; None takes `reports` and the name of the configuration below `root`.
+        page: A Markdown page to put the report into, between the lines `<!-- report -->` and `<!-- end of report -->`.
         processes: How many runs at once. With several GPUs they are dealt out in turn.
         keep_checkpoints: Whether the checkpoints of finished runs are kept; they take most of the room.
 
@@ -89,6 +90,7 @@ class Benchmark:
     compare_to: str | None = None
     root: str = "runs/benchmarks"
     output: str | None = None
+    page: str | None = None
     processes: int = 1
     keep_checkpoints: bool = False
 
