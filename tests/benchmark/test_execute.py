@@ -15,6 +15,8 @@ import yaml
 from filelock import FileLock
 
 from command import failure, rows_of
+from numclip_lightning.benchmark.execute import execute
+from numclip_lightning.benchmark.plan import Benchmark, DatasetEntry, MethodEntry, plan
 from numclip_lightning.cli import main
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -158,6 +160,29 @@ def test_a_run_that_another_process_is_at_is_left_to_it(
     assert not first.exists()
     shown = capsys.readouterr()
     assert "left to another process" in shown.out + shown.err
+
+
+def test_a_run_that_another_benchmark_has_finished_meanwhile_is_not_done_again(write: Write, tmp_path: Path) -> None:
+    counting = DatasetEntry(config="configs/counting.yaml", args=SMALL)
+    zero_shot = MethodEntry(config="configs/methods/zero_shot.yaml", trains=False)
+    write({})  # goes to the folder that the configurations are named from
+    runs = plan(
+        Benchmark(
+            title="",
+            datasets={"counting": counting},
+            methods={"Zero": zero_shot},
+            seeds=[0, 1],
+            root=str(tmp_path / "runs"),
+        )
+    )
+    slow = execute(runs, processes=1)
+    next(slow)
+    (other,) = execute(runs[1:], processes=1)
+    before = times(tmp_path)
+    assert [run.seed for run, _ in slow] == [1]
+    assert other[1] is not None
+    assert times(tmp_path) == before
+    assert len(before) == 2
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
-from numclip_lightning.benchmark.execute import execute, find_record
+from numclip_lightning.benchmark.execute import execute, find_record, has_finished
 from numclip_lightning.benchmark.page import check_page, update_page
 from numclip_lightning.benchmark.plan import Benchmark, PlannedRun, plan
 from numclip_lightning.benchmark.report import Request, write_report
@@ -74,7 +74,7 @@ def _parse(words: Sequence[str]) -> tuple[Benchmark, Path, bool]:
 
 
 def _run_all(chosen: Benchmark, runs: Sequence[PlannedRun]) -> None:
-    done = sum((find_record(run) or {}).get("status") == "finished" for run in runs)
+    done = sum(map(has_finished, runs))
     with tqdm(total=len(runs), initial=done, unit="run", smoothing=0) as bar:
         for run, record in execute(runs, processes=chosen.processes, keep_checkpoints=chosen.keep_checkpoints):
             bar.update()

@@ -28,7 +28,7 @@ from numclip_lightning.benchmark.results import read_record
 from numclip_lightning.cli import NumClipCLI
 from numclip_lightning.terminal import speak, told
 
-__all__ = ["execute", "find_record"]
+__all__ = ["execute", "find_record", "has_finished"]
 
 _RESULT, _LOG, _LOCK = "result.json", "log.txt", "lock"
 _QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
@@ -47,6 +47,11 @@ def find_record(run: PlannedRun) -> dict[str, Any] | None:
     return {**read_record(run.folder), **run.entry}
 
 
+def has_finished(run: PlannedRun) -> bool:
+    """Tell whether a run is there, whole, and need not be done again."""
+    return (find_record(run) or {}).get("status") == "finished"
+
+
 def execute(
     runs: Sequence[PlannedRun], *, processes: int, keep_checkpoints: bool = False
 ) -> Iterator[tuple[PlannedRun, dict[str, Any] | None]]:
@@ -60,7 +65,7 @@ def execute(
     Yields:
         The run, and its record as `find_record` gives it; None where another process is at it right now.
     """
-    waiting = [run for run in reversed(runs) if (find_record(run) or {}).get("status") != "finished"]
+    waiting = [run for run in reversed(runs) if not has_finished(run)]
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
     free, at_work = list(range(processes)), list[tuple[PlannedRun, BaseProcess, int]]()
@@ -69,11 +74,16 @@ def execute(
     try:
         while waiting or at_work:
             while waiting and free:
-                run, slot = waiting.pop(), free.pop()
+                run = waiting.pop()
+                if has_finished(run):  # by another benchmark that shares the run, since this one began
+                    yield run, find_record(run)
+                    continue
+                slot = free.pop()
                 worker: BaseProcess = context.Process(target=_work, args=(run, slot, threads, keep_checkpoints))
                 worker.start()
                 at_work.append((run, worker, slot))
-            connection.wait([worker.sentinel for _, worker, _ in at_work])
+            if at_work:  # nothing to wait for would be waited for for ever
+                connection.wait([worker.sentinel for _, worker, _ in at_work])
             for done in [job for job in at_work if not job[1].is_alive()]:
                 at_work.remove(done)
                 free.append(done[2])
