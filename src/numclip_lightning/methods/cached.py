@@ -92,7 +92,7 @@ class CachedMethod(ChoosingMethod, NamedMethod):
             features: (N, D), not normalised.
             batch: `index`, `level` and `rank` of each, (N,).
         """
-        values = soft_values(self.classes(batch), self.decoder.get_buffer("centers").cpu(), self.tau)
+        values = soft_values(self.true_class(batch), self.decoder.get_buffer("centers").cpu(), self.tau)
         self.cache.fill(batch["index"], F.normalize(at_least_float32(features), dim=-1), values)
 
     def choices(self) -> Sequence[Choice]:

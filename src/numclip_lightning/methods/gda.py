@@ -73,7 +73,7 @@ class GDA(ClosedFormMethod, NamedMethod):
     def solve(self, features: Tensor, batch: Batch) -> None:
         """Solve for the discriminant."""
         weight, bias = gaussian_discriminant(
-            F.normalize(features.double(), dim=-1), self.classes(batch), self.decoder.get_buffer("centers")
+            F.normalize(features.double(), dim=-1), self.true_class(batch), self.decoder.get_buffer("centers")
         )
         # What all classes share changes no probability, and would take float32's digits from what they don't.
         self.take({"classifier.weight": weight - weight.mean(dim=0), "classifier.bias": bias - bias.mean()})

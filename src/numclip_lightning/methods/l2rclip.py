@@ -172,5 +172,5 @@ class L2RCLIP(NamedMethod):
             compared, prototypes = torch.split(output.raw, list(output.logits.shape))
             order: Any = prompt_order if self._stage == "prompts" else image_order
             values = self.decoder.get_buffer("centers")
-            losses["order"] = self.order_weight * order(compared, prototypes, self.classes(batch), values)
+            losses["order"] = self.order_weight * order(compared, prototypes, self.true_class(batch), values)
         return losses
