@@ -107,6 +107,14 @@ class L2RCLIP(NamedMethod):
 
     # The stages.
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the stage, whose ordering loss a later validation is to report."""
+        checkpoint["l2rclip_stage"] = self._stage
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on in the stage that the checkpoint was written in."""
+        self._stage = checkpoint.get("l2rclip_stage", "prompts")
+
     def on_train_start(self) -> None:
         """Lay out the stages."""
         super().on_train_start()
