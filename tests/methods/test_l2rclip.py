@@ -167,6 +167,13 @@ def test_a_checkpoint_is_validated_by_the_loss_of_its_stage(epochs: int, stage: 
     runner.validate(again, samples, tmp_path / "one.ckpt", verbose=False, weights_only=True)
     assert runner.callback_metrics["val_loss_order"].item() == pytest.approx(expected, abs=1e-5)
 
+    snapshots = Snapshots()
+    resumed = build(lr_scheduler=None, prompt_share=share)
+    quiet_trainer(max_epochs=epochs + 1, callbacks=[snapshots]).fit(
+        resumed, samples, ckpt_path=tmp_path / "one.ckpt", weights_only=True
+    )
+    assert snapshots.tower_trains == [stage == "images"]
+
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
 def test_training_stays_finite_for_batches_of_one_image_and_of_one_class(precision: Any) -> None:

@@ -114,6 +114,7 @@ class L2RCLIP(NamedMethod):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on in the stage that the checkpoint was written in."""
         self._stage = checkpoint.get("l2rclip_stage", "prompts")
+        self.train(self.training)  # the image tower too, where it is its turn
 
     def on_train_start(self) -> None:
         """Lay out the stages."""
