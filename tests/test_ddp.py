@@ -13,6 +13,8 @@ from command import SIZES, Numclip, config_of, make_data, metrics_of, rows_of
 from tiny_clip import TINY_CLIPS
 
 TWO = ("--trainer.devices=2", "--trainer.strategy=ddp")
+# Methods that gather features from all processes.
+SOLVED = ("GDA", "TipAdapter", "TipAdapterF", "LinearProbe")
 
 
 def run_processes(words: Sequence[str], folder: Path) -> str:
@@ -157,7 +159,7 @@ def test_methods_with_parts_at_rest_fit_in_two_processes(folder: Path) -> None:
 def solved_by_two(folder: Path) -> dict[str, Path]:
     """The runs of fits in two processes from features that each encodes its share of, by method."""
     numclip = numclip_in(folder, "solved")
-    commands = {name: solve(folder, name) for name in ("GDA", "TipAdapter", "TipAdapterF")}
+    commands = {name: solve(folder, name) for name in SOLVED}
     file = folder / "solve.json"
     file.write_text(
         json.dumps([
@@ -170,7 +172,7 @@ def solved_by_two(folder: Path) -> dict[str, Path]:
     )
     assert "21 train images encoded once" in output
     codes = [json.loads(part.read_text(encoding="utf-8")) for part in folder.glob("solve.codes*")]
-    assert codes == [[0, 0, 0]] * 2, output[-3000:]
+    assert codes == [[0] * len(SOLVED)] * 2, output[-3000:]
     return {name: only(numclip.runs / name) for name in commands}
 
 
@@ -181,7 +183,7 @@ def solve(folder: Path, name: str) -> list[str]:
     return ["fit", f"--model={name}", *flags, *own, "--test_after_fit=true"]
 
 
-@pytest.mark.parametrize("name", ["GDA", "TipAdapter", "TipAdapterF"])
+@pytest.mark.parametrize("name", SOLVED)
 def test_features_of_two_processes_are_those_of_one(folder: Path, solved_by_two: dict[str, Path], name: str) -> None:
     single = numclip_in(folder, f"single-{name}").plain(
         *solve(folder, name),

@@ -21,6 +21,7 @@ from numclip_lightning.metrics import (
     level_metrics,
     value_metrics,
 )
+from numclip_lightning.metrics.levels import quadratic_kappa_update
 
 EMPTY_LEVEL = torch.zeros(0, dtype=torch.int64)
 OWN_METRICS: dict[str, Callable[[], Metric]] = {
@@ -112,6 +113,11 @@ class TestQuadraticKappa:
         kappa.update(EMPTY_LEVEL, EMPTY_LEVEL)
         kappa.confusion += confusion
         assert kappa.compute().item() == pytest.approx(1 - 2 * 1 / 100_000_001, abs=1e-7)
+
+    def test_counting_asks_the_device_for_nothing(self) -> None:
+        # Tensors of this device have no values to ask for.
+        level = torch.empty(7, dtype=torch.int64, device="meta")
+        assert quadratic_kappa_update(level, level, 5).shape == (5, 5)
 
     @pytest.mark.parametrize(
         ("preds", "target", "message"),

@@ -19,6 +19,7 @@ from numclip_lightning.errors import ConfigError
 from numclip_lightning.features import KeepFeatures
 from numclip_lightning.methods import (
     GDA,
+    LearningRates,
     LinearProbe,
     OrdinalMethod,
     TipAdapter,
@@ -31,6 +32,7 @@ from numclip_lightning.models.cache import KeyCache, soft_values
 from numclip_lightning.models.solvers import gaussian_discriminant
 from numclip_lightning.scale import OrdinalScale
 from tiny_clip import register_tiny_clips
+from tiny_fit import quiet_trainer
 
 register_tiny_clips()
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
@@ -75,10 +77,7 @@ TARGETS = [float(value) for value in range(7)] * 3
 
 
 def trainer(**arguments: Any) -> L.Trainer:
-    return L.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, **{"max_epochs": 1, **arguments},
-    )  # fmt: skip
+    return quiet_trainer(**{"max_epochs": 1, **arguments})
 
 
 def fitted(method: OrdinalMethod, data: OrdinalDataModule, **arguments: Any) -> dict[str, float]:
@@ -232,6 +231,34 @@ def test_one_image_one_class_and_absent_classes_stay_finite(kind: Any, targets: 
     assert all(bool(parameter.isfinite().all()) for parameter in method.parameters())
 
 
+@pytest.mark.parametrize("kind", ALL)
+def test_half_precision_and_a_last_batch_of_one_image_find_the_same(kind: Any) -> None:
+    found = []
+    for precision in ("32-true", "bf16-mixed"):
+        torch.manual_seed(0)
+        data = Patches(TARGETS[:9], val=[1.0, 5.0, 2.0, 6.0, 3.0])
+        found.append(fitted(kind(**TINY), data, precision=precision)["val_mae"])
+    # Features in bfloat16 are off by a few thousandths, and so are the numbers read from them.
+    assert found[1] == pytest.approx(found[0], abs=0.1)
+
+
+@pytest.mark.parametrize("kind", CLOSED)
+def test_a_training_that_ends_within_its_first_epoch_is_refused(kind: Any) -> None:
+    message = rf"max_steps is 2, but {kind.__name__} is solved at the end of an epoch, which has 6 batches"
+    with pytest.raises(ConfigError, match=message):
+        fitted(kind(**TINY), Patches(TARGETS), max_steps=2)
+    fitted(kind(**TINY), Patches(TARGETS), max_steps=6)
+
+
+def test_a_resumed_fit_says_what_it_is_solved_from(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
+    data, runner = Patches(TARGETS), trainer()
+    runner.fit(GDA(**TINY), datamodule=data)
+    runner.save_checkpoint(tmp_path / "one.ckpt")
+    with caplog.at_level(logging.WARNING, "numclip_lightning"):
+        trainer(max_epochs=2).fit(GDA(**TINY), datamodule=data, ckpt_path=tmp_path / "one.ckpt", weights_only=True)
+    assert "GDA: the features of the 1 epochs before this fit was resumed are not kept" in caplog.text
+
+
 @pytest.mark.parametrize("kind", CLOSED)
 def test_nothing_but_the_head_changes(kind: Any) -> None:
     method = kind(**TINY)
@@ -366,6 +393,11 @@ def test_a_cache_needs_a_datamodule(kind: Any) -> None:
         (TipAdapter, {"tau": -1.0}, "tau is -1"),
         (TipAdapterF, {"alpha": -2.0}, "alpha is -2"),
         (TipAdapterF, {"beta": math.inf}, "beta is inf"),
+        (
+            TipAdapterF,
+            {"learning_rates": LearningRates(image_encoder=1e-4)},
+            "image_encoder is 0.0001, but the keys of TipAdapterF are features of the tower as it is",
+        ),
         (LinearProbe, {"strengths": [0.0]}, "strengths holds 0, which would learn nothing"),
         (LinearProbe, {"classes": "ranks"}, "classes is 'ranks'"),
         (LinearProbe, {"decode": "max"}, "decode is 'max'"),

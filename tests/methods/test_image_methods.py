@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import pytest
 import torch
 from torch import Tensor
@@ -27,6 +26,7 @@ from numclip_lightning.methods import (
 )
 from numclip_lightning.scale import OrdinalScale
 from tiny_clip import register_tiny_clips
+from tiny_fit import quiet_trainer
 
 register_tiny_clips()
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
@@ -57,13 +57,6 @@ def samples(targets: list[float]) -> list[dict[str, Tensor]]:
 
 def loader(targets: list[float], batch_size: int = 8) -> Any:
     return DataLoader(samples(targets), batch_size=batch_size)  # type: ignore[arg-type]
-
-
-def trainer(**arguments: Any) -> L.Trainer:
-    return L.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, **arguments,
-    )  # fmt: skip
 
 
 def labelled(method: OrdinalMethod, targets: list[float]) -> dict[str, Tensor]:
@@ -203,7 +196,7 @@ def test_a_small_set_is_learnt_and_every_trained_parameter_gets_a_gradient(
         lr_scheduler=SchedulerSpec("OneCycleLR", interval="step"),
     )
     images = samples([1930.0, 1940.0, 1960.0, 1980.0])
-    runner = trainer(max_epochs=1)
+    runner = quiet_trainer(max_epochs=1)
     runner.fit(learner, DataLoader(images * 120, batch_size=4))  # type: ignore[arg-type]
     assert [name for name, parameter in learner.named_parameters() if parameter.grad is None] == []
 
@@ -216,7 +209,7 @@ def test_a_small_set_is_learnt_and_every_trained_parameter_gets_a_gradient(
 @every_method
 def test_training_stays_finite_for_single_images_and_levels(method: Any) -> None:
     learner: OrdinalMethod = method(**TINY)
-    runner = trainer(max_epochs=1, precision="bf16-mixed", detect_anomaly=True)
+    runner = quiet_trainer(max_epochs=1, precision="bf16-mixed", detect_anomaly=True)
     # A batch of two of one level, and one of a single image; most values never occur.
     runner.fit(learner, loader([1930.0, 1930.0, 1940.0], batch_size=2))
     assert all(parameter.isfinite().all() for parameter in learner.parameters())
@@ -231,7 +224,7 @@ def test_training_stays_finite_for_single_images_and_levels(method: Any) -> None
 def test_a_frozen_tower_leaves_the_head_to_learn(method: Any) -> None:
     built = method(**TINY, learning_rates=LearningRates(image_encoder=0, head=1e-3))
     before = {name: tensor.clone() for name, tensor in built.state_dict().items()}
-    trainer(max_epochs=1).fit(built, loader([1930.0, 1980.0]))
+    quiet_trainer(max_epochs=1).fit(built, loader([1930.0, 1980.0]))
     changed = {
         name.split(".")[0] for name, tensor in built.state_dict().items() if not torch.equal(tensor, before[name])
     }
@@ -241,7 +234,7 @@ def test_a_frozen_tower_leaves_the_head_to_learn(method: Any) -> None:
 @every_method
 def test_a_checkpoint_brings_the_method_back(method: Any, tmp_path: Path) -> None:
     built = method(**TINY, lr_scheduler=None)
-    runner = trainer(max_epochs=1)
+    runner = quiet_trainer(max_epochs=1)
     runner.fit(built, loader([1930.0, 1980.0]))
     runner.save_checkpoint(tmp_path / "method.ckpt")
     again = method.load_from_checkpoint(tmp_path / "method.ckpt", weights_only=True)
@@ -253,7 +246,7 @@ def test_a_checkpoint_brings_the_method_back(method: Any, tmp_path: Path) -> Non
 def test_images_of_another_size_are_refused_before_the_first_step(method: Any) -> None:
     data = CountingDataModule(num_train=4, num_val=4, num_test=4, image_size=48, num_workers=0)
     with pytest.raises(ConfigError, match="the images are 48x48 pixels, the backbone takes 32x32"):
-        trainer(max_epochs=1, callbacks=[CheckData()]).fit(method(**TINY), data)
+        quiet_trainer(max_epochs=1, callbacks=[CheckData()]).fit(method(**TINY), data)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """L2RCLIP: two stages in one fit, each training its own part."""
 
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -151,6 +152,27 @@ def test_a_small_set_is_learnt(decode: Any) -> None:
     quiet_trainer(max_epochs=150).fit(method, loader(bright(TARGETS)))
     # Guessing the median costs 2.
     assert mae_of(method, TARGETS) < 0.3
+
+
+@pytest.mark.parametrize(("epochs", "stage"), [(4, "images"), (1, "prompts")])
+def test_a_checkpoint_is_validated_by_the_loss_of_its_stage(epochs: int, stage: str, tmp_path: Path) -> None:
+    samples, share = loader(bright(TARGETS)), 0.9 if stage == "prompts" else 0.5
+    runner = quiet_trainer(max_epochs=epochs)
+    runner.fit(build(lr_scheduler=None, prompt_share=share), samples, samples)
+    expected = runner.callback_metrics["val_loss_order"].item()
+    runner.save_checkpoint(tmp_path / "one.ckpt")
+
+    runner = quiet_trainer()
+    again = build(lr_scheduler=None, prompt_share=share)
+    runner.validate(again, samples, tmp_path / "one.ckpt", verbose=False, weights_only=True)
+    assert runner.callback_metrics["val_loss_order"].item() == pytest.approx(expected, abs=1e-5)
+
+    snapshots = Snapshots()
+    resumed = build(lr_scheduler=None, prompt_share=share)
+    quiet_trainer(max_epochs=epochs + 1, callbacks=[snapshots]).fit(
+        resumed, samples, ckpt_path=tmp_path / "one.ckpt", weights_only=True
+    )
+    assert snapshots.tower_trains == [stage == "images"]
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])

@@ -112,7 +112,7 @@ def test_nothing_to_train_is_said() -> None:
             {"args": {"milestone": [1]}},
             "takes no 'milestone'; did you mean 'milestones'.*set lr_scheduler.args={}",
         ),
-        (SchedulerSpec, {"interval": "batch"}, "interval is 'batch'; choose 'epoch' or 'step'"),
+        (SchedulerSpec, {"interval": "batch"}, "interval is 'batch'; choose one of 'epoch', 'step'"),
     ],
 )
 def test_a_wrong_spec_is_refused_before_anything_is_built(kind: Any, values: dict[str, Any], message: str) -> None:

@@ -3,17 +3,15 @@
 import math
 from typing import Any
 
-import lightning as L
 import pytest
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods import CoOp, LearningRates, OptimizerSpec, OrdinalCLIP, SchedulerSpec, ZeroShotCLIP
 from numclip_lightning.methods.prompted import PromptedMethod
 from numclip_lightning.scale import OrdinalScale
 from tiny_clip import register_tiny_clips
+from tiny_fit import bright, loader, mae_of, quiet_trainer, without_gradient
 
 register_tiny_clips()
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
@@ -26,25 +24,6 @@ SCALE = OrdinalScale(
 )
 TINY: dict[str, Any] = {"scale": SCALE, "backbone": "tiny-vit", "pretrained": None}
 METHODS = [ZeroShotCLIP, CoOp, OrdinalCLIP]
-
-
-def samples(targets: list[float]) -> list[dict[str, Tensor]]:
-    generator = torch.Generator().manual_seed(0)
-    return [
-        {
-            "image": torch.randn(3, 32, 32, generator=generator) * 0.1 + (target - 3) / 3,
-            "target": torch.tensor(target),
-            "index": torch.tensor(index),
-        }
-        for index, target in enumerate(targets)
-    ]
-
-
-def trainer(**arguments: Any) -> L.Trainer:
-    return L.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, **arguments,
-    )  # fmt: skip
 
 
 @torch.no_grad()
@@ -70,7 +49,7 @@ def test_zero_shot_learns_nothing_and_says_so() -> None:
 
     assert not any(parameter.requires_grad for parameter in method.parameters())
     with pytest.raises(ConfigError, match="nothing is left to train"):
-        trainer(max_epochs=1).fit(method, DataLoader(samples([1.0, 2.0]), batch_size=2))  # type: ignore[arg-type]
+        quiet_trainer(max_epochs=1).fit(method, loader(bright([1.0, 2.0])))
 
 
 def test_a_level_is_as_probable_as_its_values_together() -> None:
@@ -81,7 +60,7 @@ def test_a_level_is_as_probable_as_its_values_together() -> None:
         {"image": image, "index": torch.tensor(i)}
         for i, image in enumerate(torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
     ]
-    batch: Any = trainer().predict(method, DataLoader(images, batch_size=4))[0]  # type: ignore[index, arg-type]
+    batch: Any = quiet_trainer().predict(method, loader(images))[0]  # type: ignore[index]
 
     expected = torch.stack([ranks[:, :4].sum(1), ranks[:, 4:].sum(1)], dim=1)
     torch.testing.assert_close(batch.probabilities, expected, rtol=1e-4, atol=1e-6)
@@ -91,7 +70,7 @@ def test_a_level_is_as_probable_as_its_values_together() -> None:
 def test_coop_trains_the_context_alone() -> None:
     method = CoOp(**TINY, num_context=4)
     before = {name: parameter.clone() for name, parameter in method.named_parameters()}
-    trainer(max_epochs=1).fit(method, DataLoader(samples([0.0, 3.0, 6.0]), batch_size=3))  # type: ignore[arg-type]
+    quiet_trainer(max_epochs=1).fit(method, loader(bright([0.0, 3.0, 6.0])))
 
     changed = {name for name, parameter in method.named_parameters() if not torch.equal(parameter, before[name])}
     assert changed == {"prompts.context"}
@@ -142,14 +121,35 @@ def test_a_small_set_is_learnt_and_every_trained_parameter_gets_a_gradient(metho
         lr_scheduler=SchedulerSpec("OneCycleLR", interval="step"),
     )
     targets = [0.0, 2.0, 4.0, 6.0]
-    runner = trainer(max_epochs=150)
-    runner.fit(learner, DataLoader(samples(targets), batch_size=4))  # type: ignore[arg-type]
-    trained = [name for name, parameter in learner.named_parameters() if parameter.requires_grad]
-    assert [name for name in trained if learner.get_parameter(name).grad is None] == []
-
-    runner.test(learner, DataLoader(samples(targets), batch_size=4), verbose=False)  # type: ignore[arg-type]
+    quiet_trainer(max_epochs=150).fit(learner, loader(bright(targets)))
+    assert without_gradient(learner) == []
     # Guessing the median costs 2.
-    assert runner.callback_metrics["test_mae"].item() < 0.3
+    assert mae_of(learner, targets) < 0.3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("method", METHODS)
+def test_lengths_and_cosines_keep_their_digits_in_half_precision(method: Any) -> None:
+    # CoOp's context is too long for the smallest tower.
+    model = method(**{**TINY, "backbone": "tiny-timm"}).eval()
+    features = torch.randn(5, 24).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found, prototypes = model.read(features), model.prototypes()
+    assert {found.logits.dtype, prototypes.dtype} == {torch.float32}
+    unit = features.double() / features.double().norm(dim=1, keepdim=True)
+    texts = prototypes.double() / prototypes.double().norm(dim=1, keepdim=True)
+    expected = model.clip.logit_multiplier.double() * unit @ texts.T
+    torch.testing.assert_close(found.logits.double(), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
+@pytest.mark.parametrize("kind", [CoOp, OrdinalCLIP])
+def test_training_stays_finite_for_batches_of_one_image_and_of_one_class(kind: Any, precision: Any) -> None:
+    method = kind(**TINY, num_context=4, text_to_image=1.0)
+    quiet_trainer(max_epochs=2, precision=precision, detect_anomaly=True).fit(
+        method, loader(bright([2.0, 2.0, 6.0]), 2)
+    )
+    assert all(parameter.isfinite().all() for parameter in method.parameters())
 
 
 @pytest.mark.parametrize(

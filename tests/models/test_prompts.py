@@ -131,7 +131,12 @@ def test_a_checkpoint_restores_prompts_of_another_random_model() -> None:
             r"phrase 'x x x x ' has 17 tokens, .* reads 16; .* num_context",
         ),
         ("a {}", ["child"], {"num_context": 0}, "num_context=0 must be 1 or more, or null"),
-        ("a {}", ["child"], {"num_context": 2, "position": "top"}, "position='top' must be one of tail, middle, front"),
+        (
+            "a {}",
+            ["child"],
+            {"num_context": 2, "position": "top"},
+            "position is 'top'; choose one of 'tail', 'middle', 'front'",
+        ),
         ("a {}", ["child"], {"position": "front"}, "position='front' is for random context tokens; set num_context"),
     ],
 )
@@ -186,7 +191,7 @@ def test_the_unshifted_formula_underflows_where_ours_does_not() -> None:
     [
         ((0, 5, "linear"), "num_base=0 and num_ranks=5 must be 1 or more"),
         ((3, 0, "linear"), "num_base=3 and num_ranks=0 must be 1 or more"),
-        ((3, 5, "cubic"), "kind='cubic' must be one of linear, inverse, normal"),
+        ((3, 5, "cubic"), "interpolation is 'cubic'; choose one of 'linear', 'inverse', 'normal'"),
     ],
 )
 def test_wrong_interpolation_is_refused(arguments: tuple[int, int, Any], message: str) -> None:

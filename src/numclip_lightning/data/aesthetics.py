@@ -1,7 +1,7 @@
 """Image Aesthetics: the beauty scores of Schifanella et al. (ICWSM 2015), 1 (unacceptable) to 5 (exceptional)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from numclip_lightning.data.base import Split
 from numclip_lightning.data.files import FileDataModule
@@ -12,6 +12,8 @@ from numclip_lightning.errors import ConfigError, check_choice
 __all__ = ["AestheticsDataModule"]
 
 FOLDS = 5
+
+Category = Literal["animals", "nature", "people", "urban"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -30,14 +32,14 @@ class AestheticsDataModule(FileDataModule):
         val_fraction: Share of the training list set aside for validation, in (0, 1).
     """
 
-    category: Literal["animals", "nature", "people", "urban"] = "people"
+    category: Category = "people"
     fold: int | None = None
     val_fraction: float = 0.0625
 
     def validate_arguments(self) -> None:
         """Check the category too."""
         super().validate_arguments()
-        check_choice("category", self.category, ("animals", "nature", "people", "urban"))
+        check_choice("category", self.category, get_args(Category))
         if self.fold is not None:
             check_fold(self.fold, FOLDS)
             if self.lists_given:

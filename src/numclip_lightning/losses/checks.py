@@ -5,7 +5,12 @@ from torch import Tensor
 
 from numclip_lightning.errors import ConfigError
 
-__all__ = ["checked"]
+__all__ = ["at_least_float32", "checked"]
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Return a half-precision tensor in float32 and any other as it is."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def checked(logits: Tensor, index: Tensor, name: str, columns: str | None = None) -> Tensor:
@@ -30,4 +35,4 @@ def checked(logits: Tensor, index: Tensor, name: str, columns: str | None = None
             f"{name} is {index.dtype} of shape {tuple(index.shape)} for logits of shape {tuple(logits.shape)}; give "
             f"one int64 {name} for each image, shape ({len(logits)},)."
         )
-    return logits.float() if logits.dtype.itemsize < 4 else logits
+    return at_least_float32(logits)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.losses.checks import at_least_float32
 
 __all__ = ["image_order", "pair_ranking", "prompt_order"]
 
@@ -89,7 +90,7 @@ def pair_ranking(logits: Tensor, target: Tensor) -> Tensor:
         )
     greater = target[:, None] > target
     differs = target[:, None] != target
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     loss = functional.binary_cross_entropy_with_logits(logits, greater.to(logits.dtype), reduction="none")
     return torch.where(differs, loss, 0.0).sum() / differs.sum().clamp(min=1)
 
@@ -108,14 +109,10 @@ def _weights(distance: Tensor) -> Tensor:
     return (distance - distance.amin()) / distance.amax().clamp(min=torch.finfo(distance.dtype).tiny)
 
 
-def _at_least_float32(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-
-
 def _checked(features: Tensor, prototypes: Tensor, rank: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     if len(features) != len(rank) or len(prototypes) != len(values) or 0 in features.shape:
         raise ConfigError(
             f"{len(features)} features for {len(rank)} ranks, {len(prototypes)} prototypes for {len(values)} values; "
             "give one rank for each image, at least one, and one value for each prototype."
         )
-    return _at_least_float32(features), _at_least_float32(prototypes)
+    return at_least_float32(features), at_least_float32(prototypes)

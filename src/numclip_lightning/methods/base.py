@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.optimisers import (
+    Interval,
     LearningRates,
     OptimizerSpec,
     SchedulerSpec,
@@ -253,7 +254,7 @@ class OrdinalMethod(L.LightningModule, ABC):
             return slice(None)
         return batch["index"] % self.trainer.world_size == self.trainer.global_rank
 
-    def _duration(self, interval: Literal["epoch", "step"]) -> int:
+    def _duration(self, interval: Interval) -> int:
         """Return the length of the training in epochs or optimiser steps."""
         epochs = self.trainer.max_epochs
         length = self.trainer.estimated_stepping_batches if interval == "step" or epochs is None else epochs

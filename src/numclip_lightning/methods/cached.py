@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError, check_weight
@@ -18,7 +17,6 @@ from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, S
 from numclip_lightning.methods.output import Batch, Output
 from numclip_lightning.models.cache import KeyCache, soft_values
 from numclip_lightning.models.heads import Decode
-from numclip_lightning.models.precision import at_least_float32
 from numclip_lightning.models.prompts import ConceptPrompts
 from numclip_lightning.scale import OrdinalScale
 
@@ -92,8 +90,8 @@ class CachedMethod(ChoosingMethod, NamedMethod):
             features: (N, D), not normalised.
             batch: `index`, `level` and `rank` of each, (N,).
         """
-        values = soft_values(self.classes(batch), self.decoder.get_buffer("centers").cpu(), self.tau)
-        self.cache.fill(batch["index"], F.normalize(at_least_float32(features), dim=-1), values)
+        values = soft_values(self.true_class(batch), self.decoder.get_buffer("centers").cpu(), self.tau)
+        self.cache.fill(batch["index"], self.adapt(features), values)
 
     def choices(self) -> Sequence[Choice]:
         """Return all pairs of alpha and beta."""
@@ -104,7 +102,7 @@ class CachedMethod(ChoosingMethod, NamedMethod):
 
     def join(self, features: Tensor, alpha: Tensor, beta: Tensor) -> Output:
         """Return the joined logits of image features (B, D), (B, R) or (B, K), and the values (B,)."""
-        logits = self.compare(features) + alpha * self.cache(self.adapt(at_least_float32(features)), beta)
+        logits = self.compare(features) + alpha * self.cache(self.adapt(features), beta)
         return Output(logits, self.decoder(logits))
 
     def read(self, features: Tensor) -> Output:

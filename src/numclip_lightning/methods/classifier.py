@@ -1,10 +1,11 @@
 """What the methods share that classify images without language: a softmax over classes, and a number read from it."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
 from numclip_lightning.errors import check_choice
+from numclip_lightning.losses import fcrc_image_to_text
 from numclip_lightning.methods.imageonly import ImageMethod
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.methods.output import Batch, Output
@@ -30,6 +31,12 @@ class ImageClassifier(ImageMethod):
         optimizer: The optimiser.
         lr_scheduler: The schedule, or None for constant rates.
         tolerance: The k of the cumulative score CS@k, in the target's unit.
+
+    Attributes:
+        num_classes: How many classes there are, K or R.
+
+    Raises:
+        ConfigError: If `classes` or `decode` is unknown; ScaleError and BackboneError are kinds of it.
     """
 
     def __init__(
@@ -44,7 +51,7 @@ class ImageClassifier(ImageMethod):
         lr_scheduler: SchedulerSpec | None,
         tolerance: float,
     ) -> None:
-        check_choice("classes", classes, ("values", "levels"))
+        check_choice("classes", classes, get_args(Classes))
         super().__init__(scale, backbone, pretrained, learning_rates, optimizer, lr_scheduler, tolerance)
         over_levels = classes == "levels"
         self.num_classes = self.scale.num_levels if over_levels else self.scale.num_ranks
@@ -57,5 +64,9 @@ class ImageClassifier(ImageMethod):
         return Output(logits, self.decoder(logits))
 
     def true_class(self, batch: Batch) -> Tensor:
-        """Return the true class of each image: its level, or its rank where the classes are values."""
+        """Return the true class of each image, int64 (B,): its level, or its rank where the classes are values."""
         return batch[self._class_key]
+
+    def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return the cross-entropy over the classes."""
+        return {"cross_entropy": fcrc_image_to_text(output.logits, self.true_class(batch), "none")}

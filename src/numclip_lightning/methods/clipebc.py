@@ -4,7 +4,7 @@ Source: Ma et al., "CLIP-EBC: CLIP Can Count Accurately through Enhanced Blockwi
 2403.09281), section 3.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,8 @@ from numclip_lightning.models.prompts import ConceptPrompts
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["CLIPEBC"]
+
+Anchors = Literal["mean", "middle"]
 
 
 class CLIPEBC(NamedMethod):
@@ -50,7 +52,7 @@ class CLIPEBC(NamedMethod):
         backbone: str = "ViT-B-16-quickgelu",
         pretrained: str | None = "openai",
         names: Names = "ranges",
-        anchors: Literal["mean", "middle"] = "mean",
+        anchors: Anchors = "mean",
         decode: Decode = "expectation",
         value_weight: float = 1.0,
         learning_rates: LearningRates = LearningRates(adapter=0, context=0, phrases=0, head=0, logit_scale=1e-4),
@@ -59,7 +61,7 @@ class CLIPEBC(NamedMethod):
         tolerance: float = 5.0,
     ) -> None:
         super().__init__(scale, backbone, pretrained, names, decode, learning_rates, optimizer, lr_scheduler, tolerance)
-        check_choice("anchors", anchors, ("mean", "middle"))
+        check_choice("anchors", anchors, get_args(Anchors))
         check_weight("value_weight", value_weight, "left out")
         self.anchors, self.value_weight = anchors, value_weight
         self.decoder = build_decoder(decode, self.decoder.get_buffer("centers"), saved=True)
@@ -72,6 +74,7 @@ class CLIPEBC(NamedMethod):
         Raises:
             ConfigError: If the targets can't be had before training.
         """
+        super().on_fit_start()
         if self.anchors == "middle":
             return
         # Of any datamodule with `labels`: methods know nothing of the data's room.
@@ -93,7 +96,7 @@ class CLIPEBC(NamedMethod):
             ScaleError: If a target lies outside the scale.
         """
         anchors = self.decoder.get_buffer("centers")
-        bins = self.classes({"level": self.scale.to_level(targets), "rank": self.scale.to_rank(targets)})
+        bins = self.true_class({"level": self.scale.to_level(targets), "rank": self.scale.to_rank(targets)})
         count = torch.bincount(bins, minlength=len(anchors))
         total = torch.bincount(bins, weights=targets.double(), minlength=len(anchors))
         known = count > 0

@@ -1,17 +1,21 @@
 """What the methods share that are solved from all features at once: no step changes them, the end of an epoch does."""
 
+import logging
 from abc import abstractmethod
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.choosing import ChoosingMethod
 from numclip_lightning.methods.optimisers import LearningRates
 from numclip_lightning.methods.output import Batch
 from numclip_lightning.methods.samples import Samples, features_of, gather
 
 __all__ = ["SOLVED", "ClosedFormMethod"]
+
+_log = logging.getLogger(__name__)
 
 # The head is solved for: any rate but 0, which would mean that it stays as it is.
 SOLVED = LearningRates(image_encoder=0, adapter=0, context=0, phrases=0, head=1)
@@ -23,7 +27,7 @@ class ClosedFormMethod(ChoosingMethod):
     Training steps collect features. At the end of each epoch, before validation, those of all processes are gathered
     and the method is solved from them: the result stands in the parameters of the part `head`, so that it lies in
     checkpoints, counts as learned, and can be tested like any other. Several epochs over augmented images are several
-    passes, and all that was collected is used. A mixin, as `ChoosingMethod`.
+    passes, and all that was collected since the fit began, or was resumed, is used. A mixin, as `ChoosingMethod`.
     """
 
     @abstractmethod
@@ -36,8 +40,24 @@ class ClosedFormMethod(ChoosingMethod):
         """
 
     def on_train_start(self) -> None:
-        """Begin to collect."""
+        """Begin to collect.
+
+        Raises:
+            ConfigError: If the training ends before its first epoch does, so that nothing would be solved.
+        """
         super().on_train_start()
+        steps, batches = self.trainer.max_steps, self.trainer.num_training_batches
+        if steps >= 0 and steps * self.trainer.accumulate_grad_batches < batches:
+            raise ConfigError(
+                f"trainer.max_steps is {steps}, but {type(self).__name__} is solved at the end of an epoch, which has "
+                f"{batches} batches; set trainer.max_epochs instead."
+            )
+        if self.trainer.current_epoch:
+            _log.warning(
+                "%s: the features of the %d epochs before this fit was resumed are not kept; it is solved from those "
+                "that follow",
+                type(self).__name__, self.trainer.current_epoch,
+            )  # fmt: skip
         self._batches: list[Samples] = []
         self._passes: list[Samples] = []
 

@@ -71,5 +71,5 @@ class CoOp(NamedMethod):
         """Return the cross-entropy and, where it has a weight, the text-to-image loss."""
         losses = super().losses(output, batch)
         if self.text_to_image:
-            losses["text_to_image"] = self.text_to_image * text_to_image_kl(output.logits, self.classes(batch))
+            losses["text_to_image"] = self.text_to_image * text_to_image_kl(output.logits, self.true_class(batch))
         return losses

@@ -4,12 +4,8 @@ Source: Li et al., "OrdinalCLIP", NeurIPS 2022 (arXiv 2206.02338), the baseline 
 over cosine similarities times 100.
 """
 
-from torch import Tensor
-
-from numclip_lightning.losses import fcrc_image_to_text
 from numclip_lightning.methods.classifier import Classes, ImageClassifier
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
-from numclip_lightning.methods.output import Batch, Output
 from numclip_lightning.models.heads import Decode
 from numclip_lightning.models.image_heads import CosineHead
 from numclip_lightning.scale import OrdinalScale
@@ -55,7 +51,3 @@ class CosineClassifier(ImageClassifier):
         )
         self.head = CosineHead(self.clip.embed_dim, self.num_classes)
         self.freeze_parts()
-
-    def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Return the cross-entropy over the classes."""
-        return {"cross_entropy": fcrc_image_to_text(output.logits, self.true_class(batch), "none")}

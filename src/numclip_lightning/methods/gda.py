@@ -15,7 +15,7 @@ from numclip_lightning.methods.named import NamedMethod, Names
 from numclip_lightning.methods.optimisers import OptimizerSpec
 from numclip_lightning.methods.output import Batch, Output
 from numclip_lightning.models.heads import Decode
-from numclip_lightning.models.precision import at_least_float32, without_autocast
+from numclip_lightning.models.precision import without_autocast
 from numclip_lightning.models.prompts import ConceptPrompts
 from numclip_lightning.models.solvers import gaussian_discriminant
 from numclip_lightning.scale import OrdinalScale
@@ -34,7 +34,7 @@ class GDA(ClosedFormMethod, NamedMethod):
         scale: The ordered scale of the targets.
         backbone: An open_clip model name, or `local-dir:PATH`.
         pretrained: An open_clip tag, a weights file, `"auto"`, or None for random weights.
-        names: The classes: the `numbers` of the scale, or the `phrases` of its levels.
+        names: The classes: the `numbers` of the scale, or the `phrases` or `ranges` of its levels.
         decode: How the number is read: `expectation`, or of the most probable class (`argmax`). A level counts as its
             centre.
         alphas: The weights of the discriminant to choose from.
@@ -73,7 +73,7 @@ class GDA(ClosedFormMethod, NamedMethod):
     def solve(self, features: Tensor, batch: Batch) -> None:
         """Solve for the discriminant."""
         weight, bias = gaussian_discriminant(
-            F.normalize(features.double(), dim=-1), self.classes(batch), self.decoder.get_buffer("centers")
+            F.normalize(features.double(), dim=-1), self.true_class(batch), self.decoder.get_buffer("centers")
         )
         # What all classes share changes no probability, and would take float32's digits from what they don't.
         self.take({"classifier.weight": weight - weight.mean(dim=0), "classifier.bias": bias - bias.mean()})
@@ -86,5 +86,5 @@ class GDA(ClosedFormMethod, NamedMethod):
         """Return the joined logits, (B, R) or (B, K), and the values (B,) that the decoder reads from them."""
         zero_shot = self.compare(features)
         with without_autocast(features.device.type):
-            logits = zero_shot + self.alpha * self.classifier(self.adapt(at_least_float32(features)))
+            logits = zero_shot + self.alpha * self.classifier(self.adapt(features))
         return Output(logits, self.decoder(logits))

@@ -107,6 +107,15 @@ class L2RCLIP(NamedMethod):
 
     # The stages.
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the stage, whose ordering loss a later validation is to report."""
+        checkpoint["l2rclip_stage"] = self._stage
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on in the stage that the checkpoint was written in."""
+        self._stage = checkpoint.get("l2rclip_stage", "prompts")
+        self.train(self.training)  # the image tower too, where it is its turn
+
     def on_train_start(self) -> None:
         """Lay out the stages."""
         super().on_train_start()
@@ -172,5 +181,5 @@ class L2RCLIP(NamedMethod):
             compared, prototypes = torch.split(output.raw, list(output.logits.shape))
             order: Any = prompt_order if self._stage == "prompts" else image_order
             values = self.decoder.get_buffer("centers")
-            losses["order"] = self.order_weight * order(compared, prototypes, self.classes(batch), values)
+            losses["order"] = self.order_weight * order(compared, prototypes, self.true_class(batch), values)
         return losses

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.losses import fcrc_image_to_text
 from numclip_lightning.methods.choosing import Choice, check_candidates
 from numclip_lightning.methods.classifier import Classes, ImageClassifier
 from numclip_lightning.methods.closed_form import SOLVED, ClosedFormMethod
@@ -86,7 +85,3 @@ class LinearProbe(ClosedFormMethod, ImageClassifier):
         """Return logits over the classes, (B, R) or (B, K), and the values (B,) that the decoder reads from them."""
         with without_autocast(features.device.type):
             return super().read(F.normalize(at_least_float32(features), dim=-1))
-
-    def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Return the cross-entropy over the classes."""
-        return {"cross_entropy": fcrc_image_to_text(output.logits, self.true_class(batch), "none")}

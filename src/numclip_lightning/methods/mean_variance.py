@@ -6,7 +6,7 @@ Source: Pan et al., "Mean-Variance Loss for Deep Age Estimation from a Face", CV
 from torch import Tensor
 
 from numclip_lightning.errors import check_weight
-from numclip_lightning.losses import fcrc_image_to_text, mean_loss, variance_loss
+from numclip_lightning.losses import mean_loss, variance_loss
 from numclip_lightning.methods.classifier import ImageClassifier
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.methods.output import Batch, Output
@@ -61,7 +61,7 @@ class MeanVariance(ImageClassifier):
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy and, where they have a weight, the mean and the variance loss."""
         logits, rank = output.logits, self.true_class(batch)
-        losses = {"cross_entropy": fcrc_image_to_text(logits, rank, "none")}
+        losses = super().losses(output, batch)
         if self.mean:
             losses["mean"] = self.mean * mean_loss(logits, rank)
         if self.variance:

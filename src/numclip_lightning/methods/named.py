@@ -1,4 +1,8 @@
-"""What the methods share that classify images into names (of levels or of numbers) and read a number off."""
+"""What the methods share that classify images into names and read a number off.
+
+A class is what an image is sorted into: a level, or a rank where the names are numbers. Its words stand in the template
+in the place of a phrase: the phrase itself, the range of the level, or the number.
+"""
 
 from collections.abc import Iterable
 from typing import Literal, get_args
@@ -20,20 +24,26 @@ Names = Literal["phrases", "numbers", "ranges"]
 
 
 class NamedMethod(PromptedMethod[ConceptPrompts]):
-    """Base of the methods with one prompt for each name; a method sets `prompts` from `words` in its constructor.
+    """Base of the methods with one prompt for each class; a method sets `prompts` from `words` in its constructor.
 
     Args:
         scale: The ordered scale of the targets.
         backbone: An open_clip model name, or `local-dir:PATH`.
         pretrained: An open_clip tag, a weights file, `"auto"`, or None for random weights.
-        names: The classes: the `phrases` of the levels, their `ranges` ("between 5 and 8 things"), or the `numbers` of
-            the scale.
+        names: The words of the classes: the `phrases` of the levels, their `ranges` ("between 5 and 8 things"), or the
+            `numbers` of the scale.
         decode: How the number is read: the `expectation`, or that of the most probable class (`argmax`). A level counts
             as its centre.
         learning_rates: The learning rate of each part; 0 freezes it.
         optimizer: The optimiser.
         lr_scheduler: The schedule, or None for constant rates.
         tolerance: The k of the cumulative score CS@k, in the target's unit.
+
+    Attributes:
+        words: What stands in the template, one entry for each class.
+
+    Raises:
+        ConfigError: If `names` or `decode` is unknown; ScaleError and BackboneError are kinds of it.
     """
 
     def __init__(
@@ -51,8 +61,7 @@ class NamedMethod(PromptedMethod[ConceptPrompts]):
         check_choice("names", names, get_args(Names))
         super().__init__(scale, backbone, pretrained, learning_rates, optimizer, lr_scheduler, tolerance)
         over_levels = names != "numbers"
-        words = {"phrases": self.scale.phrases, "numbers": self.scale.numbers, "ranges": _ranges(self.scale)}
-        self.words = words[names]
+        self.words = _words(self.scale, names)
         self.decoder = build_decoder(decode, self.scale.centers if over_levels else self.scale.values)
         self._class_key = "level" if over_levels else "rank"
 
@@ -60,13 +69,20 @@ class NamedMethod(PromptedMethod[ConceptPrompts]):
         """Return all parameters by part."""
         return {**super().parts(), "phrases": [self.prompts.phrases]}
 
-    def classes(self, batch: Batch) -> Tensor:
-        """Return the true class of each image: its level, or its rank where the names are numbers."""
+    def true_class(self, batch: Batch) -> Tensor:
+        """Return the true class of each image, int64 (B,): its level, or its rank where the names are numbers."""
         return batch[self._class_key]
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Return the cross-entropy over the names."""
-        return {"image_to_text": fcrc_image_to_text(output.logits, self.classes(batch), "none")}
+        """Return the cross-entropy over the classes."""
+        return {"image_to_text": fcrc_image_to_text(output.logits, self.true_class(batch), "none")}
+
+
+def _words(scale: OrdinalScale, names: Names) -> list[str]:
+    """Return what is said of each class, K or R of them."""
+    if names == "phrases":
+        return scale.phrases
+    return scale.numbers if names == "numbers" else _ranges(scale)
 
 
 def _ranges(scale: OrdinalScale) -> list[str]:

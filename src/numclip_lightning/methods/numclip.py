@@ -22,6 +22,8 @@ from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["LossWeights", "NumCLIP"]
 
+Reading = Literal["head", "expectation"]
+
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -88,7 +90,7 @@ class NumCLIP(PromptedMethod[ConceptPrompts]):
         position: Position = "tail",
         adapter_ratio: float = 0.8,
         adapter_reduction: int | None = 4,
-        decode: Literal["head", "expectation"] = "head",
+        decode: Reading = "head",
         head: HeadKind = "bounded",
         weighting: Weighting = "logits",
         loss_weights: LossWeights = LossWeights(),
@@ -101,7 +103,7 @@ class NumCLIP(PromptedMethod[ConceptPrompts]):
         self.loss_weights = as_spec(LossWeights, loss_weights)
         self.save_hyperparameters({"loss_weights": asdict(self.loss_weights)}, logger=False)
         check_choice("weighting", weighting, get_args(Weighting))
-        check_choice("decode", decode, ("head", "expectation"))
+        check_choice("decode", decode, get_args(Reading))
         self.weighting = weighting
         self.prompts = ConceptPrompts(self.clip, self.scale.template, self.scale.phrases, num_context, position)
         self.adapter = (
@@ -119,7 +121,7 @@ class NumCLIP(PromptedMethod[ConceptPrompts]):
         self.decoder = ExpectationHead(self.scale.centers)
         self.freeze_parts()
 
-    def _needs_head(self, decode: str) -> bool:
+    def _needs_head(self, decode: Reading) -> bool:
         """Tell whether a head is read or trained; a trained part that no loss reaches would break training."""
         trained = self.loss_weights.value > 0
         if decode == "head" and not trained and self.learning_rates.head > 0:

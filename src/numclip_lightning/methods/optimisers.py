@@ -10,16 +10,26 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
-from numclip_lightning.errors import ConfigError, check_weight, near_matches
+from numclip_lightning.errors import ConfigError, check_choice, check_weight, near_matches
 
-__all__ = ["LearningRates", "OptimizerSpec", "SchedulerSpec", "build_optimizer", "build_scheduler"]
+__all__ = [
+    "Interval",
+    "LearningRates",
+    "OptimizerSpec",
+    "SchedulerSpec",
+    "as_spec",
+    "build_optimizer",
+    "build_scheduler",
+]
+
+Interval = Literal["epoch", "step"]
 
 _Spec = TypeVar("_Spec")
 _Built = TypeVar("_Built")
@@ -102,12 +112,11 @@ class SchedulerSpec:
 
     name: str = "MultiStepLR"
     args: dict[str, Any] = field(default_factory=dict)
-    interval: Literal["epoch", "step"] = "epoch"
+    interval: Interval = "epoch"
 
     def __post_init__(self) -> None:
         """Find the class and check the argument names."""
-        if self.interval not in ("epoch", "step"):
-            raise ConfigError(f"lr_scheduler.interval is {self.interval!r}; choose 'epoch' or 'step'.")
+        check_choice("lr_scheduler.interval", self.interval, get_args(Interval))
         _check_args("lr_scheduler", self.find(), self.args, brought=("optimizer",))
 
     def find(self) -> type[LRScheduler]:

@@ -12,6 +12,7 @@ from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, S
 from numclip_lightning.methods.output import Output
 from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.loading import load_clip
+from numclip_lightning.models.precision import at_least_float32
 from numclip_lightning.models.prompt_parts import Prompts
 from numclip_lightning.scale import OrdinalScale
 
@@ -63,15 +64,18 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
         }
 
     def prototypes(self) -> Tensor:
-        """Return the normalised text feature of each prompt, (K, D)."""
+        """Return the normalised text feature of each prompt, (K, D), in float32 at least."""
         if self._prototypes is not None:
             return self._prototypes
         embeddings, end = self.prompts(self.clip.text)
-        return F.normalize(self.clip.encode_embeddings(embeddings, end), dim=-1)
+        return F.normalize(at_least_float32(self.clip.encode_embeddings(embeddings, end)), dim=-1)
 
     def adapt(self, features: Tensor) -> Tensor:
-        """Return the features (B, D) as they are compared: of length one, and adapted where a method has an adapter."""
-        return F.normalize(features, dim=-1)
+        """Return the features (B, D) as they are compared: of length one, and adapted where a method has an adapter.
+
+        In float32 at least: a length of one that is rounded to bfloat16 would be off by thousandths, times 100.
+        """
+        return F.normalize(at_least_float32(features), dim=-1)
 
     def compare(self, features: Tensor) -> Tensor:
         """Return the scaled cosine similarities of image features (B, D) and prototypes, (B, K)."""

@@ -26,7 +26,7 @@ class TipAdapter(ClosedFormMethod, CachedMethod):
         scale: The ordered scale of the targets.
         backbone: An open_clip model name, or `local-dir:PATH`.
         pretrained: An open_clip tag, a weights file, `"auto"`, or None for random weights.
-        names: The classes: the `numbers` of the scale, or the `phrases` of its levels.
+        names: The classes: the `numbers` of the scale, or the `phrases` or `ranges` of its levels.
         decode: How the number is read: `expectation`, or of the most probable class (`argmax`). A level counts as its
             centre.
         tau: How far an entry speaks for neighbouring classes, in the target's unit (`models.cache.soft_values`); None

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
-from numclip_lightning.errors import check_weight
+from numclip_lightning.errors import ConfigError, check_weight
 from numclip_lightning.methods.cached import ALPHAS, BETAS, CachedMethod
 from numclip_lightning.methods.named import Names
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
@@ -33,7 +33,7 @@ class TipAdapterF(CachedMethod):
         scale: The ordered scale of the targets.
         backbone: An open_clip model name, or `local-dir:PATH`.
         pretrained: An open_clip tag, a weights file, `"auto"`, or None for random weights.
-        names: The classes: the `numbers` of the scale, or the `phrases` of its levels.
+        names: The classes: the `numbers` of the scale, or the `phrases` or `ranges` of its levels.
         decode: How the number is read: `expectation`, or of the most probable class (`argmax`). A level counts as its
             centre.
         tau: How far an entry speaks for neighbouring classes, in the target's unit (`models.cache.soft_values`); None
@@ -42,7 +42,8 @@ class TipAdapterF(CachedMethod):
         betas: How fast an entry's say falls with its distance, to choose from.
         alpha: The weight of the cache in training.
         beta: How fast an entry's say falls with its distance, in training.
-        learning_rates: The learning rate of each part, `head` being the keys; 0 freezes it.
+        learning_rates: The learning rate of each part, `head` being the keys; 0 freezes it. That of the image tower is
+            0: the keys are features of the tower as it is.
         optimizer: The optimiser.
         lr_scheduler: The schedule, or None for constant rates.
         tolerance: The k of the cumulative score CS@k, in the target's unit.
@@ -84,6 +85,11 @@ class TipAdapterF(CachedMethod):
         )
         check_weight("alpha", alpha, "no cache")
         check_weight("beta", beta, "every entry alike")
+        if self.learning_rates.image_encoder:
+            raise ConfigError(
+                f"learning_rates.image_encoder is {self.learning_rates.image_encoder}, but the keys of TipAdapterF are "
+                "features of the tower as it is, which would move away from them; set it to 0."
+            )
         self.training_alpha, self.training_beta = torch.tensor(alpha), torch.tensor(beta)
 
     def on_train_start(self) -> None:

@@ -27,7 +27,7 @@ class AccuracyWithin(ShareWithin):
 
 
 def quadratic_kappa_update(preds: Tensor, target: Tensor, num_levels: int) -> Tensor:
-    """Count how often each level was predicted for each true level.
+    """Count how often each level was predicted for each true level, without waiting for the device.
 
     Args:
         preds: Predicted levels, int64 of any one shape.
@@ -38,18 +38,23 @@ def quadratic_kappa_update(preds: Tensor, target: Tensor, num_levels: int) -> Te
         The confusion matrix, int64 of shape (K, K); the row is the true level.
 
     Raises:
-        ConfigError: If the shapes differ or a level lies outside 0..K-1.
+        ConfigError: If the shapes differ, or a level lies outside 0..K-1. On other devices than the CPU, where looking
+            for one would cost a wait at every update, such a level is a device assert.
     """
     check_shapes(preds, target)
+    outside = torch.zeros_like(preds, dtype=torch.bool)
     for name, level in (("preds", preds), ("target", target)):
-        outside = (level < 0) | (level >= num_levels)
-        if outside.any():
+        wrong = (level < 0) | (level >= num_levels)
+        if level.device.type == "cpu" and wrong.any():
             raise ConfigError(
-                f"{name} holds the level {int(level[outside][0])}; a scale of {num_levels} levels has 0 to "
+                f"{name} holds the level {int(level[wrong][0])}; a scale of {num_levels} levels has 0 to "
                 f"{num_levels - 1}."
             )
-    pair = (target * num_levels + preds).flatten()
-    return torch.bincount(pair, minlength=num_levels**2).reshape(num_levels, num_levels)
+        outside = outside | wrong
+    # Not `bincount`, which asks the device for the size of its result. No place is K * K: there the device refuses.
+    pair = torch.where(outside, num_levels**2, target * num_levels + preds).flatten()
+    counts = torch.zeros(num_levels**2, dtype=torch.int64, device=pair.device)
+    return counts.scatter_add_(0, pair, torch.ones_like(pair)).reshape(num_levels, num_levels)
 
 
 def quadratic_kappa_compute(confusion: Tensor) -> Tensor:

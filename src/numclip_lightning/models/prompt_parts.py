@@ -1,13 +1,13 @@
 """How prompts are put together from embeddings: the layout, the context around a phrase, and checks of their words."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.text_tower import TextTower
 
@@ -119,7 +119,7 @@ def _layout(
     return index, torch.tensor([len(row) - 1 for row in rows])
 
 
-def build_context(clip: CLIPBackbone, template: str, num_context: int | None, position: str) -> Context:
+def build_context(clip: CLIPBackbone, template: str, num_context: int | None, position: Position) -> Context:
     """Build the context that prompts start from.
 
     Args:
@@ -140,9 +140,8 @@ def build_context(clip: CLIPBackbone, template: str, num_context: int | None, po
         return Context(embeddings_of(clip, before + after), len(before), [])
     if num_context < 1:
         raise ConfigError(f"num_context={num_context} must be 1 or more, or null for the template's own words")
+    check_choice("position", position, get_args(Position))
     places = {"tail": num_context, "middle": num_context // 2, "front": 0}
-    if position not in places:
-        raise ConfigError(f"position={position!r} must be one of {', '.join(places)}")
     weight = clip.text.token_embedding.weight
     random = weight.new_empty(num_context, clip.text_width).normal_(std=INITIAL_STD)
     return Context(random, places[position], clip.tokenize(["."])[0])

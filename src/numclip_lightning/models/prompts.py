@@ -1,12 +1,12 @@
 """Learnable prompts: one per level or rank, made of context and phrase embeddings."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.prompt_parts import (
     INITIAL_STD,
@@ -160,6 +160,7 @@ def interpolation_weights(num_base: int, num_ranks: int, kind: Interpolation) ->
     Raises:
         ConfigError: If a number is below 1 or the kind is unknown.
     """
+    check_choice("interpolation", kind, get_args(Interpolation))
     if num_base < 1 or num_ranks < 1:
         raise ConfigError(f"num_base={num_base} and num_ranks={num_ranks} must be 1 or more")
     last = float(num_ranks - 1)
@@ -172,8 +173,6 @@ def interpolation_weights(num_base: int, num_ranks: int, kind: Interpolation) ->
         weights = 1 - distance / max(last, 1)  # a single rank is at distance 0 from every base
     elif kind == "inverse":
         weights = 1 / (distance + 1e-5)
-    elif kind == "normal":
-        weights = torch.softmax(-distance.square(), dim=1)
     else:
-        raise ConfigError(f"kind={kind!r} must be one of linear, inverse, normal")
+        weights = torch.softmax(-distance.square(), dim=1)
     return (weights / weights.sum(dim=1, keepdim=True)).float()

@@ -131,6 +131,6 @@ class PairHead(nn.Module):
         """Compare A images with B others: what the queries find (A, Q, D) and its mass (A, Q) -> logits (A, B)."""
         share = torch.sigmoid(mass[:, None] - other_mass)
         difference = torch.einsum("abq,aqd->abd", share, found) - torch.einsum("abq,bqd->abd", 1 - share, others)
-        # The projection is linear: summed over the queries before it, as after it.
+        # Summed over the queries before the projection as after it: it is linear, but for a bias that is learned.
         logits: Tensor = self.layers(self.out(difference)).squeeze(-1)
         return logits

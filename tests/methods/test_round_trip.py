@@ -1,0 +1,36 @@
+"""Every method by its name alone: its checkpoint predicts what the fit's own test found, and can be trained on."""
+
+import math
+
+import pytest
+
+from command import Numclip, metrics_of, rows_of
+from numclip_lightning import methods
+from numclip_lightning.methods import OrdinalMethod, ZeroShotCLIP
+
+KINDS = [getattr(methods, name) for name in methods.__all__]
+LEARNING = [
+    kind
+    for kind in KINDS
+    if isinstance(kind, type) and issubclass(kind, OrdinalMethod) and kind not in (OrdinalMethod, ZeroShotCLIP)
+]
+
+
+@pytest.mark.parametrize("kind", LEARNING)
+def test_a_checkpoint_predicts_and_goes_on(kind: type[OrdinalMethod], numclip: Numclip) -> None:
+    flags = [word for word in numclip.flags if not word.startswith("--model=")]
+    # Its tower reads the 16 tokens of CoOp's context and more.
+    words = [f"--model={kind.__name__}", *flags, "--model.backbone=tiny-timm"]
+    run = numclip.plain("fit", *words, "--trainer.max_epochs=1", "--test_after_fit=true")
+
+    config, best = ["--config", str(run / "config.yaml")], str(run / "checkpoints" / "best.ckpt")
+    predicted = numclip.plain("predict", *config, "--ckpt_path", best, "--data.predict_path=test.txt")
+    tested = rows_of(run / "test_predictions.csv")
+    found, expected = (
+        [float(row["value"]) for row in rows] for rows in (rows_of(predicted / "predictions.csv"), tested)
+    )
+    assert found == pytest.approx(expected, abs=1e-4)
+
+    last = str(run / "checkpoints" / "last.ckpt")
+    resumed = metrics_of(numclip.plain("fit", *config, "--ckpt_path", last, "--trainer.max_epochs=2"))
+    assert math.isfinite(resumed["val_mae"])
