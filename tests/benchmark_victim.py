@@ -17,6 +17,16 @@ class Killed(NumCLIP):
         super().__init__(scale, backbone, pretrained)
 
 
+class Broken(NumCLIP):
+    """Has a bug, and much to say of it."""
+
+    def __init__(self, scale: OrdinalScale, backbone: str = "mini", pretrained: str | None = "auto") -> None:
+        super().__init__(scale, backbone, pretrained)
+
+    def on_fit_start(self) -> None:
+        raise KeyError("weights " * 200)
+
+
 class Slow(NumCLIP):
     """Says in `<wait_for>.started` which process it is, and waits until the file is there."""
 

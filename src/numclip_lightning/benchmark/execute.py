@@ -8,12 +8,13 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from importlib.metadata import version
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.process import BaseProcess
@@ -26,13 +27,16 @@ from filelock import FileLock, Timeout
 from numclip_lightning.benchmark.plan import PlannedRun
 from numclip_lightning.benchmark.results import read_record
 from numclip_lightning.cli import NumClipCLI
+from numclip_lightning.errors import NumClipError
 from numclip_lightning.terminal import speak, told
 
-__all__ = ["execute", "find_record"]
+__all__ = ["execute", "find_record", "gpu_of"]
 
 _RESULT, _LOG, _LOCK = "result.json", "log.txt", "lock"
 _QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
 _TAKEN = 3
+# A line of a report is for people; what a parser says of a whole configuration is not.
+_MOST_LETTERS = 500
 
 
 def find_record(run: PlannedRun) -> dict[str, Any] | None:
@@ -49,8 +53,10 @@ def find_record(run: PlannedRun) -> dict[str, Any] | None:
 
 def execute(
     runs: Sequence[PlannedRun], *, processes: int, keep_checkpoints: bool = False
-) -> Iterator[tuple[PlannedRun, dict[str, Any] | None]]:
+) -> Generator[tuple[PlannedRun, dict[str, Any] | None], None, None]:
     """Run what isn't finished yet; yield each run with its record as it ends, in any order.
+
+    Where the iteration is given up, by `close` or Ctrl-C, the runs that are under way are ended and leave no record.
 
     Args:
         runs: What is planned. Finished runs are left alone; failed ones are tried again.
@@ -70,6 +76,8 @@ def execute(
         while waiting or at_work:
             while waiting and free:
                 run, slot = waiting.pop(), free.pop()
+                # Here, as a process may be killed before it does anything, and that is written down there too.
+                run.folder.mkdir(parents=True, exist_ok=True)
                 worker: BaseProcess = context.Process(target=_work, args=(run, slot, threads, keep_checkpoints))
                 worker.start()
                 at_work.append((run, worker, slot))
@@ -82,6 +90,8 @@ def execute(
     finally:
         for _, worker, _ in at_work:
             worker.kill()
+        for _, worker, _ in at_work:
+            worker.join()
 
 
 def _settled(run: PlannedRun, exit_code: int | None) -> dict[str, Any] | None:
@@ -95,8 +105,10 @@ def _settled(run: PlannedRun, exit_code: int | None) -> dict[str, Any] | None:
 
 def _work(run: PlannedRun, slot: int, threads: int, keep_checkpoints: bool) -> None:
     """Do one run in a process of its own, and leave its record in its folder."""
+    # Ctrl-C reaches every process of the terminal. The benchmark's own ends the others; a run that it ends so has not
+    # failed, and leaves no record.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    run.folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(run.folder.with_name(f"{run.folder.name}.{_LOCK}"))
     try:
         lock.acquire(timeout=0)
@@ -107,19 +119,37 @@ def _work(run: PlannedRun, slot: int, threads: int, keep_checkpoints: bool) -> N
         _speak_into(run.folder / _LOG)
         speak()
         if gpus := torch.cuda.device_count():
-            os.environ["CUDA_VISIBLE_DEVICES"] = str(slot % gpus)
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpu_of(slot, gpus)
         torch.set_num_threads(threads)
         try:
             record = _measure(run)
         except SystemExit:
             # The parser has said what is wrong.
-            record = _failed((run.folder / _LOG).read_text(encoding="utf-8").strip().rpartition("error: ")[2])
+            log = (run.folder / _LOG).read_text(encoding="utf-8", errors="replace")
+            record = _failed(log.strip().rpartition("error: ")[2])
         except Exception as error:  # noqa: BLE001
             # Whatever it is, it must not hide the other runs; the whole story is in the log.
             traceback.print_exc()
-            record = _failed(told(error))
+            record = _failed(
+                told(error) if isinstance(error, NumClipError) else f"{type(error).__name__}: {told(error)}"
+            )
         _tidy(run.folder, keep_checkpoints)
         _write(run, record)
+
+
+def gpu_of(slot: int, gpus: int) -> str:
+    """Return the GPU of a slot, among those that the user lets be seen (`CUDA_VISIBLE_DEVICES`).
+
+    Args:
+        slot: Which of the processes at once, from 0.
+        gpus: How many GPUs can be seen, at least 1.
+
+    Returns:
+        Its name, as `CUDA_VISIBLE_DEVICES` takes it.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(number) for number in range(gpus)]
+    return names[slot % gpus]
 
 
 def _measure(run: PlannedRun) -> dict[str, Any]:
@@ -145,7 +175,10 @@ def _measure(run: PlannedRun) -> dict[str, Any]:
 
 
 def _failed(reason: str) -> dict[str, Any]:
-    return {"status": "failed", "error": " ".join(reason.split())}
+    reason = " ".join(reason.split())
+    if len(reason) > _MOST_LETTERS:
+        reason = f"{reason[:_MOST_LETTERS]} ...; see {_LOG}"
+    return {"status": "failed", "error": reason}
 
 
 def _write(run: PlannedRun, record: Mapping[str, Any]) -> None:
