@@ -16,7 +16,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from command import failure, rows_of
+from command import failure, metrics_of, rows_of
 from numclip_lightning.benchmark.execute import gpu_of
 from numclip_lightning.cli import main
 
@@ -132,26 +132,32 @@ def test_a_benchmark_that_is_killed_goes_on_where_it_stopped(write: Write, tmp_p
     assert set(records(tmp_path)) == {"Zero 0"}
 
     (tmp_path / "go").touch()
-    assert main(["benchmark", "--config", str(file)]) == 0
+    assert main(["benchmark", "--config", str(file), "--keep_checkpoints=true"]) == 0
     assert set(records(tmp_path)) == {"Zero 0", "slow 0"}
+    (metrics,) = tmp_path.glob("runs/counting/slow/*/metrics.json")
+    assert Path(metrics_of(metrics.parent)["best_checkpoint"]).is_file()
     assert {file: time for file, time in times(tmp_path).items() if file in before} == before
 
 
-def test_ctrl_c_ends_everything_at_once_and_leaves_no_failure(write: Write, tmp_path: Path) -> None:
-    slow = {"args": {"model": "benchmark_victim.Slow", "model.wait_for": str(tmp_path / "go")}}
-    command = [sys.executable, "-m", "numclip_lightning", "benchmark", "--config", str(write({"slow": slow}))]
+def test_ctrl_c_ends_everything_and_leaves_no_failure(write: Write, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    stuck = {"args": {"model": "benchmark_victim.Stuck", "model.file": str(started), "data.num_workers": 1}}
+    command = [sys.executable, "-m", "numclip_lightning", "benchmark", "--config", str(write({"stuck": stuck}))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     # In a group of their own, since a terminal sends Ctrl-C to all processes of its group.
     with subprocess.Popen(
         command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        wait_until(lambda: (tmp_path / "go.started").exists())
+        wait_until(started.exists)
         os.killpg(process.pid, signal.SIGINT)
         _, shown = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "stopped: 0 of 1 runs have finished; the same command goes on with the others" in shown
     assert "Traceback" not in shown
-    assert not alive(int((tmp_path / "go.started").read_text(encoding="utf-8")))
+    run, *loaders = map(int, started.read_text(encoding="utf-8").split())
+    assert loaders
+    assert not alive(run)
+    wait_until(lambda: not any(map(alive, loaders)))
     assert not records(tmp_path)
 
 

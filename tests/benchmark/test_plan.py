@@ -117,6 +117,7 @@ def test_a_dataset_that_is_not_here_is_left_out(make: Callable[..., Benchmark], 
         ({"shots": [4, 4]}, r"shots is \[4, 4\]; give different numbers"),
         ({"folds": [-1]}, r"folds is \[-1\]"),
         ({"processes": 0}, "processes is 0; give 1 or more"),
+        ({"args": {"trainer.devices": 2}}, "args: trainer.devices is set for each run; give processes in its place"),
         ({"args": {"data.num_shots": 4}}, "args: data.num_shots is set for each run; give shots in its place"),
         (
             {"methods": {"A": MethodEntry(args={"seed_everything": 4})}},

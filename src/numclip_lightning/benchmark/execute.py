@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Generator, Mapping, Sequence
 from importlib.metadata import version
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context, parent_process, set_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ from numclip_lightning.terminal import speak, told
 __all__ = ["execute", "find_record", "gpu_of"]
 
 _RESULT, _LOG, _LOCK = "result.json", "log.txt", "lock"
-_QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
+# One device, as Lightning would start the processes of the others with the benchmark's own words.
+_EVERY_RUN = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.devices=1")
 _TAKEN = 3
 # A line of a report is for people; what a parser says of a whole configuration is not.
 _MOST_LETTERS = 500
@@ -89,9 +90,18 @@ def execute(
                 yield done[0], None if code == _TAKEN else _settled(done[0], code)
     finally:
         for _, worker, _ in at_work:
-            worker.kill()
-        for _, worker, _ in at_work:
-            worker.join()
+            _kill(worker)
+
+
+def _kill(worker: BaseProcess) -> None:
+    """End a run and its loading processes."""
+    try:
+        if worker.pid and worker.is_alive():
+            os.killpg(worker.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        # It has no group yet.
+        worker.kill()
+    worker.join()
 
 
 def _settled(run: PlannedRun, exit_code: int | None) -> dict[str, Any] | None:
@@ -105,9 +115,11 @@ def _settled(run: PlannedRun, exit_code: int | None) -> dict[str, Any] | None:
 
 def _work(run: PlannedRun, slot: int, threads: int, keep_checkpoints: bool) -> None:
     """Do one run in a process of its own, and leave its record in its folder."""
-    # Ctrl-C reaches every process of the terminal. The benchmark's own ends the others; a run that it ends so has not
-    # failed, and leaves no record.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A group of its own, with its loading processes: Ctrl-C reaches the benchmark alone, which ends the runs whole. One
+    # that gets it too would be kept as a failure.
+    os.setpgid(0, 0)
+    # Loading processes start as in any other run. Those of a fork server would not notice that theirs was killed.
+    set_start_method(None, force=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     lock = FileLock(run.folder.with_name(f"{run.folder.name}.{_LOCK}"))
     try:
@@ -155,7 +167,7 @@ def gpu_of(slot: int, gpus: int) -> str:
 def _measure(run: PlannedRun) -> dict[str, Any]:
     """Run it and return what is worth keeping."""
     start = time.perf_counter()
-    cli = NumClipCLI([*run.words, *_QUIET, f"--trainer.default_root_dir={run.folder}"])
+    cli = NumClipCLI([*run.words, *_EVERY_RUN, f"--trainer.default_root_dir={run.folder}"])
     seconds = time.perf_counter() - start
     metrics = json.loads((cli.folder / "metrics.json").read_text(encoding="utf-8"))
     if torch.cuda.is_available():
@@ -213,6 +225,9 @@ def _tidy(folder: Path, keep_checkpoints: bool) -> None:
         for path in inner.iterdir():
             path.rename(folder / path.name)
         inner.rmdir()
+        if (metrics := folder / "metrics.json").is_file():
+            # It names the best checkpoint, which has moved too.
+            metrics.write_text(metrics.read_text(encoding="utf-8").replace(str(inner), str(folder)), encoding="utf-8")
 
 
 def _speak_into(log: Path) -> None:
@@ -227,4 +242,4 @@ def _end_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)
+        os.killpg(0, signal.SIGKILL)

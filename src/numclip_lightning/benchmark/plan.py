@@ -23,6 +23,7 @@ _PLANNED = {
     "seed_everything": "seeds",
     "data.fold": "folds",
     "trainer.default_root_dir": "root",
+    "trainer.devices": "processes",
 }
 
 
@@ -82,7 +83,7 @@ class Benchmark:
         root: Folder of the runs. Benchmarks that share it share the runs that they have in common.
         output: Folder of the report; None takes `reports` and the name of the configuration below `root`.
         page: A Markdown page to put the report into, between the lines `<!-- report -->` and `<!-- end of report -->`.
-        processes: How many runs at once. With several GPUs they are dealt out in turn.
+        processes: How many runs at once, each on one device. Several GPUs are dealt out in turn.
         keep_checkpoints: Whether the checkpoints of finished runs are kept; they take most of the room.
 
     Raises:

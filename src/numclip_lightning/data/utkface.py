@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from numclip_lightning.data.base import Split, require_fraction
 from numclip_lightning.data.folds import Part
@@ -14,6 +14,8 @@ from numclip_lightning.data.splits import random_split
 from numclip_lightning.errors import ConfigError, DataError, check_choice
 
 __all__ = ["UTKFaceDataModule"]
+
+Subset = Literal["full", "21-60"]
 
 # Only the age is read: the rest is malformed in four published names, and the codes of sex differ between sources.
 _AGE = re.compile(r"(\d{1,3})_")
@@ -35,7 +37,7 @@ class UTKFaceDataModule(PoolDataModule):
     """
 
     test_fraction: float = 0.2
-    subset: Literal["full", "21-60"] = "full"
+    subset: Subset = "full"
     min_age: int | None = None
     max_age: int | None = None
 
@@ -43,7 +45,7 @@ class UTKFaceDataModule(PoolDataModule):
         """Check the fraction and the ages too."""
         super().validate_arguments()
         require_fraction("test_fraction", self.test_fraction)
-        check_choice("subset", self.subset, ("full", "21-60"))
+        check_choice("subset", self.subset, get_args(Subset))
         if self.subset != "full" and (self.min_age, self.max_age) != (None, None):
             raise ConfigError(
                 f"subset={self.subset!r} sets the ages; leave out min_age={self.min_age} and max_age={self.max_age}"
