@@ -17,7 +17,8 @@ import yaml
 from filelock import FileLock
 
 from command import failure, metrics_of, rows_of
-from numclip_lightning.benchmark.execute import gpu_of
+from numclip_lightning.benchmark.execute import execute, gpu_of
+from numclip_lightning.benchmark.plan import Benchmark, DatasetEntry, MethodEntry, plan
 from numclip_lightning.cli import main
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -202,6 +203,29 @@ def test_a_run_that_another_process_is_at_is_left_to_it(
     assert not first.exists()
     shown = capsys.readouterr()
     assert "left to another process" in shown.out + shown.err
+
+
+def test_a_run_that_another_benchmark_has_finished_meanwhile_is_not_done_again(write: Write, tmp_path: Path) -> None:
+    counting = DatasetEntry(config="configs/counting.yaml", args=SMALL)
+    zero_shot = MethodEntry(config="configs/methods/zero_shot.yaml", trains=False)
+    write({})  # goes to the folder that the configurations are named from
+    runs = plan(
+        Benchmark(
+            title="",
+            datasets={"counting": counting},
+            methods={"Zero": zero_shot},
+            seeds=[0, 1],
+            root=str(tmp_path / "runs"),
+        )
+    )
+    slow = execute(runs, processes=1)
+    next(slow)
+    (other,) = execute(runs[1:], processes=1)
+    before = times(tmp_path)
+    assert [run.seed for run, _ in slow] == [1]
+    assert other[1] is not None
+    assert times(tmp_path) == before
+    assert len(before) == 2
 
 
 def test_without_any_dataset_nothing_is_run(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
-from numclip_lightning.benchmark.execute import execute, find_record
+from numclip_lightning.benchmark.execute import execute, find_record, has_finished
 from numclip_lightning.benchmark.page import check_page, update_page
 from numclip_lightning.benchmark.plan import Benchmark, PlannedRun, plan
 from numclip_lightning.benchmark.report import Request, write_report
@@ -52,7 +52,7 @@ def benchmark(words: Sequence[str]) -> int:
     report = write_report([run.entry for run in runs], records, output, request)
     if chosen.page:
         update_page(Path(chosen.page), report)
-    finished = _count_finished(runs)
+    finished = sum(map(has_finished, runs))
     _log.info("%d of %d runs have finished; the report is %s", finished, len(runs), report)
     return int(finished < len(runs))
 
@@ -100,13 +100,9 @@ def _request(chosen: Benchmark, here: Sequence[str], words: Sequence[str]) -> Re
     )
 
 
-def _count_finished(runs: Sequence[PlannedRun]) -> int:
-    return sum((find_record(run) or {}).get("status") == "finished" for run in runs)
-
-
 def _run_all(chosen: Benchmark, runs: Sequence[PlannedRun]) -> bool:
     """Do what isn't finished yet; return False if it was stopped with Ctrl-C."""
-    done = _count_finished(runs)
+    done = sum(map(has_finished, runs))
     ended = execute(runs, processes=chosen.processes, keep_checkpoints=chosen.keep_checkpoints)
     try:
         # Closed whatever happens here: it ends the runs that are under way.
@@ -119,7 +115,7 @@ def _run_all(chosen: Benchmark, runs: Sequence[PlannedRun]) -> bool:
         _log.warning(
             "stopped: %d of %d runs have finished; the same command goes on with the others, and with "
             "--report_only=true it reports what there is",
-            _count_finished(runs), len(runs),
+            sum(map(has_finished, runs)), len(runs),
         )  # fmt: skip
         return False
     return True

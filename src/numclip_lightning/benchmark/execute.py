@@ -30,7 +30,7 @@ from numclip_lightning.cli import NumClipCLI
 from numclip_lightning.errors import NumClipError
 from numclip_lightning.terminal import speak, told
 
-__all__ = ["execute", "find_record", "gpu_of"]
+__all__ = ["execute", "find_record", "gpu_of", "has_finished"]
 
 _RESULT, _LOG, _LOCK = "result.json", "log.txt", "lock"
 # One device, as Lightning would start the processes of the others with the benchmark's own words.
@@ -52,6 +52,11 @@ def find_record(run: PlannedRun) -> dict[str, Any] | None:
     return {**read_record(run.folder), **run.entry}
 
 
+def has_finished(run: PlannedRun) -> bool:
+    """Tell whether a run is there, whole, and need not be done again."""
+    return (find_record(run) or {}).get("status") == "finished"
+
+
 def execute(
     runs: Sequence[PlannedRun], *, processes: int, keep_checkpoints: bool = False
 ) -> Generator[tuple[PlannedRun, dict[str, Any] | None], None, None]:
@@ -67,7 +72,7 @@ def execute(
     Yields:
         The run, and its record as `find_record` gives it; None where another process is at it right now.
     """
-    waiting = [run for run in reversed(runs) if (find_record(run) or {}).get("status") != "finished"]
+    waiting = [run for run in reversed(runs) if not has_finished(run)]
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
     free, at_work = list(range(processes)), list[tuple[PlannedRun, BaseProcess, int]]()
@@ -127,6 +132,9 @@ def _work(run: PlannedRun, slot: int, threads: int, keep_checkpoints: bool) -> N
     except Timeout:
         sys.exit(_TAKEN)
     with lock:
+        # By another benchmark that shares the run, since this one began. Asked under the lock, it can't happen after.
+        if has_finished(run):
+            return
         _empty(run.folder)
         _speak_into(run.folder / _LOG)
         speak()
