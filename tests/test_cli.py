@@ -129,6 +129,20 @@ class TestCheckpoints:
             read_hyperparameters(str(tmp_path / "pickled.ckpt"))
 
 
+class TestHelp:
+    def test_every_subcommand_is_named(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert failure("--help") == 0
+        shown = capsys.readouterr().out
+        assert "usage: numclip {fit,validate,test,predict,benchmark,splits} ..." in shown
+        assert "`numclip benchmark` runs many methods on many datasets" in " ".join(shown.split())
+        assert failure("benhcmark") == 2
+        assert "benchmark,splits}" in capsys.readouterr().err
+
+    def test_a_mistake_names_the_help_of_its_subcommand(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert failure("fit", "--model.weighting") == 2
+        assert "run: numclip fit --help" in capsys.readouterr().err
+
+
 class TestMisspelling:
     @pytest.mark.parametrize(
         ("word", "said"),

@@ -32,6 +32,12 @@ __all__ = ["NumClipCLI", "entry_point", "main"]
 
 _log = logging.getLogger(__name__)
 
+# Subcommands with parsers of their own, and what they do.
+_OTHERS = {
+    "benchmark": "runs many methods on many datasets and compares them",
+    "splits": "writes the lists of a protocol",
+}
+
 
 class NumClipCLI(LightningCLI):
     """The command line: any method with any datamodule, every run in a folder of its own.
@@ -61,7 +67,7 @@ class NumClipCLI(LightningCLI):
             load_from_checkpoint_support=False,
             parser_kwargs={
                 "prog": "numclip",
-                "epilog": "Beside these: `numclip splits --help` writes the lists of a protocol.",
+                "epilog": "Beside these: " + "; ".join(f"`numclip {name}` {what}" for name, what in _OTHERS.items()),
             },
         )
 
@@ -80,6 +86,11 @@ class NumClipCLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Take whole names only: an abbreviation is a misspelling."""
         return super().init_parser(allow_abbrev=False, **kwargs)
+
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        super()._add_subcommands(parser, **kwargs)
+        # Afterwards: the usage of a subcommand's own parser would begin with it.
+        parser.usage = f"numclip {{{','.join([*self.subcommands(), *_OTHERS])}}} ..."
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         # In place of the names of all flags, which would hide the error that follows.

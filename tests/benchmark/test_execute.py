@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,8 +16,8 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from command import failure, rows_of
-from numclip_lightning.benchmark.execute import execute
+from command import failure, metrics_of, rows_of
+from numclip_lightning.benchmark.execute import execute, gpu_of
 from numclip_lightning.benchmark.plan import Benchmark, DatasetEntry, MethodEntry, plan
 from numclip_lightning.cli import main
 
@@ -64,6 +66,7 @@ def test_runs_leave_their_numbers_and_a_failure_hides_none(
         "wrong": {"args": {"model.weighting": "nonsense"}},
         "refused": {"args": {"data.num_train": 0}},
         "killed": {"args": {"model": "benchmark_victim.Killed"}},
+        "broken": {"args": {"model": "benchmark_victim.Broken"}},
         "Zero": ZERO_SHOT,
         "NumCLIP": {},
     }
@@ -74,12 +77,14 @@ def test_runs_leave_their_numbers_and_a_failure_hides_none(
         "wrong 0": "failed",
         "refused 0": "failed",
         "killed 0": "failed",
+        "broken 0": "failed",
         "Zero 0": "finished",
         "NumCLIP 0": "finished",
     }
     assert "Got value: nonsense" in kept["wrong 0"]["error"]
     assert kept["refused 0"]["error"].startswith("num_train=0 must be at least 1")
     assert "killed by signal 9; the memory may have been full" in kept["killed 0"]["error"]
+    assert re.fullmatch(r"KeyError: 'weights [weights ]{300,500} \.\.\.; see log\.txt", kept["broken 0"]["error"])
     shown = capsys.readouterr()
     assert "FAILED: num_train=0 must be at least 1" in shown.out + shown.err
     (run,) = tmp_path.glob("runs/counting/numclip/*/result.json")
@@ -90,7 +95,7 @@ def test_runs_leave_their_numbers_and_a_failure_hides_none(
     assert kept["Zero 0"]["trained_parameters"] == 0
     assert not list(run.parent.rglob("*.ckpt"))
     report = (tmp_path / "runs" / "reports" / "try" / "report.md").read_text(encoding="utf-8")
-    assert "3 of 5 runs failed" in report
+    assert "4 of 6 runs failed" in report
 
 
 def test_nothing_finished_is_done_again_and_what_failed_is_tried_again(write: Write, tmp_path: Path) -> None:
@@ -109,6 +114,8 @@ def test_nothing_finished_is_done_again_and_what_failed_is_tried_again(write: Wr
     assert [file.parent.parent.name for file in after if after[file] == before[file]] == ["zero"]
     assert main([*words, "--report_only=true"]) == 0
     assert times(tmp_path) == after
+    report = (tmp_path / "runs" / "reports" / "try" / "report.md").read_text(encoding="utf-8")
+    assert f"```sh\nnumclip {shlex.join(words)}\n```" in report, "what a reader repeats"
 
 
 def test_a_benchmark_that_is_killed_goes_on_where_it_stopped(write: Write, tmp_path: Path) -> None:
@@ -126,9 +133,45 @@ def test_a_benchmark_that_is_killed_goes_on_where_it_stopped(write: Write, tmp_p
     assert set(records(tmp_path)) == {"Zero 0"}
 
     (tmp_path / "go").touch()
-    assert main(["benchmark", "--config", str(file)]) == 0
+    assert main(["benchmark", "--config", str(file), "--keep_checkpoints=true"]) == 0
     assert set(records(tmp_path)) == {"Zero 0", "slow 0"}
+    (metrics,) = tmp_path.glob("runs/counting/slow/*/metrics.json")
+    assert Path(metrics_of(metrics.parent)["best_checkpoint"]).is_file()
     assert {file: time for file, time in times(tmp_path).items() if file in before} == before
+
+
+def test_ctrl_c_ends_everything_and_leaves_no_failure(write: Write, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    stuck = {"args": {"model": "benchmark_victim.Stuck", "model.file": str(started), "data.num_workers": 1}}
+    command = [sys.executable, "-m", "numclip_lightning", "benchmark", "--config", str(write({"stuck": stuck}))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    # In a group of their own, since a terminal sends Ctrl-C to all processes of its group.
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        wait_until(started.exists)
+        os.killpg(process.pid, signal.SIGINT)
+        _, shown = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped: 0 of 1 runs have finished; the same command goes on with the others" in shown
+    assert "Traceback" not in shown
+    run, *loaders = map(int, started.read_text(encoding="utf-8").split())
+    assert loaders
+    assert not alive(run)
+    wait_until(lambda: not any(map(alive, loaders)))
+    assert not records(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("visible", "slots"), [(None, ["0", "1", "0"]), ("", ["0", "1", "0"]), ("2,3", ["2", "3", "2"])]
+)
+def test_gpus_are_dealt_out_among_those_that_may_be_seen(
+    visible: str | None, slots: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [gpu_of(slot, 2) for slot in range(3)] == slots
 
 
 def wait_until(done: Callable[[], bool]) -> None:
@@ -185,19 +228,29 @@ def test_a_run_that_another_benchmark_has_finished_meanwhile_is_not_done_again(w
     assert len(before) == 2
 
 
+def test_without_any_dataset_nothing_is_run(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    away = {"config": "configs/counting.yaml", "needs": "nowhere"}
+    assert main(["benchmark", "--config", str(write({"Zero": ZERO_SHOT}, datasets={"away": away}))]) == 2
+    assert "none of the datasets is here: away needs nowhere; fetch one, or mend its needs" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--compare_to=Zeor"], "compare_to is 'Zeor'; choose one of 'Zero'"),
         (["--metrics=[test_mea]"], "test_mea"),
         (["--procesess=2"], "procesess"),
+        (["--proc=2"], "unrecognized arguments: --proc=2"),
+        (["--seeds=[]"], "numclip: error: seeds is empty; name at least one."),
     ],
 )
 def test_a_wrong_word_is_refused_before_anything_runs(
     words: list[str], message: str, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert failure("benchmark", "--config", str(write({"Zero": ZERO_SHOT})), *words) == 2
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) < 6, "not buried under the names of all flags"
     assert not (tmp_path / "runs").exists()
 
 

@@ -1,5 +1,6 @@
 """A report inside a page of documentation."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from numclip_lightning.benchmark.page import check_page, update_page
 from numclip_lightning.errors import DataError
 
-MARKED = "# Ours\n\nWords.\n\n<!-- report -->\nold\n<!-- end of report -->\n\nMore words.\n"
+MARKED = "# Ours\n\nWords.\n\n<!-- report -->\nold ![a](evidence/old.png)\n<!-- end of report -->\n\nMore words.\n"
 
 
 @pytest.fixture
@@ -23,7 +24,8 @@ def test_the_report_and_its_pictures_replace_the_old_ones_and_words_stay(report:
     page = tmp_path / "evidence.md"
     page.write_text(MARKED, encoding="utf-8")
     (tmp_path / "evidence").mkdir()
-    (tmp_path / "evidence" / "old.png").touch()
+    for name in ("old.png", "of_people.png", "words.md"):
+        (tmp_path / "evidence" / name).touch()
     for _ in range(2):
         update_page(page, report)
     text = page.read_text(encoding="utf-8")
@@ -32,7 +34,17 @@ def test_the_report_and_its_pictures_replace_the_old_ones_and_words_stay(report:
     assert "Title" not in text
     assert "old" not in text
     assert text.count("![a](evidence/new.png)") == 1
-    assert [file.name for file in (tmp_path / "evidence").iterdir()] == ["new.png"]
+    kept = {file.name for file in (tmp_path / "evidence").iterdir()}
+    assert kept == {"new.png", "of_people.png", "words.md"}, "a folder of the page's name may hold more"
+
+
+def test_a_report_without_pictures_needs_no_folder(report: Path, tmp_path: Path) -> None:
+    page = tmp_path / "evidence.md"
+    page.write_text(MARKED, encoding="utf-8")
+    shutil.rmtree(report.parent / "plots")
+    update_page(page, report)
+    assert "## What ran" in page.read_text(encoding="utf-8")
+    assert not (tmp_path / "evidence").exists()
 
 
 @pytest.mark.parametrize(

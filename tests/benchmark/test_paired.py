@@ -80,6 +80,27 @@ class TestCompare:
         assert one.n == 3
         assert one.p == pytest.approx(stats.ttest_rel(ours, theirs).pvalue)
 
+    def test_what_was_selected_on_the_test_set_is_paired_with_its_like_alone(self, tmp_path: Path) -> None:
+        plan = make_plan(["A", "B", "C"], shots=[0])
+        numbers = drawn(plan)
+
+        def found(folder: Path, paper: str) -> dict[str, int]:
+            records = [
+                record
+                for run in plan
+                for record in write_all(
+                    folder,
+                    [run],
+                    lambda run: {"test_mae": numbers[run["method"], 0, 0, run["seed"]]},
+                    protocol="paper" if run["method"] in paper else "clean",
+                )
+            ]
+            return {one.method: one.n for one in compare(Results(plan, records), "counting", "test_mae", "A")}
+
+        assert found(tmp_path / "one", "B") == {"B": 0, "C": 3}
+        assert found(tmp_path / "two", "AB") == {"B": 3, "C": 0}
+        assert found(tmp_path / "all", "ABC") == {"B": 3, "C": 3}
+
     def test_what_learns_nothing_is_paired_at_any_shots(self, tmp_path: Path) -> None:
         plan = make_plan(["A", "Z"], learn_nothing=["Z"])
         numbers = drawn(plan)

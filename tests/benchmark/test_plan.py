@@ -89,6 +89,20 @@ def test_a_run_is_found_again_until_something_about_it_changes(make: Callable[..
     assert not set(folders(args={"data.side": 7})) & {run.folder for run in plan(make()) if run.dataset == "Two"}
 
 
+def test_a_dataset_may_have_folds_of_its_own_or_none(make: Callable[..., Benchmark], tmp_path: Path) -> None:
+    config = str(tmp_path / "one.yaml")
+    datasets = {
+        "shared": DatasetEntry(config=config),
+        "own": DatasetEntry(config=config, folds=[2, 5]),
+        "none": DatasetEntry(config=config, folds=[]),
+    }
+    runs = plan(make(datasets=datasets, folds=[0, 1, 2], seeds=[0], shots=[0], methods={"A": MethodEntry()}))
+    folds = [(run.dataset, run.fold) for run in runs]
+    assert folds == [("shared", 0), ("shared", 1), ("shared", 2), ("own", 2), ("own", 5), ("none", 0)]
+    asked = [[word for word in run.words if word.startswith("--data.fold")] for run in runs]
+    assert asked == [["--data.fold=0"], ["--data.fold=1"], ["--data.fold=2"], ["--data.fold=2"], ["--data.fold=5"], []]
+
+
 def test_a_dataset_that_is_not_here_is_left_out(make: Callable[..., Benchmark], tmp_path: Path) -> None:
     there = DatasetEntry(config=str(tmp_path / "one.yaml"), needs=str(tmp_path))
     away = DatasetEntry(config=str(tmp_path / "one.yaml"), needs=str(tmp_path / "nowhere"))
@@ -103,6 +117,20 @@ def test_a_dataset_that_is_not_here_is_left_out(make: Callable[..., Benchmark], 
         ({"shots": [4, 4]}, r"shots is \[4, 4\]; give different numbers"),
         ({"folds": [-1]}, r"folds is \[-1\]"),
         ({"processes": 0}, "processes is 0; give 1 or more"),
+        ({"args": {"trainer.devices": 2}}, "args: trainer.devices is set for each run; give processes in its place"),
+        ({"args": {"data.num_shots": 4}}, "args: data.num_shots is set for each run; give shots in its place"),
+        (
+            {"methods": {"A": MethodEntry(args={"seed_everything": 4})}},
+            "args of 'A': seed_everything is set .* give seeds",
+        ),
+        (
+            {"datasets": {"D": DatasetEntry(config="", args={"data.fold": 4})}},
+            "args of 'D': data.fold is set .* give folds",
+        ),
+        (
+            {"datasets": {"D": DatasetEntry(config="", folds=[2, 2])}},
+            r"folds of 'D' is \[2, 2\]; give different numbers",
+        ),
         ({"methods": {"A b": MethodEntry(), "a-B": MethodEntry()}}, "'A b' and 'One' with 'a-B' differ in no letter"),
         ({"datasets": {"gone": DatasetEntry(config="nowhere.yaml")}}, "'nowhere.yaml' can't be read: No such file"),
     ],

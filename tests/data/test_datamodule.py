@@ -245,6 +245,25 @@ def test_training_images_are_for_training_alone(root: Path, split: str, name: st
         module(root).setup("fit")
 
 
+def test_groups_that_lists_share_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, people in (("train", "aabbcc"), ("val", "ddee"), ("test", "bcff")):
+        lines = [f"{name}_{i}.png,{i},{person}" for i, person in enumerate(people)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["path,age,person", *lines]), encoding="utf-8")
+    lists = {f"{split}_file": f"{split}.csv" for split in ("train", "val", "test")}
+
+    def fit(**options: Any) -> str:
+        caplog.clear()
+        given: dict[str, Any] = {**lists, "group_column": "person", **options}
+        ListDataModule(root=str(tmp_path), check_images="none", **given).setup("fit")
+        return caplog.text
+
+    assert "2 of 3 groups in the test list, such as 'b', are in the training list too" in fit()
+    assert "groups in the validation list" not in caplog.text
+    assert "groups in the" not in fit(test_file=None)
+    assert "groups in the" not in fit(test_file=None, val_file=None, val_fraction=0.3)
+    assert "groups in the" not in fit(group_column=None)
+
+
 def test_training_without_a_test_list(root: Path) -> None:
     data = module(root, test_file=None)
     data.setup("fit")

@@ -3,6 +3,7 @@
 import logging
 import shlex
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,15 @@ from numclip_lightning.benchmark.page import check_page, update_page
 from numclip_lightning.benchmark.plan import Benchmark, PlannedRun, plan
 from numclip_lightning.benchmark.report import Request, write_report
 from numclip_lightning.benchmark.results import shots_name
+from numclip_lightning.errors import ConfigError
+from numclip_lightning.terminal import own_words
 
 __all__ = ["benchmark"]
 
 _log = logging.getLogger(__name__)
+
+# What shells give a command that was stopped with Ctrl-C.
+_STOPPED = 130
 
 
 def benchmark(words: Sequence[str]) -> int:
@@ -27,59 +33,92 @@ def benchmark(words: Sequence[str]) -> int:
         words: What follows `numclip benchmark`.
 
     Returns:
-        0 if every run has finished, 1 if one has failed or is missing.
+        0 if every run has finished, 1 if one has failed or is missing, 130 if it was stopped with Ctrl-C.
 
     Raises:
-        ConfigError: If the configuration is wrong.
+        ConfigError: If the configuration is wrong, or none of the datasets is here.
         DataError: If none of the runs has a record, or one can't be read.
     """
     chosen, output, report_only = _parse(words)
-    here = [name for name, entry in chosen.datasets.items() if entry.is_here]
-    for name in chosen.datasets.keys() - here:
-        _log.warning("%s is left out: %s is not here", name, chosen.datasets[name].needs)
-    published = {name: chosen.datasets[name].published for name in here}
-    request = Request(
-        title=chosen.title,
-        command=shlex.join(["numclip", "benchmark", *words]),
-        metrics=chosen.metrics,
-        compare_to=chosen.compare_to,
-        published={name: source for name, source in published.items() if source},
-    )
+    here = _datasets_here(chosen)
+    request = _request(chosen, here, words)
     request.check(list(chosen.methods), here)
     if chosen.page:
         check_page(Path(chosen.page))
     runs = plan(chosen)
-    if not report_only:
-        _run_all(chosen, runs)
+    if not (report_only or _run_all(chosen, runs)):
+        return _STOPPED
     records = [record for run in runs if (record := find_record(run))]
     report = write_report([run.entry for run in runs], records, output, request)
     if chosen.page:
         update_page(Path(chosen.page), report)
-    finished = sum(record["status"] == "finished" for record in records)
+    finished = sum(map(has_finished, runs))
     _log.info("%d of %d runs have finished; the report is %s", finished, len(runs), report)
     return int(finished < len(runs))
 
 
 def _parse(words: Sequence[str]) -> tuple[Benchmark, Path, bool]:
     """Return the benchmark, the folder of its report, and whether nothing is to be run."""
-    parser = ArgumentParser(prog="numclip benchmark", description="Run every method on every dataset and compare them.")
+    parser = ArgumentParser(
+        prog="numclip benchmark",
+        # In place of the names of all flags, which would hide the error that follows.
+        usage="numclip benchmark --config FILE [--KEY=VALUE]...",
+        description="Run every method on every dataset and compare them; a benchmark that was stopped goes on.",
+        allow_abbrev=False,
+    )
     parser.add_argument("--config", action="config", help="A file such as configs/benchmarks/smoke.yaml.")
     parser.add_class_arguments(Benchmark)
     parser.add_argument("--report_only", type=bool, default=False, help="Run nothing; report what there is.")
     config = parser.parse_args(list(words))
     files, report_only = config.pop("config") or [], config.pop("report_only")
-    chosen = Benchmark(**parser.instantiate_classes(config).as_dict())
+    with own_words():
+        chosen = Benchmark(**parser.instantiate_classes(config).as_dict())
     name = Path(str(files[0])).stem if files else "benchmark"
     return chosen, Path(chosen.output or Path(chosen.root, "reports", name)), report_only
 
 
-def _run_all(chosen: Benchmark, runs: Sequence[PlannedRun]) -> None:
+def _datasets_here(chosen: Benchmark) -> list[str]:
+    """Return the datasets that can be run on, and say which can't."""
+    away = {name: entry.needs for name, entry in chosen.datasets.items() if not entry.is_here}
+    if len(away) == len(chosen.datasets):
+        lacking = ", ".join(f"{name} needs {folder}" for name, folder in away.items())
+        raise ConfigError(f"none of the datasets is here: {lacking}; fetch one, or mend its needs.")
+    for name, folder in away.items():
+        _log.warning("%s is left out: %s is not here", name, folder)
+    return [name for name in chosen.datasets if name not in away]
+
+
+def _request(chosen: Benchmark, here: Sequence[str], words: Sequence[str]) -> Request:
+    published = {name: chosen.datasets[name].published for name in here}
+    return Request(
+        title=chosen.title,
+        # What a reader repeats; the report of what there is, is not made by the report alone.
+        command=shlex.join(["numclip", "benchmark", *(word for word in words if "--report_only=" not in word)]),
+        metrics=chosen.metrics,
+        compare_to=chosen.compare_to,
+        published={name: source for name, source in published.items() if source},
+    )
+
+
+def _run_all(chosen: Benchmark, runs: Sequence[PlannedRun]) -> bool:
+    """Do what isn't finished yet; return False if it was stopped with Ctrl-C."""
     done = sum(map(has_finished, runs))
-    with tqdm(total=len(runs), initial=done, unit="run", smoothing=0) as bar:
-        for run, record in execute(runs, processes=chosen.processes, keep_checkpoints=chosen.keep_checkpoints):
-            bar.update()
-            where = f"{run.dataset}, {run.method}, fold {run.fold}, {shots_name(run.shots)}, seed {run.seed}"
-            bar.write(f"{where}: {_outcome(record, chosen.metrics)}")
+    ended = execute(runs, processes=chosen.processes, keep_checkpoints=chosen.keep_checkpoints)
+    try:
+        # Closed whatever happens here: it ends the runs that are under way.
+        with tqdm(total=len(runs), initial=done, unit="run", smoothing=0) as bar, closing(ended):
+            for run, record in ended:
+                bar.update()
+                where = f"{run.dataset}, {run.method}, fold {run.fold}, {shots_name(run.shots)}, seed {run.seed}"
+                bar.write(f"{where}: {_outcome(record, chosen.metrics)}")
+    except KeyboardInterrupt:
+        _log.warning(
+            "stopped: %d of %d runs have finished; the same command goes on with the others, and with "
+            "--report_only=true it reports what there is",
+            sum(map(has_finished, runs)), len(runs),
+        )  # fmt: skip
+        return False
+    return True
 
 
 def _outcome(record: dict[str, Any] | None, metrics: Sequence[str]) -> str:

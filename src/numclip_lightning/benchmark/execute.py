@@ -8,14 +8,15 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from importlib.metadata import version
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context, parent_process, set_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,17 @@ from filelock import FileLock, Timeout
 from numclip_lightning.benchmark.plan import PlannedRun
 from numclip_lightning.benchmark.results import read_record
 from numclip_lightning.cli import NumClipCLI
+from numclip_lightning.errors import NumClipError
 from numclip_lightning.terminal import speak, told
 
-__all__ = ["execute", "find_record", "has_finished"]
+__all__ = ["execute", "find_record", "gpu_of", "has_finished"]
 
 _RESULT, _LOG, _LOCK = "result.json", "log.txt", "lock"
-_QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
+# One device, as Lightning would start the processes of the others with the benchmark's own words.
+_EVERY_RUN = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.devices=1")
 _TAKEN = 3
+# A line of a report is for people; what a parser says of a whole configuration is not.
+_MOST_LETTERS = 500
 
 
 def find_record(run: PlannedRun) -> dict[str, Any] | None:
@@ -54,8 +59,10 @@ def has_finished(run: PlannedRun) -> bool:
 
 def execute(
     runs: Sequence[PlannedRun], *, processes: int, keep_checkpoints: bool = False
-) -> Iterator[tuple[PlannedRun, dict[str, Any] | None]]:
+) -> Generator[tuple[PlannedRun, dict[str, Any] | None], None, None]:
     """Run what isn't finished yet; yield each run with its record as it ends, in any order.
+
+    Where the iteration is given up, by `close` or Ctrl-C, the runs that are under way are ended and leave no record.
 
     Args:
         runs: What is planned. Finished runs are left alone; failed ones are tried again.
@@ -74,16 +81,13 @@ def execute(
     try:
         while waiting or at_work:
             while waiting and free:
-                run = waiting.pop()
-                if has_finished(run):  # by another benchmark that shares the run, since this one began
-                    yield run, find_record(run)
-                    continue
-                slot = free.pop()
+                run, slot = waiting.pop(), free.pop()
+                # Here, as a process may be killed before it does anything, and that is written down there too.
+                run.folder.mkdir(parents=True, exist_ok=True)
                 worker: BaseProcess = context.Process(target=_work, args=(run, slot, threads, keep_checkpoints))
                 worker.start()
                 at_work.append((run, worker, slot))
-            if at_work:  # nothing to wait for would be waited for for ever
-                connection.wait([worker.sentinel for _, worker, _ in at_work])
+            connection.wait([worker.sentinel for _, worker, _ in at_work])
             for done in [job for job in at_work if not job[1].is_alive()]:
                 at_work.remove(done)
                 free.append(done[2])
@@ -91,7 +95,18 @@ def execute(
                 yield done[0], None if code == _TAKEN else _settled(done[0], code)
     finally:
         for _, worker, _ in at_work:
-            worker.kill()
+            _kill(worker)
+
+
+def _kill(worker: BaseProcess) -> None:
+    """End a run and its loading processes."""
+    try:
+        if worker.pid and worker.is_alive():
+            os.killpg(worker.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        # It has no group yet.
+        worker.kill()
+    worker.join()
 
 
 def _settled(run: PlannedRun, exit_code: int | None) -> dict[str, Any] | None:
@@ -105,37 +120,62 @@ def _settled(run: PlannedRun, exit_code: int | None) -> dict[str, Any] | None:
 
 def _work(run: PlannedRun, slot: int, threads: int, keep_checkpoints: bool) -> None:
     """Do one run in a process of its own, and leave its record in its folder."""
+    # A group of its own, with its loading processes: Ctrl-C reaches the benchmark alone, which ends the runs whole. One
+    # that gets it too would be kept as a failure.
+    os.setpgid(0, 0)
+    # Loading processes start as in any other run. Those of a fork server would not notice that theirs was killed.
+    set_start_method(None, force=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    run.folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(run.folder.with_name(f"{run.folder.name}.{_LOCK}"))
     try:
         lock.acquire(timeout=0)
     except Timeout:
         sys.exit(_TAKEN)
     with lock:
+        # By another benchmark that shares the run, since this one began. Asked under the lock, it can't happen after.
+        if has_finished(run):
+            return
         _empty(run.folder)
         _speak_into(run.folder / _LOG)
         speak()
         if gpus := torch.cuda.device_count():
-            os.environ["CUDA_VISIBLE_DEVICES"] = str(slot % gpus)
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpu_of(slot, gpus)
         torch.set_num_threads(threads)
         try:
             record = _measure(run)
         except SystemExit:
             # The parser has said what is wrong.
-            record = _failed((run.folder / _LOG).read_text(encoding="utf-8").strip().rpartition("error: ")[2])
+            log = (run.folder / _LOG).read_text(encoding="utf-8", errors="replace")
+            record = _failed(log.strip().rpartition("error: ")[2])
         except Exception as error:  # noqa: BLE001
             # Whatever it is, it must not hide the other runs; the whole story is in the log.
             traceback.print_exc()
-            record = _failed(told(error))
+            record = _failed(
+                told(error) if isinstance(error, NumClipError) else f"{type(error).__name__}: {told(error)}"
+            )
         _tidy(run.folder, keep_checkpoints)
         _write(run, record)
+
+
+def gpu_of(slot: int, gpus: int) -> str:
+    """Return the GPU of a slot, among those that the user lets be seen (`CUDA_VISIBLE_DEVICES`).
+
+    Args:
+        slot: Which of the processes at once, from 0.
+        gpus: How many GPUs can be seen, at least 1.
+
+    Returns:
+        Its name, as `CUDA_VISIBLE_DEVICES` takes it.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(number) for number in range(gpus)]
+    return names[slot % gpus]
 
 
 def _measure(run: PlannedRun) -> dict[str, Any]:
     """Run it and return what is worth keeping."""
     start = time.perf_counter()
-    cli = NumClipCLI([*run.words, *_QUIET, f"--trainer.default_root_dir={run.folder}"])
+    cli = NumClipCLI([*run.words, *_EVERY_RUN, f"--trainer.default_root_dir={run.folder}"])
     seconds = time.perf_counter() - start
     metrics = json.loads((cli.folder / "metrics.json").read_text(encoding="utf-8"))
     if torch.cuda.is_available():
@@ -155,7 +195,10 @@ def _measure(run: PlannedRun) -> dict[str, Any]:
 
 
 def _failed(reason: str) -> dict[str, Any]:
-    return {"status": "failed", "error": " ".join(reason.split())}
+    reason = " ".join(reason.split())
+    if len(reason) > _MOST_LETTERS:
+        reason = f"{reason[:_MOST_LETTERS]} ...; see {_LOG}"
+    return {"status": "failed", "error": reason}
 
 
 def _write(run: PlannedRun, record: Mapping[str, Any]) -> None:
@@ -190,6 +233,9 @@ def _tidy(folder: Path, keep_checkpoints: bool) -> None:
         for path in inner.iterdir():
             path.rename(folder / path.name)
         inner.rmdir()
+        if (metrics := folder / "metrics.json").is_file():
+            # It names the best checkpoint, which has moved too.
+            metrics.write_text(metrics.read_text(encoding="utf-8").replace(str(inner), str(folder)), encoding="utf-8")
 
 
 def _speak_into(log: Path) -> None:
@@ -204,4 +250,4 @@ def _end_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)
+        os.killpg(0, signal.SIGKILL)

@@ -26,7 +26,8 @@ def check_page(page: Path) -> None:
 def update_page(page: Path, report: Path) -> None:
     """Put a report between the marks of a page, and its pictures into a folder of the page's name beside it.
 
-    The report's own title is left out, the page has one. What stands around the marks is left alone.
+    The report's own title is left out, the page has one. What stands around the marks is left alone, and so is
+    everything in that folder but the pictures of the report before.
 
     Args:
         page: A Markdown file with the lines `<!-- report -->` and `<!-- end of report -->`.
@@ -35,10 +36,14 @@ def update_page(page: Path, report: Path) -> None:
     Raises:
         DataError: As `check_page`.
     """
-    before, after = _split(page)
+    before, old, after = _split(page)
     pictures = page.with_suffix("")
-    shutil.rmtree(pictures, ignore_errors=True)
-    shutil.copytree(report.parent / "plots", pictures)
+    for name in re.findall(rf"\]\({re.escape(pictures.name)}/([^/)]+)\)", old):
+        (pictures / name).unlink(missing_ok=True)
+    # Where no run has finished there are none.
+    for picture in (report.parent / "plots").glob("*.png"):
+        pictures.mkdir(exist_ok=True)
+        shutil.copy(picture, pictures)
     text = re.sub(r"\A# .*\n", "", report.read_text(encoding="utf-8"))
     text = text.replace("](plots/", f"]({pictures.name}/")
     new = page.with_name(f"{page.name}.new")
@@ -46,14 +51,14 @@ def update_page(page: Path, report: Path) -> None:
     new.replace(page)
 
 
-def _split(page: Path) -> tuple[str, str]:
-    """Return what stands before and after the marks."""
+def _split(page: Path) -> tuple[str, str, str]:
+    """Return what stands before, between and after the marks."""
     try:
         text = page.read_text(encoding="utf-8")
     except OSError as error:
         raise DataError(f"page {page} can't be read: {error.strerror}.") from error
     before, begin, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+    between, end, after = rest.partition(_END)
     if not (begin and end) or _BEGIN in rest or _END in before + after:
         raise DataError(f"page {page} needs the lines {_BEGIN} and {_END} once each, in this order; add them.")
-    return before, after
+    return before, between, after

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -16,6 +16,15 @@ from numclip_lightning.errors import ConfigError
 __all__ = ["ALL_IMAGES", "Benchmark", "DatasetEntry", "MethodEntry", "PlannedRun", "plan"]
 
 ALL_IMAGES = 0
+# What the plan itself sets, and what in the benchmark says so.
+_PLANNED = {
+    "data.num_shots": "shots",
+    "data.seed": "seeds",
+    "seed_everything": "seeds",
+    "data.fold": "folds",
+    "trainer.default_root_dir": "root",
+    "trainer.devices": "processes",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +34,14 @@ class DatasetEntry:
     Args:
         config: A complete run configuration, such as `configs/counting.yaml`.
         args: Further arguments by their names on the command line, such as `{data.num_train: 2000}`.
+        folds: Its folds, a run for each; None takes those of the benchmark, an empty list none.
         needs: A folder without which the dataset is left out, and said to be.
         published: The name under which published figures are looked up, such as `morph`; None compares with none.
     """
 
     config: str
     args: dict[str, Any] = field(default_factory=dict)
+    folds: list[int] | None = None
     needs: str | None = None
     published: str | None = None
 
@@ -65,14 +76,14 @@ class Benchmark:
         methods: The methods by the names they have in tables.
         seeds: Seeds of the method and of the data, a run for each.
         shots: Training images per value, a run for each; 0 takes all.
-        folds: Folds of the datasets, a run for each; empty for datasets without folds.
+        folds: Folds of the datasets that don't name their own, a run for each; empty for datasets without folds.
         args: Arguments of every run. A dataset's arguments override them, a method's override both.
         metrics: What the tables show, in this order.
         compare_to: The method that the others are tested against; None tests none.
         root: Folder of the runs. Benchmarks that share it share the runs that they have in common.
         output: Folder of the report; None takes `reports` and the name of the configuration below `root`.
         page: A Markdown page to put the report into, between the lines `<!-- report -->` and `<!-- end of report -->`.
-        processes: How many runs at once. With several GPUs they are dealt out in turn.
+        processes: How many runs at once, each on one device. Several GPUs are dealt out in turn.
         keep_checkpoints: Whether the checkpoints of finished runs are kept; they take most of the room.
 
     Raises:
@@ -100,11 +111,20 @@ class Benchmark:
             if not getattr(self, name):
                 raise ConfigError(f"{name} is empty; name at least one.")
         for name in ("seeds", "shots", "folds"):
-            numbers: list[int] = getattr(self, name)
-            if len(set(numbers)) < len(numbers) or min(numbers, default=0) < 0:
-                raise ConfigError(f"{name} is {numbers}; give different numbers, none below 0.")
+            _check_numbers(name, getattr(self, name))
         if self.processes < 1:
             raise ConfigError(f"processes is {self.processes}; give 1 or more.")
+        _check_args("args", self.args)
+        for name, dataset in self.datasets.items():
+            _check_numbers(f"folds of {name!r}", dataset.folds or [])
+            _check_args(f"args of {name!r}", dataset.args)
+        for name, method in self.methods.items():
+            _check_args(f"args of {name!r}", method.args)
+
+    def folds_of(self, dataset: str) -> Sequence[int | None]:
+        """Return the folds that are run of a dataset; None alone where it has none."""
+        own = self.datasets[dataset].folds
+        return (self.folds if own is None else own) or [None]
 
 
 @dataclass(frozen=True)
@@ -147,11 +167,11 @@ def plan(benchmark: Benchmark) -> list[PlannedRun]:
     Raises:
         ConfigError: If a configuration file is missing, or two runs would share a folder.
     """
-    datasets = {name: entry for name, entry in benchmark.datasets.items() if entry.is_here}
-    folds: Sequence[int | None] = benchmark.folds or [None]
-    cells = product(benchmark.seeds, datasets, folds, benchmark.shots, benchmark.methods)
+    places = [
+        (name, fold) for name, entry in benchmark.datasets.items() if entry.is_here for fold in benchmark.folds_of(name)
+    ]
     runs: dict[Path, PlannedRun] = {}
-    for seed, dataset, fold, shots, method in cells:
+    for seed, (dataset, fold), shots, method in product(benchmark.seeds, places, benchmark.shots, benchmark.methods):
         if not benchmark.methods[method].trains:
             shots = ALL_IMAGES
         run = _run(benchmark, dataset, method, fold, shots, seed)
@@ -162,6 +182,17 @@ def plan(benchmark: Benchmark) -> list[PlannedRun]:
                 "rename one of them."
             )
     return list(runs.values())
+
+
+def _check_numbers(name: str, numbers: Sequence[int]) -> None:
+    if len(set(numbers)) < len(numbers) or min(numbers, default=0) < 0:
+        raise ConfigError(f"{name} is {list(numbers)}; give different numbers, none below 0.")
+
+
+def _check_args(owner: str, args: Mapping[str, Any]) -> None:
+    """Refuse what would be overridden in silence."""
+    if planned := [name for name in args if name in _PLANNED]:
+        raise ConfigError(f"{owner}: {planned[0]} is set for each run; give {_PLANNED[planned[0]]} in its place.")
 
 
 def _run(benchmark: Benchmark, dataset: str, method: str, fold: int | None, shots: int, seed: int) -> PlannedRun:

@@ -125,6 +125,10 @@ class Results:
         """Return the runs of a method at a number of shots; those of a method that learns nothing stand at any."""
         return [run for run in self._by_method[dataset, method] if run.key.shots == shots or not run.trains]
 
+    def is_paper(self, dataset: str, method: str, shots: int) -> bool:
+        """Return whether a run of a method at a number of shots was selected on the test set."""
+        return any(run.protocol == "paper" for run in self.cell(dataset, method, shots))
+
     def numbers(self, dataset: str, method: str, shots: int, metric: str) -> dict[tuple[int, int], float]:
         """Return a metric by fold and seed; runs without a finite number of it are left out."""
         runs = [run for run in self.cell(dataset, method, shots) if run.status == "finished"]

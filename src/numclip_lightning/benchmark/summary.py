@@ -105,7 +105,7 @@ def _cell(results: Results, dataset: str, method: str, shots: int, metric: str) 
         std=statistics.stdev(numbers) if len(numbers) > 1 else None,
         n=len(numbers),
         planned=len(runs),
-        paper=any(run.protocol == "paper" for run in runs),
+        paper=results.is_paper(dataset, method, shots),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from numclip_lightning.data.base import Split
 from numclip_lightning.data.dialects import read_records
 from numclip_lightning.data.files import FileDataModule
-from numclip_lightning.data.labels import Label, LabelTable, parse_spread, parse_target, without_repeats
+from numclip_lightning.data.labels import Label, LabelTable, parse_spread, parse_target, path_key, without_repeats
 from numclip_lightning.errors import DataError
 
 __all__ = ["CLAP2015DataModule"]
@@ -45,10 +45,16 @@ class CLAP2015DataModule(FileDataModule):
         source = self.search(_LIST, "clap2015")
         if source is None:
             return LabelTable(())
+        known: dict[str, str] = {}
         for line, fields in read_records(source, ("filename", "age", "stdv", "database")):
             where, split = f"{source}:{line}", fields["database"]
             if split not in _SPLITS:
                 raise DataError(f"{where}: database {split!r} is no split; expected one of {', '.join(_SPLITS)}")
+            if (other := known.setdefault(path_key(fields["filename"]), split)) != split:
+                raise DataError(
+                    f"{where}: {fields['filename']!r} is in the split {split!r}, but a line before has it in "
+                    f"{other!r}; remove one of the two lines"
+                )
             age, spread = parse_target(fields["age"], where), parse_spread(fields["stdv"], where)
             self._split_of[Label(fields["filename"], (age,), None, line, source, spread)] = split
         return without_repeats(list(self._split_of), source)

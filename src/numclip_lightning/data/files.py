@@ -235,6 +235,8 @@ class FileDataModule(OrdinalDataModule):
     def refuse_shared_images(self, train: LabelTable, val: LabelTable) -> None:
         """No image may be trained on and measured on, nor, unless allowed, selected on and tested on.
 
+        Groups that lists share are warned of: those of some published protocols do.
+
         Raises:
             DataError: If one is.
         """
@@ -246,6 +248,8 @@ class FileDataModule(OrdinalDataModule):
                     f"{len(shared)} training images are also in the {name} list, first {shared[0].path!r} "
                     f"({shared[0].where}); remove them from one of the two lists"
                 )
+        for name, table in (("validation", val), ("test", test)):
+            _warn_of_shared_groups(train, table, name)
         shared = [label for file, label in val_files.items() if file in test_files]
         allowed = self.allow_test_as_val or self.protocol == "paper"
         if shared and not allowed:
@@ -271,6 +275,16 @@ class FileDataModule(OrdinalDataModule):
 
     def _files(self, table: LabelTable) -> dict[Path, Label]:
         return {resolve(self.root, label.path): label for label in table}
+
+
+def _warn_of_shared_groups(train: LabelTable, table: LabelTable, name: str) -> None:
+    groups, others = ({label.group for label in labels if label.group is not None} for labels in (train, table))
+    if shared := sorted(groups & others):
+        _log.warning(
+            "%d of %d groups in the %s list, such as %r, are in the training list too; the %s result says nothing of "
+            "groups that were never seen",
+            len(shared), len(others), name, shared[0], name,
+        )  # fmt: skip
 
 
 def _unlabelled(table: LabelTable) -> LabelTable:
