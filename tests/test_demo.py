@@ -111,8 +111,8 @@ def test_numclip(shown: Demo, images: Tensor) -> None:
     metrics = metrics_of(shown.path("run folder"))
     method = NumCLIP.load_from_checkpoint(metrics["best_checkpoint"]).eval()
     with torch.inference_mode():
-        logits, values = method(images)
-    expected = measured(logits.argmax(dim=1).tolist(), values)
+        output = method(images)
+    expected = measured(output.logits.argmax(dim=1).tolist(), output.value)
     assert shown.row("NumCLIP") == pytest.approx(expected, abs=0.0051)
 
 

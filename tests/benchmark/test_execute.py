@@ -145,10 +145,13 @@ def test_ctrl_c_ends_everything_and_leaves_no_failure(write: Write, tmp_path: Pa
     stuck = {"args": {"model": "benchmark_victim.Stuck", "model.file": str(started), "data.num_workers": 1}}
     command = [sys.executable, "-m", "numclip_lightning", "benchmark", "--config", str(write({"stuck": stuck}))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    # In a group of their own, since a terminal sends Ctrl-C to all processes of its group.
+    # In a group of their own, since a terminal sends Ctrl-C to all processes of its group; and listening to it, even
+    # where the tests themselves run in the background and don't.
+    deaf = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
+        signal.signal(signal.SIGINT, deaf)
         wait_until(started.exists)
         os.killpg(process.pid, signal.SIGINT)
         _, shown = process.communicate(timeout=60)
