@@ -111,7 +111,8 @@ def _kill(worker: BaseProcess) -> None:
 
 def _settled(run: PlannedRun, exit_code: int | None) -> dict[str, Any] | None:
     """Return the record of a run whose process has ended, and write one if it could not do so itself."""
-    if exit_code:
+    # What has finished stays so, though its process may have crashed on its way out.
+    if exit_code and not has_finished(run):
         reason = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
         hint = "; the memory may have been full" if exit_code == -9 else ""
         _write(run, _failed(f"the process {reason}{hint}; see {_LOG}"))
