@@ -65,6 +65,31 @@ class TestCurves:
         assert legend is not None
         assert [text.get_text() for text in legend.get_texts()] == ["high", "middle", "low"]
 
+    @pytest.mark.parametrize(
+        ("metric", "largest", "scale"),
+        [("test_mae", 49.0, "log"), ("test_mae", 9.0, "linear"), ("test_acc", 49.0, "linear")],
+    )
+    def test_errors_far_apart_do_not_press_the_small_ones_together(
+        self, axes: Axes, tmp_path: Path, metric: str, largest: float, scale: str
+    ) -> None:
+        plan = make_plan(["A", "B", "none"], seeds=[0])
+        numbers = {"A": 1.6, "B": largest}
+        runs = [run for run in plan if run["method"] in numbers]
+        records = write_all(tmp_path, runs, lambda run: {metric: numbers[run["method"]]})
+        draw_curves(axes, summarise(Results(plan, records), "counting", metric))
+        assert axes.get_yscale() == scale
+        if scale == "log":
+            low, high = axes.get_ylim()
+            shown = [label.get_text() for label, at in zip(axes.get_yticklabels(), axes.get_yticks(), strict=True)
+                     if low <= at <= high]  # fmt: skip
+            assert shown == ["2", "5", "10", "20", "50"]
+
+    def test_an_error_of_zero_is_shown(self, axes: Axes, tmp_path: Path) -> None:
+        plan = make_plan(["A", "B"], seeds=[0])
+        records = write_all(tmp_path, plan, lambda run: {"test_mae": 0.0 if run["method"] == "A" else 40.0})
+        draw_curves(axes, summarise(Results(plan, records), "counting", "test_mae"))
+        assert axes.get_yscale() == "linear"
+
     def test_the_file_is_a_picture_whatever_the_names(self, tmp_path: Path) -> None:
         plan = make_plan(["$x_", "a$b$"], datasets=["$5"], seeds=[0])
         save_curves(

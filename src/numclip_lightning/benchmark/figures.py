@@ -13,11 +13,15 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 from numclip_lightning.benchmark.summary import Table
 
 __all__ = ["draw_curves", "draw_errors", "save_curves", "save_errors"]
 
+# Errors that differ by more than this factor are drawn on a logarithmic axis, with a margin below them.
+_MOST_RATIO = 10
+_MARGIN = 0.85
 # Ten colours in four shapes: 40 methods that can be told apart, in print too.
 _SHAPES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))
 _LOOKS: list[dict[str, Any]] = [
@@ -29,8 +33,9 @@ _LOOKS: list[dict[str, Any]] = [
 def draw_curves(axes: Axes, table: Table) -> None:
     """Draw a metric against the number of shots, a line for each method with a band of one standard deviation.
 
-    The axis of shots is logarithmic; "all" stands at the right, apart from the numbers. The legend stands beside the
-    axes and names the methods from the highest end of a line to the lowest.
+    The axis of shots is logarithmic; "all" stands at the right, apart from the numbers. So is that of an error where
+    the largest is more than ten times the smallest, which would otherwise press the small ones together. The legend
+    stands beside the axes and names the methods from the highest end of a line to the lowest.
 
     Args:
         axes: Where to draw.
@@ -54,6 +59,15 @@ def draw_curves(axes: Axes, table: Table) -> None:
     axes.minorticks_off()
     axes.set_xlabel("training images for each value")
     axes.set_ylabel(table.measure.title)
+    means = [cell.mean for cell in table.cells if cell.mean is not None]
+    # Not where an error is 0, which such an axis would hide.
+    if table.measure.lower_is_better and 0 < _MOST_RATIO * min(means, default=0) < max(means, default=0):
+        # A band that reaches below 0 is cut at the edge.
+        axes.set_yscale("log", nonpositive="clip")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+        axes.set_ylim(bottom=_MARGIN * min(means))
     axes.grid(alpha=0.3)
     # In the order in which the lines end at the right, so that the eye finds them.
     lines = sorted((line for line in axes.lines if np.size(line.get_ydata())), key=_end, reverse=True)
