@@ -1,6 +1,7 @@
 """The run folder: what is in it, that nobody shares it, and what stays after a training that was stopped or resumed."""
 
 import json
+import math
 import shutil
 import time
 from pathlib import Path
@@ -203,14 +204,26 @@ class TestElsewhere:
         assert main(["test", *words]) == 2
         assert "the checkpoint doesn't fit model.backbone" in capsys.readouterr().err
 
-    def test_a_one_cycle_schedule_is_not_resumed_beyond_its_end(
-        self, numclip: Numclip, capsys: pytest.CaptureFixture[str]
+    @pytest.mark.parametrize(
+        ("schedule", "message"),
+        [
+            ("{name: OneCycleLR, interval: step}", "OneCycleLR was laid out for 6 steps, this training takes 12"),
+            # It would climb again.
+            ("{name: CosineAnnealingLR}", "CosineAnnealingLR was laid out for 2 epochs, this training takes 4"),
+        ],
+    )
+    def test_a_schedule_is_not_resumed_beyond_its_end(
+        self, schedule: str, message: str, numclip: Numclip, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        cycle = ("--model.lr_scheduler.name=OneCycleLR", "--model.lr_scheduler.interval=step")
-        run = numclip("fit", *cycle)
+        run = numclip("fit", f"--model.lr_scheduler={schedule}")
         last = str(run / "checkpoints" / "last.ckpt")
         assert main(["fit", *numclip.flags, "--ckpt_path", last, "--trainer.max_epochs=4"]) == 2
-        assert "OneCycleLR was laid out for 6 steps, this training takes 12" in capsys.readouterr().err
+        assert message in capsys.readouterr().err
+
+    def test_a_schedule_of_ones_own_length_is_ones_own(self, numclip: Numclip) -> None:
+        run = numclip("fit", "--model.lr_scheduler={name: CosineAnnealingLR, args: {T_max: 1}}")
+        last = str(run / "checkpoints" / "last.ckpt")
+        assert math.isfinite(metrics_of(numclip("fit", "--ckpt_path", last, "--trainer.max_epochs=4"))["val_mae"])
 
 
 @pytest.mark.filterwarnings("ignore:`ModelCheckpoint.monitor='val_mae'.` could not find the monitored key")

@@ -79,13 +79,15 @@ def test_large_numbers_keep_their_digits_in_phrases() -> None:
     assert OrdinalScale(minimum=1000000, maximum=1000001, step=0.5).phrases == ["1000000", "1000000.5", "1000001"]
 
 
-def test_targets_between_values_take_the_started_level_and_the_nearest_rank() -> None:
+def test_targets_between_values_take_the_level_and_the_rank_of_the_nearest() -> None:
     scale = OrdinalScale(**AGES)
     rng = random.Random(0)
-    for target in [rng.uniform(0, 116) for _ in range(500)]:
-        started = [k for k, level in enumerate(AGES["levels"]) if level["start"] <= target]
-        assert scale.to_level(target).item() == started[-1]
-        assert scale.to_rank(target).item() == math.floor(target + 0.5)
+    for target in [12.5, 12.49, *(rng.uniform(0, 116) for _ in range(500))]:
+        nearest = math.floor(target + 0.5)
+        started = [k for k, level in enumerate(AGES["levels"]) if level["start"] <= nearest]
+        assert scale.to_rank(target).item() == nearest
+        # A method that predicts the target itself is right about the level too.
+        assert scale.to_level(target).item() == scale.level_at(torch.tensor(target)).item() == started[-1]
 
 
 @pytest.mark.parametrize("target", [-1.0, 117.0, float("nan"), float("inf")])

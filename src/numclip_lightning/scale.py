@@ -217,7 +217,7 @@ class OrdinalScale:
     def to_level(self, target: Tensor | float) -> Tensor:
         """Return the level of each target.
 
-        A target between two values belongs to the level that has started: 12.6 is still below a start of 13.
+        A target between two values belongs to the level of the nearest one: of whole years, 12.6 to that of 13.
 
         Args:
             target: Numbers in the target's unit, any shape.
@@ -231,9 +231,9 @@ class OrdinalScale:
         return self.level_at(self._checked(target))
 
     def level_at(self, value: Tensor) -> Tensor:
-        """Return the level that holds each predicted number; beyond the ends of the scale, the first or the last level.
+        """Return the level of each predicted number; beyond the ends of the scale, the first or the last level.
 
-        Unlike `to_level` it refuses nothing and waits for no device: predictions go where they go.
+        By the rule of `to_level`, but it refuses nothing and waits for no device: predictions go where they go.
 
         Args:
             value: Numbers in the target's unit, any shape.
@@ -241,8 +241,8 @@ class OrdinalScale:
         Returns:
             int64 of the same shape and device, 0..K-1.
         """
-        # Starts sink by the tolerance, so that a float32 13.0 that reads 12.9999 is not a level too low.
-        starts = self.lower.to(value.device, torch.float64)[1:] - _GRID_TOLERANCE * self.step
+        # A level begins halfway between its first value and the one before.
+        starts = self.lower.to(value.device, torch.float64)[1:] - self.step / 2
         return torch.bucketize(value.double(), starts, right=True)
 
     def to_rank(self, target: Tensor | float) -> Tensor:

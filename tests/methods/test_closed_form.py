@@ -232,14 +232,15 @@ def test_one_image_one_class_and_absent_classes_stay_finite(kind: Any, targets: 
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_half_precision_and_a_last_batch_of_one_image_find_the_same(kind: Any) -> None:
+def test_other_precisions_and_a_last_batch_of_one_image_find_the_same(kind: Any) -> None:
     found = []
-    for precision in ("32-true", "bf16-mixed"):
+    for precision in ("32-true", "64-true", "bf16-mixed"):
         torch.manual_seed(0)
         data = Patches(TARGETS[:9], val=[1.0, 5.0, 2.0, 6.0, 3.0])
-        found.append(fitted(kind(**TINY), data, precision=precision)["val_mae"])
+        found.append(fitted(kind(**TINY), data, precision=precision, callbacks=[KeepFeatures()])["val_mae"])
+    assert found[1] == pytest.approx(found[0], abs=1e-3)
     # Features in bfloat16 are off by a few thousandths, and so are the numbers read from them.
-    assert found[1] == pytest.approx(found[0], abs=0.1)
+    assert found[2] == pytest.approx(found[0], abs=0.1)
 
 
 @pytest.mark.parametrize("kind", CLOSED)
@@ -306,6 +307,31 @@ def test_several_passes_are_solved_together() -> None:
     torch.testing.assert_close(method.classifier.weight.double(), weight - weight.mean(dim=0), rtol=1e-3, atol=1e-2)
 
 
+def test_the_key_of_an_image_is_the_mean_of_its_passes() -> None:
+    method = TipAdapter(**TINY)
+    method.cache.resize(2)
+    passes = torch.randn(3, 24)
+    rank = torch.tensor([1, 4, 5])
+    # Image 1 was seen twice, and had another of its labels the second time.
+    method.solve(passes, {"index": torch.tensor([1, 0, 1]), "rank": rank, "level": rank // 4})
+    expected = torch.stack([passes[1], (passes[0] + passes[2]) / 2])
+    torch.testing.assert_close(method.cache.keys, expected / expected.norm(dim=1, keepdim=True))
+    assert method.cache.values.argmax(dim=1).tolist() == [4, 5]
+
+
+@pytest.mark.parametrize("kind", [TipAdapter, TipAdapterF])
+@pytest.mark.parametrize("targets", [TARGETS[:7], TARGETS * 2])
+def test_a_cache_of_other_images_is_refused(kind: Any, targets: list[float], tmp_path: Any) -> None:
+    runner = trainer(max_epochs=1)
+    method = kind(**TINY, **({"lr_scheduler": None} if kind is TipAdapterF else {}))
+    runner.fit(method, datamodule=Patches(TARGETS))
+    runner.save_checkpoint(tmp_path / "one.ckpt")
+    with pytest.raises(ConfigError, match=f"cache has 21 entries, but there are {len(targets)} training images"):
+        trainer(max_epochs=2).fit(
+            method, datamodule=Patches(targets), ckpt_path=tmp_path / "one.ckpt", weights_only=True
+        )
+
+
 def test_learned_keys_start_from_the_training_features_and_move() -> None:
     method, data = TipAdapterF(**TINY), Patches(TARGETS)
     fitted(method, data, max_steps=1)
@@ -325,7 +351,7 @@ def test_learned_keys_train_with_their_own_alpha_and_beta() -> None:
 
 
 def test_a_resumed_training_keeps_its_keys(tmp_path: Any) -> None:
-    method, data = TipAdapterF(**TINY), Patches(TARGETS)
+    method, data = TipAdapterF(**TINY, lr_scheduler=None), Patches(TARGETS)
     runner = trainer(max_epochs=1, limit_train_batches=1)
     runner.fit(method, datamodule=data)
     with torch.no_grad():

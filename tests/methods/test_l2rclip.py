@@ -175,6 +175,22 @@ def test_a_checkpoint_is_validated_by_the_loss_of_its_stage(epochs: int, stage: 
     assert snapshots.tower_trains == [stage == "images"]
 
 
+def test_a_longer_training_goes_on_with_the_images_and_a_new_one_begins_with_the_prompts(tmp_path: Path) -> None:
+    samples, method = loader(bright(TARGETS)), build(lr_scheduler=None)
+    runner = quiet_trainer(max_epochs=4)
+    runner.fit(method, samples)
+    runner.save_checkpoint(tmp_path / "one.ckpt")
+    snapshots = Snapshots()
+    # Of 20 epochs, the fifth would be one for prompts.
+    quiet_trainer(max_epochs=20, callbacks=[snapshots]).fit(
+        build(lr_scheduler=None), samples, ckpt_path=tmp_path / "one.ckpt", weights_only=True
+    )
+    assert snapshots.tower_trains == [True] * 16
+    snapshots = Snapshots()
+    quiet_trainer(max_epochs=4, callbacks=[snapshots]).fit(method, samples)
+    assert snapshots.tower_trains == [False, False, True, True]
+
+
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
 def test_training_stays_finite_for_batches_of_one_image_and_of_one_class(precision: Any) -> None:
     method = build()

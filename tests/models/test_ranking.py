@@ -71,6 +71,15 @@ def test_a_number_starts_near_the_middle_and_does_not_ask_for_the_order_of_token
     torch.testing.assert_close(head(tokens.flip(1)), values)
 
 
+@torch.no_grad()
+def test_numbers_keep_their_digits_under_autocast() -> None:
+    head = ValueHead(16, 0.0, 1000.0)
+    tokens = torch.randn(200, 7, 16)
+    expected = head(tokens)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(head(tokens), expected)
+
+
 @pytest.mark.parametrize("arguments", [(0, 1, 1), (8, 3, 1), (8, 2, 0)])
 def test_sizes_that_cannot_be_are_refused(arguments: tuple[int, int, int]) -> None:
     with pytest.raises(ConfigError, match=r"width=.*, num_heads=.*, num_prompts=.*num_heads must divide width"):

@@ -4,13 +4,9 @@ import torch
 from torch import Tensor
 
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.precision import at_least_float32
 
-__all__ = ["at_least_float32", "checked"]
-
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """Return a half-precision tensor in float32 and any other as it is."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+__all__ = ["checked"]
 
 
 def checked(logits: Tensor, index: Tensor, name: str, columns: str | None = None) -> Tensor:

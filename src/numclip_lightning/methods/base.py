@@ -6,6 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import product
 from typing import Any, Literal
 
 import lightning as L
@@ -201,11 +202,10 @@ class OrdinalMethod(L.LightningModule, ABC):
         """Return the output of a method that predicts the number alone: the level of the nearest value is certain.
 
         Args:
-            value: The predicted number in the target's unit, (B,); halfway between two values it counts as the upper.
+            value: The predicted number in the target's unit, (B,).
             raw: As in `Output`.
         """
-        # Levels start at values: half a step added finds the level of the nearest one. 3.9 for a score of 4 is right.
-        level = self.scale.level_at(value.detach() + self.scale.step / 2)
+        level = self.scale.level_at(value.detach())
         return Output(F.one_hot(level, self.scale.num_levels).float().log(), value, raw)
 
     def _probabilities(self, output: Output) -> Tensor:
@@ -256,16 +256,16 @@ class OrdinalMethod(L.LightningModule, ABC):
 
     def _duration(self, interval: Interval) -> int:
         """Return the length of the training in epochs or optimiser steps."""
-        epochs = self.trainer.max_epochs
-        length = self.trainer.estimated_stepping_batches if interval == "step" or epochs is None else epochs
+        if interval == "step":
+            length, mend = self.trainer.estimated_stepping_batches, "trainer.max_epochs or trainer.max_steps"
+        else:
+            length, mend = self.trainer.max_epochs or -1, "trainer.max_epochs, or lr_scheduler.interval=step"
         if length == math.inf or length < 0:
-            raise ConfigError(
-                "a schedule, or a training in stages, needs to know its end: set trainer.max_epochs or max_steps."
-            )
+            raise ConfigError(f"a schedule, or a training in stages, needs to know its end: set {mend}.")
         return int(length)
 
     def on_train_start(self) -> None:
-        """Refuse to resume a schedule that was laid out for another length, before it breaks off in the middle.
+        """Refuse to resume a schedule that was laid out for a shorter training.
 
         Raises:
             ConfigError: If the checkpoint's schedule ends before this training does.
@@ -273,9 +273,11 @@ class OrdinalMethod(L.LightningModule, ABC):
         if self.scheduler_spec is None:
             return
         duration = self._duration(self.scheduler_spec.interval)
-        for schedule in self.trainer.lr_scheduler_configs:
-            planned = getattr(schedule.scheduler, "total_steps", duration)
-            if planned < duration and "total_steps" not in self.scheduler_spec.args:
+        # A schedule that has ended breaks off (OneCycleLR), or climbs again (CosineAnnealingLR).
+        lengths = [name for name in ("total_steps", "T_max") if name not in self.scheduler_spec.args]
+        for schedule, name in product(self.trainer.lr_scheduler_configs, lengths):
+            planned = getattr(schedule.scheduler, name, duration)
+            if planned < duration:
                 raise ConfigError(
                     f"the checkpoint's {self.scheduler_spec.name} was laid out for {planned} "
                     f"{self.scheduler_spec.interval}s, this training takes {duration}; resume with the length it had, "

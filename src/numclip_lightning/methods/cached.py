@@ -6,6 +6,7 @@ Source: Zhang et al., "Tip-Adapter: Training-free Adaption of CLIP for Few-shot 
 
 from collections.abc import Iterable, Sequence
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,15 +74,31 @@ class CachedMethod(ChoosingMethod, NamedMethod):
         Raises:
             ConfigError: If no datamodule says how many there are.
         """
-        if self.trainer.state.fn != "fit":
-            return
-        data = getattr(self.trainer, "datamodule", None)
-        if data is None:
+        if self.trainer.state.fn == "fit":
+            self.cache.resize(self._num_images())
+
+    def on_train_start(self) -> None:
+        """Refuse a checkpoint whose cache is of other training images.
+
+        Raises:
+            ConfigError: If there are more or fewer than the cache has entries.
+        """
+        super().on_train_start()
+        if len(self.cache.keys) != self._num_images():
+            raise ConfigError(
+                f"the checkpoint's cache has {len(self.cache.keys)} entries, but there are {self._num_images()} "
+                "training images; resume with the images it was made from, or start a new fit."
+            )
+
+    def _num_images(self) -> int:
+        # Of any datamodule with `labels`: methods know nothing of the data's room.
+        labels: Any = getattr(getattr(self.trainer, "datamodule", None), "labels", None)
+        if labels is None:
             raise ConfigError(
                 f"{type(self).__name__} keeps an entry for each training image; fit it with a datamodule, whose "
                 "labels('train') says how many there are."
             )
-        self.cache.resize(len(data.labels("train")))
+        return len(labels("train"))
 
     def fill_cache(self, features: Tensor, batch: Batch) -> None:
         """Set the entries of training images.

@@ -64,7 +64,8 @@ class CLIPEBC(NamedMethod):
         check_choice("anchors", anchors, get_args(Anchors))
         check_weight("value_weight", value_weight, "left out")
         self.anchors, self.value_weight = anchors, value_weight
-        self.decoder = build_decoder(decode, self.decoder.get_buffer("centers"), saved=True)
+        self._middles = self.decoder.get_buffer("centers")
+        self.decoder = build_decoder(decode, self._middles.clone(), saved=True)
         self.prompts = ConceptPrompts(self.clip, self.scale.template, self.words)
         self.freeze_parts()
 
@@ -99,8 +100,8 @@ class CLIPEBC(NamedMethod):
         bins = self.true_class({"level": self.scale.to_level(targets), "rank": self.scale.to_rank(targets)})
         count = torch.bincount(bins, minlength=len(anchors))
         total = torch.bincount(bins, weights=targets.double(), minlength=len(anchors))
-        known = count > 0
-        anchors[known] = (total / count)[known].to(anchors)
+        # Not what the bin stood for before: a fit may be resumed on other images.
+        anchors.copy_(torch.where(count > 0, total / count, self._middles.to(total)))
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy over the bins and, where it has a weight, the error of the expected number."""

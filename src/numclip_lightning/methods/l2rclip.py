@@ -117,22 +117,25 @@ class L2RCLIP(NamedMethod):
         self.train(self.training)  # the image tower too, where it is its turn
 
     def on_train_start(self) -> None:
-        """Lay out the stages."""
+        """Lay out the stages; a training that is resumed in the second stays there, however long it is now."""
         super().on_train_start()
+        if self.trainer.global_step == 0:
+            self._stage = "prompts"
+            self.train(self.training)
         if not self._learning("images"):
             self._first_image_step = math.inf
         elif self._learning("prompts"):
             self._first_image_step = round(self.prompt_share * self._duration("step"))
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Enter the stage of this step; in the second, the prototypes stay as they are."""
-        stage: Stage = "prompts" if self.global_step < self._first_image_step else "images"
-        if stage != self._stage:
-            self._stage = stage
+        """Enter the second stage where it is time; in it, the prototypes stay as they are."""
+        if self._stage == "prompts" and self.global_step >= self._first_image_step:
+            self._stage = "images"
             self.train()
-        if stage == "images" and self._prototypes is None:
-            with torch.no_grad():
-                self._keep_prototypes()
+        super().on_train_batch_start(batch, batch_idx)
+
+    def _prompts_rest(self) -> bool:
+        return self._stage == "images" or super()._prompts_rest()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch, which also gives every resting parameter a gradient of zero."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from numclip_lightning.errors import check_weight
+from numclip_lightning.errors import ConfigError, check_weight
 from numclip_lightning.losses import fcrc_image_to_text, text_to_image_kl
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.methods.output import Batch, Output
@@ -79,6 +79,11 @@ class OrdinalCLIP(PromptedMethod[RankPrompts]):
             position,
         )
         self.decoder = build_decoder(decode, self.scale.values)
+        if base_phrases is None and self.learning_rates.phrases == 0:
+            raise ConfigError(
+                "learning_rates.phrases is 0, but the base ranks start from random tokens, which would stay random; "
+                "raise the rate, or give base_phrases."
+            )
         self.freeze_parts()
 
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:

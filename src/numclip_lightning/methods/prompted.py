@@ -3,16 +3,17 @@
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base import OrdinalMethod
 from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
-from numclip_lightning.methods.output import Output
+from numclip_lightning.methods.output import Batch, Output
 from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.loading import load_clip
-from numclip_lightning.models.precision import at_least_float32
+from numclip_lightning.precision import at_least_float32
 from numclip_lightning.models.prompt_parts import Prompts
 from numclip_lightning.scale import OrdinalScale
 
@@ -99,6 +100,16 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
             )
         super().freeze_parts()
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Keep the prototypes from one step to the next where no step changes them."""
+        if self._prototypes is None and self._prompts_rest():
+            with torch.no_grad():
+                self._keep_prototypes()
+
+    def _prompts_rest(self) -> bool:
+        """Tell whether training leaves the prototypes as they are."""
+        return not any(p.requires_grad for part in (self.prompts, self.clip.text) for p in part.parameters())
+
     def _keep_prototypes(self) -> None:
         self._prototypes = None  # of an evaluation that was broken off
         self._prototypes = self.prototypes()
@@ -106,6 +117,8 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
     def _drop_prototypes(self) -> None:
         self._prototypes = None
 
-    # No step between these hooks changes a prompt, so that the text tower runs once for a whole evaluation.
+    # No step between these hooks changes a prompt, so that the text tower runs once for a whole evaluation. Dropped at
+    # its end also where training needs them again: an evaluation makes tensors that training could not use.
     on_validation_epoch_start = on_test_epoch_start = on_predict_epoch_start = _keep_prototypes
-    on_train_epoch_start = on_validation_epoch_end = on_test_epoch_end = on_predict_epoch_end = _drop_prototypes
+    on_train_epoch_start = on_train_end = _drop_prototypes
+    on_validation_epoch_end = on_test_epoch_end = on_predict_epoch_end = _drop_prototypes

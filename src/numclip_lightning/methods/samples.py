@@ -61,6 +61,7 @@ def encode_share(
     with torch.inference_mode(mode=False), torch.no_grad():
         for batch in DataLoader(share, batch_size=batch_size, num_workers=num_workers):
             moved = {key: batch[key].to(method.device) for key in ("features", "image") if key in batch}
+            moved = method.trainer.precision_plugin.convert_input(moved)
             with method.trainer.precision_plugin.forward_context():
                 features = features_of(method, moved)
             yield Samples(batch["index"], features.cpu(), batch["target"])

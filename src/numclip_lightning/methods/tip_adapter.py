@@ -6,6 +6,7 @@ Source: Zhang et al., "Tip-Adapter: Training-free Adaption of CLIP for Few-shot 
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from numclip_lightning.methods.cached import ALPHAS, BETAS, CachedMethod
@@ -56,5 +57,10 @@ class TipAdapter(ClosedFormMethod, CachedMethod):
         )
 
     def solve(self, features: Tensor, batch: Batch) -> None:
-        """Fill the cache; of several passes the last one stays."""
-        self.fill_cache(features, batch)
+        """Fill the cache; the key of an image is the mean of its passes, as published, and its class that of the last."""
+        index, place = batch["index"].unique(return_inverse=True)
+        mean = features.new_zeros(len(index), features.shape[1]).index_add_(0, place, features)
+        mean /= place.bincount()[:, None]
+        last = {number: row for row, number in enumerate(batch["index"].tolist())}
+        rows = torch.tensor([last[number] for number in index.tolist()])
+        self.fill_cache(mean, {key: values[rows] for key, values in batch.items()})

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.models.precision import at_least_float32
+from numclip_lightning.precision import at_least_float32
 
 __all__ = ["ResidualAdapter"]
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from numclip_lightning.models.precision import at_least_float32, without_autocast
+from numclip_lightning.precision import at_least_float32, without_autocast
 
 __all__ = ["KeyCache", "soft_values"]
 

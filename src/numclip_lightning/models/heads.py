@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError, check_choice
-from numclip_lightning.models.precision import at_least_float32, without_autocast
+from numclip_lightning.precision import at_least_float32, without_autocast
 
 __all__ = [
     "ArgmaxHead",

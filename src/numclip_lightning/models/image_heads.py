@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from numclip_lightning.models.precision import at_least_float32, without_autocast
+from numclip_lightning.precision import at_least_float32, without_autocast
 
 __all__ = ["CoralHead", "CosineHead", "LinearHead"]
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.models.precision import at_least_float32
+from numclip_lightning.precision import at_least_float32, without_autocast
 
 __all__ = ["PairHead", "RankingAdapter", "ValueHead"]
 
@@ -84,8 +84,10 @@ class ValueHead(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return one number for each image: (B, T, D) -> (B,), in float32 at least."""
-        place = self.out(self.layers(self.norm(tokens).sum(dim=1))).squeeze(-1)
-        return self.middle + self.reach * at_least_float32(place)
+        # A year beyond 256 is a multiple of 2 in bfloat16.
+        with without_autocast(tokens.device.type):
+            place = self.out(self.layers(self.norm(at_least_float32(tokens)).sum(dim=1))).squeeze(-1)
+            return self.middle + self.reach * place
 
 
 class PairHead(nn.Module):
