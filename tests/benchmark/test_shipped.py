@@ -30,8 +30,9 @@ def test_what_two_benchmarks_share_is_the_same_run() -> None:
     evidence, collection = load("evidence"), load("collection")
     for part in ("args", "datasets"):
         assert evidence[part] == collection[part]
-    shared = evidence["methods"].keys() & collection["methods"].keys()
-    assert {"CoOp", "OrdinalCLIP", "NumCLIP"} <= shared
+    # CoOp's rate was searched for the collection, after the evidence was there.
+    shared = (evidence["methods"].keys() & collection["methods"].keys()) - {"CoOp"}
+    assert {"CoOp, image tower tuned", "OrdinalCLIP", "NumCLIP"} <= shared
     assert {name: evidence["methods"][name] for name in shared} == {
         name: collection["methods"][name] for name in shared
     }
