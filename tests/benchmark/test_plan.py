@@ -89,6 +89,22 @@ def test_a_run_is_found_again_until_something_about_it_changes(make: Callable[..
     assert not set(folders(args={"data.side": 7})) & {run.folder for run in plan(make()) if run.dataset == "Two"}
 
 
+def test_a_run_is_a_new_one_where_the_file_of_its_own_method_has_changed(
+    make: Callable[..., Benchmark], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "coop.yaml").write_text("model: {class_path: own_method.Own}\n", encoding="utf-8")
+    folders = []
+    for source in ("one = 1\n", "one = 1\n", "one = 2\n"):
+        (tmp_path / "own_method.py").write_text(source, encoding="utf-8")
+        folders.append([run.folder for run in plan(make())])
+    first, same, changed = folders
+    assert same == first
+    moved = [run.method for run, folder in zip(plan(make()), first, strict=True) if run.folder != folder]
+    assert set(moved) == {"CoOp, tuned"}
+    assert len(set(changed) - set(first)) == len(moved)
+
+
 def test_a_dataset_may_have_folds_of_its_own_or_none(make: Callable[..., Benchmark], tmp_path: Path) -> None:
     config = str(tmp_path / "one.yaml")
     datasets = {

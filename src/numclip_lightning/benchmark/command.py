@@ -10,6 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
+from numclip_lightning.benchmark.code import COMMIT
 from numclip_lightning.benchmark.execute import execute, find_record, has_finished
 from numclip_lightning.benchmark.page import check_page, update_page
 from numclip_lightning.benchmark.plan import Benchmark, PlannedRun, plan
@@ -103,6 +104,7 @@ def _request(chosen: Benchmark, here: Sequence[str], words: Sequence[str]) -> Re
 def _run_all(chosen: Benchmark, runs: Sequence[PlannedRun]) -> bool:
     """Do what isn't finished yet; return False if it was stopped with Ctrl-C."""
     done = sum(map(has_finished, runs))
+    _warn_of_other_code(chosen, runs)
     ended = execute(runs, processes=chosen.processes, keep_checkpoints=chosen.keep_checkpoints)
     try:
         # Closed whatever happens here: it ends the runs that are under way.
@@ -119,6 +121,18 @@ def _run_all(chosen: Benchmark, runs: Sequence[PlannedRun]) -> bool:
         )  # fmt: skip
         return False
     return True
+
+
+def _warn_of_other_code(chosen: Benchmark, runs: Sequence[PlannedRun]) -> None:
+    """Say which finished runs are kept although the code has changed since: whether it matters, no digest can tell."""
+    kept = [record.get("commit") for run in runs if has_finished(run) and (record := find_record(run))]
+    if others := [commit for commit in kept if commit != COMMIT]:
+        _log.warning(
+            "%d of %d finished runs were made by other code (commit %s; this is %s) and are kept; to do them again, "
+            "delete their folders in %s, or give another --root",
+            len(others), len(kept), ", ".join(sorted({commit or "unknown" for commit in others})),
+            COMMIT or "unknown", chosen.root,
+        )  # fmt: skip
 
 
 def _outcome(record: dict[str, Any] | None, metrics: Sequence[str]) -> str:

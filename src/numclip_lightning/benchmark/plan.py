@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from numclip_lightning.benchmark.code import own_sources
 from numclip_lightning.errors import ConfigError
 
 __all__ = ["ALL_IMAGES", "Benchmark", "DatasetEntry", "MethodEntry", "PlannedRun", "plan"]
@@ -140,7 +141,7 @@ class PlannedRun:
         trains: Whether it fits before it tests.
         words: What follows `numclip` but for where the run goes.
         folder: Where it goes. Its name ends with a digest of the words and the files they name, so that a run is
-            found again as long as nothing about it has changed.
+            found again as long as nothing about it has changed, a method's own file outside the package included.
     """
 
     dataset: str
@@ -206,7 +207,7 @@ def _run(benchmark: Benchmark, dataset: str, method: str, fold: int | None, shot
     if not learner.trains:
         args = {name: value for name, value in args.items() if name != "data.num_shots"}
     words = [*subcommand, *(f"--config={file}" for file in files), *_flags(args)]
-    name = f"fold{fold or 0}-shots{shots}-seed{seed}-{_digest(words, files)}"
+    name = f"fold{fold or 0}-shots{shots}-seed{seed}-{_digest(words, files, args)}"
     folder = Path(benchmark.root, _slug(dataset), _slug(method), name)
     return PlannedRun(dataset, method, fold or 0, shots, seed, learner.trains, tuple(words), folder)
 
@@ -215,8 +216,8 @@ def _flags(args: dict[str, Any]) -> list[str]:
     return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in args.items()]
 
 
-def _digest(words: Sequence[str], files: Sequence[str]) -> str:
-    """Return a name for what a run does: its words and what the configuration files say, comments aside."""
+def _digest(words: Sequence[str], files: Sequence[str], args: Mapping[str, Any]) -> str:
+    """Return a name for what a run does: its words, what the configuration files say, comments aside, and own code."""
     contents = []
     for file in files:
         try:
@@ -225,7 +226,10 @@ def _digest(words: Sequence[str], files: Sequence[str]) -> str:
             raise ConfigError(f"the configuration {file!r} can't be read: {error.strerror}.") from error
         except yaml.YAMLError as error:
             raise ConfigError(f"the configuration {file!r} is no YAML: {error}") from error
-    return hashlib.sha256(json.dumps([words, contents], sort_keys=True, default=str).encode()).hexdigest()[:8]
+    sources = [file.read_text(encoding="utf-8") for file in own_sources([*contents, args])]
+    # Without own code the name is what it was before own code counted: kept runs are found again.
+    whole = [words, contents, *([sources] if sources else [])]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def _slug(name: str) -> str:
