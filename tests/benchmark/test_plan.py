@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from numclip_lightning.benchmark.plan import Benchmark, DatasetEntry, MethodEntry, plan
+from numclip_lightning.benchmark.plan import Benchmark, DatasetEntry, MeanEntry, MethodEntry, plan
 from numclip_lightning.errors import ConfigError
 
 
@@ -120,7 +120,7 @@ def test_a_dataset_may_have_folds_of_its_own_or_none(make: Callable[..., Benchma
 
 
 def test_a_dataset_that_is_not_here_is_left_out(make: Callable[..., Benchmark], tmp_path: Path) -> None:
-    there = DatasetEntry(config=str(tmp_path / "one.yaml"), needs=str(tmp_path))
+    there = DatasetEntry(config=str(tmp_path / "one.yaml"), needs=str(tmp_path / "two.yaml"))
     away = DatasetEntry(config=str(tmp_path / "one.yaml"), needs=str(tmp_path / "nowhere"))
     assert {run.dataset for run in plan(make(datasets={"there": there, "away": away}))} == {"there"}
 
@@ -148,6 +148,17 @@ def test_a_dataset_that_is_not_here_is_left_out(make: Callable[..., Benchmark], 
             r"folds of 'D' is \[2, 2\]; give different numbers",
         ),
         ({"methods": {"A b": MethodEntry(), "a-B": MethodEntry()}}, "'A b' and 'One' with 'a-B' differ in no letter"),
+        ({"means": {"One": MeanEntry(of=["One", "Two"])}}, "means has 'One', the name of a dataset; rename one"),
+        ({"means": {"M": MeanEntry(of=["One"])}}, r"the mean 'M' is of \['One'\]; name two different datasets or more"),
+        ({"means": {"M": MeanEntry(of=["One", "One"])}}, "the mean 'M' is of .*; name two different datasets"),
+        ({"means": {"M": MeanEntry(of=["One", "Tow"])}}, "of in the mean 'M' is 'Tow'; choose one of 'One', 'Two'"),
+        (
+            {
+                "datasets": {"D": DatasetEntry(config="", folds=[0]), "E": DatasetEntry(config="", folds=[1])},
+                "means": {"M": MeanEntry(of=["D", "E"])},
+            },
+            "the datasets of the mean 'M' have different folds; give them the same",
+        ),
         ({"datasets": {"gone": DatasetEntry(config="nowhere.yaml")}}, "'nowhere.yaml' can't be read: No such file"),
     ],
 )

@@ -19,7 +19,7 @@ from numclip_lightning.benchmark.results import shots_name
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.terminal import own_words
 
-__all__ = ["benchmark"]
+__all__ = ["benchmark", "parse"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def benchmark(words: Sequence[str]) -> int:
         ConfigError: If the configuration is wrong, or none of the datasets is here.
         DataError: If none of the runs has a record, or one can't be read.
     """
-    chosen, output, report_only = _parse(words)
+    chosen, output, report_only = parse(words)
     here = _datasets_here(chosen)
     request = _request(chosen, here, words)
     request.check(list(chosen.methods), here)
@@ -58,8 +58,18 @@ def benchmark(words: Sequence[str]) -> int:
     return int(finished < len(runs))
 
 
-def _parse(words: Sequence[str]) -> tuple[Benchmark, Path, bool]:
-    """Return the benchmark, the folder of its report, and whether nothing is to be run."""
+def parse(words: Sequence[str]) -> tuple[Benchmark, Path, bool]:
+    """Read what a benchmark is asked to do.
+
+    Args:
+        words: What follows `numclip benchmark`.
+
+    Returns:
+        The benchmark, the folder of its report, and whether nothing is to be run.
+
+    Raises:
+        ConfigError: If the configuration is wrong.
+    """
     parser = ArgumentParser(
         prog="numclip benchmark",
         # In place of the names of all flags, which would hide the error that follows.
@@ -86,11 +96,18 @@ def _datasets_here(chosen: Benchmark) -> list[str]:
         raise ConfigError(f"none of the datasets is here: {lacking}; fetch one, or mend its needs.")
     for name, folder in away.items():
         _log.warning("%s is left out: %s is not here", name, folder)
+    for name, mean in chosen.means.items():
+        if gone := [dataset for dataset in mean.of if dataset in away]:
+            _log.warning("the mean %s is left out: %s is not here", name, gone[0])
     return [name for name in chosen.datasets if name not in away]
 
 
 def _request(chosen: Benchmark, here: Sequence[str], words: Sequence[str]) -> Request:
-    published = {name: chosen.datasets[name].published for name in here}
+    means = {name: mean for name, mean in chosen.means.items() if set(mean.of) <= set(here)}
+    published = {
+        **{name: chosen.datasets[name].published for name in here},
+        **{name: mean.published for name, mean in means.items()},
+    }
     return Request(
         title=chosen.title,
         # What a reader repeats; the report of what there is, is not made by the report alone.
@@ -98,6 +115,7 @@ def _request(chosen: Benchmark, here: Sequence[str], words: Sequence[str]) -> Re
         metrics=chosen.metrics,
         compare_to=chosen.compare_to,
         published={name: source for name, source in published.items() if source},
+        means={name: mean.of for name, mean in means.items()},
     )
 
 
