@@ -55,15 +55,15 @@ def test_a_command_parses(command: str) -> None:
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.split()[1] in ("benchmark", "splits")])
 def test_a_command_with_a_parser_of_its_own_parses(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = shlex.split(command)[1:]
-    # Parsed in full, and stopped before anything runs: nothing to compare to, and no lists at PATH.
+    # Parsed in full, and stopped before anything runs: nothing to compare to, no datasets, and no lists at PATH.
     assert failure(*words, *(["--compare_to=nobody"] if words[0] == "benchmark" else [])) == 2
     error = capsys.readouterr().err
-    assert "compare_to is 'nobody'" in error or "there is no train list" in error
+    assert any(stop in error for stop in ("compare_to is 'nobody'", "none of the datasets", "there is no train list"))
 
 
 def test_every_file_it_names_is_there() -> None:
     links = re.findall(r"\]\((?!http|#)([^)#]+)", README)
-    named = re.findall(r"`((?:configs|scripts)/[\w/.*]+)`", README)
+    named = re.findall(r"`((?:configs|scripts|benchmarks)/[\w/.*]+)`", README)
     assert len(links) > 5
     assert len(named) > 20
     for name in [*links, *named]:

@@ -175,17 +175,19 @@ class NumClipCLI(LightningCLI):
                 self.folder.rmdir()
 
     def _warn_of_untrained(self) -> None:
-        if self._is_untrained():
+        if self.is_untrained:
             _log.warning("no --ckpt_path: the method is measured as it starts, untrained")
 
     before_validate = before_test = _warn_of_untrained
 
     def before_predict(self) -> None:
         """Refuse to predict with a method that has learnt nothing yet."""
-        if self._is_untrained():
+        if self.is_untrained:
             raise ConfigError("without --ckpt_path the method is untrained; give the checkpoint of a fit.")
 
-    def _is_untrained(self) -> bool:
+    @property
+    def is_untrained(self) -> bool:
+        """Whether there is something to learn and no checkpoint that holds it."""
         learns = any(parameter.requires_grad for parameter in self.model.parameters())
         return learns and not self._get(self.config, "ckpt_path")
 

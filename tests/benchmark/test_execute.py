@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from filelock import FileLock
 
 from command import failure, metrics_of, rows_of
-from numclip_lightning.benchmark.execute import execute, gpu_of
+from numclip_lightning.benchmark.execute import execute, gpu_of, peak_memory
 from numclip_lightning.benchmark.plan import Benchmark, DatasetEntry, MethodEntry, plan
 from numclip_lightning.cli import main
 
@@ -67,6 +68,7 @@ def test_runs_leave_their_numbers_and_a_failure_hides_none(
         "refused": {"args": {"data.num_train": 0}},
         "killed": {"args": {"model": "benchmark_victim.Killed"}},
         "broken": {"args": {"model": "benchmark_victim.Broken"}},
+        "untrained": {"trains": False},
         "Zero": ZERO_SHOT,
         "NumCLIP": {},
     }
@@ -78,6 +80,7 @@ def test_runs_leave_their_numbers_and_a_failure_hides_none(
         "refused 0": "failed",
         "killed 0": "failed",
         "broken 0": "failed",
+        "untrained 0": "failed",
         "Zero 0": "finished",
         "NumCLIP 0": "finished",
     }
@@ -85,6 +88,10 @@ def test_runs_leave_their_numbers_and_a_failure_hides_none(
     assert kept["refused 0"]["error"].startswith("num_train=0 must be at least 1")
     assert "killed by signal 9; the memory may have been full" in kept["killed 0"]["error"]
     assert re.fullmatch(r"KeyError: 'weights [weights ]{300,500} \.\.\.; see log\.txt", kept["broken 0"]["error"])
+    assert kept["untrained 0"]["error"] == (
+        "NumCLIP was tested as it starts, untrained, though it has something to learn; leave `trains: false` out of "
+        "'untrained', or give it a checkpoint by `ckpt_path` in its args."
+    )
     shown = capsys.readouterr()
     assert "FAILED: num_train=0 must be at least 1" in shown.out + shown.err
     (run,) = tmp_path.glob("runs/counting/numclip/*/result.json")
@@ -95,7 +102,7 @@ def test_runs_leave_their_numbers_and_a_failure_hides_none(
     assert kept["Zero 0"]["trained_parameters"] == 0
     assert not list(run.parent.rglob("*.ckpt"))
     report = (tmp_path / "runs" / "reports" / "try" / "report.md").read_text(encoding="utf-8")
-    assert "4 of 6 runs failed" in report
+    assert "5 of 7 runs failed" in report
 
 
 def test_nothing_finished_is_done_again_and_what_failed_is_tried_again(write: Write, tmp_path: Path) -> None:
@@ -175,6 +182,14 @@ def test_gpus_are_dealt_out_among_those_that_may_be_seen(
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert [gpu_of(slot, 2) for slot in range(3)] == slots
+
+
+def test_memory_is_that_of_the_device_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A GPU that this run leaves alone holds nothing.
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 3 * 2**20)
+    assert peak_memory(torch.device("cpu")) > 50
+    assert peak_memory(torch.device("cuda", 0)) == 3
 
 
 def wait_until(done: Callable[[], bool]) -> None:

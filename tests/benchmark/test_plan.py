@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from numclip_lightning.benchmark.plan import Benchmark, DatasetEntry, MethodEntry, plan
+from numclip_lightning.benchmark.plan import Benchmark, DatasetEntry, MeanEntry, MethodEntry, plan
 from numclip_lightning.errors import ConfigError
 
 
@@ -89,6 +89,22 @@ def test_a_run_is_found_again_until_something_about_it_changes(make: Callable[..
     assert not set(folders(args={"data.side": 7})) & {run.folder for run in plan(make()) if run.dataset == "Two"}
 
 
+def test_a_run_is_a_new_one_where_the_file_of_its_own_method_has_changed(
+    make: Callable[..., Benchmark], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "coop.yaml").write_text("model: {class_path: own_method.Own}\n", encoding="utf-8")
+    folders = []
+    for source in ("one = 1\n", "one = 1\n", "one = 2\n"):
+        (tmp_path / "own_method.py").write_text(source, encoding="utf-8")
+        folders.append([run.folder for run in plan(make())])
+    first, same, changed = folders
+    assert same == first
+    moved = [run.method for run, folder in zip(plan(make()), first, strict=True) if run.folder != folder]
+    assert set(moved) == {"CoOp, tuned"}
+    assert len(set(changed) - set(first)) == len(moved)
+
+
 def test_a_dataset_may_have_folds_of_its_own_or_none(make: Callable[..., Benchmark], tmp_path: Path) -> None:
     config = str(tmp_path / "one.yaml")
     datasets = {
@@ -104,7 +120,7 @@ def test_a_dataset_may_have_folds_of_its_own_or_none(make: Callable[..., Benchma
 
 
 def test_a_dataset_that_is_not_here_is_left_out(make: Callable[..., Benchmark], tmp_path: Path) -> None:
-    there = DatasetEntry(config=str(tmp_path / "one.yaml"), needs=str(tmp_path))
+    there = DatasetEntry(config=str(tmp_path / "one.yaml"), needs=str(tmp_path / "two.yaml"))
     away = DatasetEntry(config=str(tmp_path / "one.yaml"), needs=str(tmp_path / "nowhere"))
     assert {run.dataset for run in plan(make(datasets={"there": there, "away": away}))} == {"there"}
 
@@ -132,6 +148,17 @@ def test_a_dataset_that_is_not_here_is_left_out(make: Callable[..., Benchmark], 
             r"folds of 'D' is \[2, 2\]; give different numbers",
         ),
         ({"methods": {"A b": MethodEntry(), "a-B": MethodEntry()}}, "'A b' and 'One' with 'a-B' differ in no letter"),
+        ({"means": {"One": MeanEntry(of=["One", "Two"])}}, "means has 'One', the name of a dataset; rename one"),
+        ({"means": {"M": MeanEntry(of=["One"])}}, r"the mean 'M' is of \['One'\]; name two different datasets or more"),
+        ({"means": {"M": MeanEntry(of=["One", "One"])}}, "the mean 'M' is of .*; name two different datasets"),
+        ({"means": {"M": MeanEntry(of=["One", "Tow"])}}, "of in the mean 'M' is 'Tow'; choose one of 'One', 'Two'"),
+        (
+            {
+                "datasets": {"D": DatasetEntry(config="", folds=[0]), "E": DatasetEntry(config="", folds=[1])},
+                "means": {"M": MeanEntry(of=["D", "E"])},
+            },
+            "the datasets of the mean 'M' have different folds; give them the same",
+        ),
         ({"datasets": {"gone": DatasetEntry(config="nowhere.yaml")}}, "'nowhere.yaml' can't be read: No such file"),
     ],
 )

@@ -128,6 +128,23 @@ class TestSmallBenchmarks:
         assert "B is not run on this dataset, so nothing is tested against it." in page.split("## faces")[1]
 
 
+def test_a_mean_over_datasets_stands_behind_them_with_the_published_figure(tmp_path: Path) -> None:
+    plan = make_plan(["NumCLIP", "Z"], datasets=["nature", "urban"], shots=[0], learn_nothing=["Z"])
+    numbers = {"nature": 0.2, "urban": 0.3}
+    records = write_all(tmp_path / "runs", plan, lambda run: {"test_mae": numbers[run["dataset"]]})
+    means, published = {"aesthetics": ["nature", "urban"]}, {"aesthetics": "aesthetics"}
+    request = Request("T", COMMAND, ["test_mae"], "Z", published, means)
+    page = write_report(plan, records, tmp_path, request).read_text(encoding="utf-8")
+    before, mean = page.split("## aesthetics")
+    assert "0.23" not in before
+    assert "The mean over nature, urban, of each fold and seed that all of them have." in mean
+    assert "| NumCLIP | **0.25 ± 0.00** | 0.23 |" in mean
+    assert "Error by value" not in mean
+    assert "Costs" not in mean
+    assert "| All | 12 | 12 |" in before, "it is no run"
+    assert (tmp_path / "tables" / "aesthetics-test_mae.csv").is_file()
+
+
 class TestRequest:
     @pytest.mark.parametrize(
         ("request_", "message"),
@@ -149,6 +166,8 @@ class TestRequest:
     def test_datasets_that_would_share_files_are_refused(self) -> None:
         with pytest.raises(ConfigError, match="the datasets 'a b' and 'A-b' would write the same files; rename one"):
             Request("T", COMMAND).check(["NumCLIP"], ["a b", "A-b"])
+        with pytest.raises(ConfigError, match="the datasets 'a b' and 'A-b' would write the same"):
+            Request("T", COMMAND, means={"A-b": ["a b", "c"]}).check(["NumCLIP"], ["a b", "c"])
 
     def test_a_report_checks_its_request_and_its_records(self, tmp_path: Path, plan: list[Entry]) -> None:
         with pytest.raises(DataError, match="records is empty"):

@@ -199,7 +199,7 @@ class TestCosts:
         assert frame.loc[("A", 4)].tolist() == [2, 1500.0, 400.0, 5004.0]
         assert frame.loc[("C", 4), "n"] == 0
         assert lines_of(cost_table(results, "counting"))[:5] == [
-            "| Method | Seconds, 4 shots | Seconds, all images | Peak memory (MiB) | Trained parameters |",
+            "| Method | Seconds, 4 shots | Seconds, all images | Peak memory (MiB) | Trained or solved parameters |",
             "| --- | ---: | ---: | ---: | ---: |",
             "| A | 1,500.0 | 1,500.0 | 400 | 5,000 to 5,004 |",
             "| B | 1,500.0 | 1,500.0 | 400 |  |",

@@ -77,6 +77,39 @@ class TestCells:
         assert results.numbers("counting", "A", 0, "test_mae") == {(0, 0): 1.0}
 
 
+class TestMeans:
+    def test_a_mean_has_the_runs_that_all_its_datasets_have(self, tmp_path: Path) -> None:
+        plan = make_plan(["A"], datasets=["one", "two", "three"], shots=[0], seeds=[0, 1])
+        numbers = {"one": 1.0, "two": 2.0, "three": 9.0}
+        runs = [run for run in plan if (run["dataset"], run["seed"]) != ("two", 1)]
+        records = write_all(tmp_path, runs, lambda run: {"test_mae": numbers[run["dataset"]] + run["seed"]})
+        results = Results(plan, records, {"both": ["one", "two"]})
+        assert results.numbers("both", "A", 0, "test_mae") == {(0, 0): 1.5}
+        assert [run.status for run in results.cell("both", "A", 0)] == ["finished", "missing"]
+        assert results.numbers("both", "A", 0, "seconds") == {}
+        assert results.datasets == ["one", "two", "three"]
+        assert set(results.long(["test_mae"])["dataset"]) == {"one", "two", "three"}, "it is no run"
+
+    def test_a_metric_that_one_lacks_and_a_number_that_is_none_have_no_mean(self, tmp_path: Path) -> None:
+        plan = make_plan(["A"], datasets=["one", "two"], shots=[0], seeds=[0])
+        metrics = {
+            "one": {"test_mae": 1.0, "test_acc": float("nan"), "test_qwk": 0.5},
+            "two": {"test_mae": 2.0, "test_acc": 0.5},
+        }
+        records = write_all(tmp_path, plan, lambda run: metrics[run["dataset"]])
+        results = Results(plan, records, {"both": ["one", "two"]})
+        found = {name: results.numbers("both", "A", 0, name) for name in ("test_mae", "test_acc", "test_qwk")}
+        assert found == {"test_mae": {(0, 0): 1.5}, "test_acc": {}, "test_qwk": {}}
+
+    def test_one_selected_on_the_test_set_makes_the_mean_so(self, tmp_path: Path) -> None:
+        plan = make_plan(["A"], datasets=["one", "two"], shots=[0], seeds=[0])
+        records = [write_run(tmp_path, run, {"test_mae": 1.0}, protocol="paper" if run["dataset"] == "two" else "clean")
+                   for run in plan]  # fmt: skip
+        results = Results(plan, records, {"both": ["one", "two"]})
+        assert results.is_paper("both", "A", 0)
+        assert not results.is_paper("one", "A", 0)
+
+
 class TestBadInput:
     def test_no_records_and_no_plan(self) -> None:
         with pytest.raises(DataError, match=r"records is empty: .* run the benchmark first"):

@@ -10,6 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
+from numclip_lightning.benchmark.code import COMMIT
 from numclip_lightning.benchmark.execute import execute, find_record, has_finished
 from numclip_lightning.benchmark.page import check_page, update_page
 from numclip_lightning.benchmark.plan import Benchmark, PlannedRun, plan
@@ -18,7 +19,7 @@ from numclip_lightning.benchmark.results import shots_name
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.terminal import own_words
 
-__all__ = ["benchmark"]
+__all__ = ["benchmark", "parse"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def benchmark(words: Sequence[str]) -> int:
         ConfigError: If the configuration is wrong, or none of the datasets is here.
         DataError: If none of the runs has a record, or one can't be read.
     """
-    chosen, output, report_only = _parse(words)
+    chosen, output, report_only = parse(words)
     here = _datasets_here(chosen)
     request = _request(chosen, here, words)
     request.check(list(chosen.methods), here)
@@ -57,8 +58,18 @@ def benchmark(words: Sequence[str]) -> int:
     return int(finished < len(runs))
 
 
-def _parse(words: Sequence[str]) -> tuple[Benchmark, Path, bool]:
-    """Return the benchmark, the folder of its report, and whether nothing is to be run."""
+def parse(words: Sequence[str]) -> tuple[Benchmark, Path, bool]:
+    """Read what a benchmark is asked to do.
+
+    Args:
+        words: What follows `numclip benchmark`.
+
+    Returns:
+        The benchmark, the folder of its report, and whether nothing is to be run.
+
+    Raises:
+        ConfigError: If the configuration is wrong.
+    """
     parser = ArgumentParser(
         prog="numclip benchmark",
         # In place of the names of all flags, which would hide the error that follows.
@@ -85,11 +96,18 @@ def _datasets_here(chosen: Benchmark) -> list[str]:
         raise ConfigError(f"none of the datasets is here: {lacking}; fetch one, or mend its needs.")
     for name, folder in away.items():
         _log.warning("%s is left out: %s is not here", name, folder)
+    for name, mean in chosen.means.items():
+        if gone := [dataset for dataset in mean.of if dataset in away]:
+            _log.warning("the mean %s is left out: %s is not here", name, gone[0])
     return [name for name in chosen.datasets if name not in away]
 
 
 def _request(chosen: Benchmark, here: Sequence[str], words: Sequence[str]) -> Request:
-    published = {name: chosen.datasets[name].published for name in here}
+    means = {name: mean for name, mean in chosen.means.items() if set(mean.of) <= set(here)}
+    published = {
+        **{name: chosen.datasets[name].published for name in here},
+        **{name: mean.published for name, mean in means.items()},
+    }
     return Request(
         title=chosen.title,
         # What a reader repeats; the report of what there is, is not made by the report alone.
@@ -97,12 +115,14 @@ def _request(chosen: Benchmark, here: Sequence[str], words: Sequence[str]) -> Re
         metrics=chosen.metrics,
         compare_to=chosen.compare_to,
         published={name: source for name, source in published.items() if source},
+        means={name: mean.of for name, mean in means.items()},
     )
 
 
 def _run_all(chosen: Benchmark, runs: Sequence[PlannedRun]) -> bool:
     """Do what isn't finished yet; return False if it was stopped with Ctrl-C."""
     done = sum(map(has_finished, runs))
+    _warn_of_other_code(chosen, runs)
     ended = execute(runs, processes=chosen.processes, keep_checkpoints=chosen.keep_checkpoints)
     try:
         # Closed whatever happens here: it ends the runs that are under way.
@@ -119,6 +139,18 @@ def _run_all(chosen: Benchmark, runs: Sequence[PlannedRun]) -> bool:
         )  # fmt: skip
         return False
     return True
+
+
+def _warn_of_other_code(chosen: Benchmark, runs: Sequence[PlannedRun]) -> None:
+    """Say which finished runs are kept although the code has changed since: whether it matters, no digest can tell."""
+    kept = [record.get("commit") for run in runs if has_finished(run) and (record := find_record(run))]
+    if others := [commit for commit in kept if commit != COMMIT]:
+        _log.warning(
+            "%d of %d finished runs were made by other code (commit %s; this is %s) and are kept; to do them again, "
+            "delete their folders in %s, or give another --root",
+            len(others), len(kept), ", ".join(sorted({commit or "unknown" for commit in others})),
+            COMMIT or "unknown", chosen.root,
+        )  # fmt: skip
 
 
 def _outcome(record: dict[str, Any] | None, metrics: Sequence[str]) -> str:

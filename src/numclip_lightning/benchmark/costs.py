@@ -1,4 +1,4 @@
-"""What the runs cost: wall time, peak memory and trained parameters."""
+"""What the runs cost: wall time, peak memory, and the parameters that they train or solve for."""
 
 import math
 import statistics
@@ -31,7 +31,7 @@ def cost_table(results: Results, dataset: str) -> str:
     """Return the costs in Markdown: wall time for each number of shots, memory and parameters over all of them."""
     frame, columns = cost_frame(results, dataset), results.columns(dataset)
     times = [f"Seconds, {shots_name(shots)}" for shots in columns]
-    rows = [["Method", *times, "Peak memory (MiB)", "Trained parameters"]]
+    rows = [["Method", *times, "Peak memory (MiB)", "Trained or solved parameters"]]
     for method, costs in frame.groupby("method", sort=False):
         seconds = ["" if math.isnan(number) else f"{number:,.1f}" for number in costs["seconds"]]
         memory, parameters = costs["peak_memory_mib"].dropna(), costs["trained_parameters"].dropna()
@@ -48,7 +48,8 @@ def cost_table(results: Results, dataset: str) -> str:
         )
     return (
         f"{markdown_grid(rows)}\n\nMeans over the finished runs of a method at a number of shots; of the memory, the "
-        "largest of these. A method that learns nothing was run once for all numbers of shots.\n"
+        "largest of these. Solved are parameters that are set without a step: a closed form, or a cache of training "
+        "features, which grows with the images. A method that learns nothing was run once for all numbers of shots.\n"
     )
 
 

@@ -9,13 +9,11 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Generator, Mapping, Sequence
-from importlib.metadata import version
 from multiprocessing import connection, get_context, parent_process, set_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,13 +22,14 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from numclip_lightning.benchmark.code import COMMIT, VERSIONS
 from numclip_lightning.benchmark.plan import PlannedRun
 from numclip_lightning.benchmark.results import read_record
 from numclip_lightning.cli import NumClipCLI
-from numclip_lightning.errors import NumClipError
+from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.terminal import speak, told
 
-__all__ = ["execute", "find_record", "gpu_of", "has_finished"]
+__all__ = ["execute", "find_record", "gpu_of", "has_finished", "peak_memory"]
 
 _RESULT, _LOG, _LOCK = "result.json", "log.txt", "lock"
 # One device, as Lightning would start the processes of the others with the benchmark's own words.
@@ -174,25 +173,41 @@ def gpu_of(slot: int, gpus: int) -> str:
 
 
 def _measure(run: PlannedRun) -> dict[str, Any]:
-    """Run it and return what is worth keeping."""
+    """Run it and return what is worth keeping.
+
+    Raises:
+        ConfigError: If nothing was fitted, though there is something to learn.
+    """
     start = time.perf_counter()
     cli = NumClipCLI([*run.words, *_EVERY_RUN, f"--trainer.default_root_dir={run.folder}"])
     seconds = time.perf_counter() - start
+    if not run.trains and cli.is_untrained:
+        raise ConfigError(
+            f"{type(cli.model).__name__} was tested as it starts, untrained, though it has something to learn; leave "
+            f"`trains: false` out of {run.method!r}, or give it a checkpoint by `ckpt_path` in its args."
+        )
     metrics = json.loads((cli.folder / "metrics.json").read_text(encoding="utf-8"))
-    if torch.cuda.is_available():
-        peak = torch.cuda.max_memory_allocated() / 2**20
-    else:
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
     return {
         "status": "finished",
         "error": None,
         "protocol": metrics.get("protocol", "clean"),
         "seconds": round(seconds, 2),
-        "peak_memory_mib": round(peak, 1),
+        "peak_memory_mib": round(peak_memory(cli.trainer.strategy.root_device), 1),
         "trained_parameters": sum(p.numel() for p in cli.model.parameters() if p.requires_grad),
         "metrics": {name: value for name, value in metrics.items() if isinstance(value, float)},
     }
+
+
+def peak_memory(device: torch.device) -> float:
+    """Return the most memory that this process has held so far, in MiB.
+
+    Args:
+        device: Where it computes. On a GPU it is the GPU's, anywhere else the process's own, with all libraries.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def _failed(reason: str) -> dict[str, Any]:
@@ -204,20 +219,10 @@ def _failed(reason: str) -> dict[str, Any]:
 
 def _write(run: PlannedRun, record: Mapping[str, Any]) -> None:
     """Write the record at once and whole: a run that is killed has none."""
-    versions = {name: version(name) for name in ("numclip_lightning", "torch", "lightning", "open_clip_torch")}
-    whole = {**run.entry, "command": ["numclip", *run.words], **record, "commit": _commit(), "versions": versions}
+    whole = {**run.entry, "command": ["numclip", *run.words], **record, "commit": COMMIT, "versions": VERSIONS}
     new = run.folder / f"{_RESULT}.new"
     new.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
     new.replace(run.folder / _RESULT)
-
-
-def _commit() -> str | None:
-    """Return the commit of this code, marked where files differ from it; None where it isn't run from a clone."""
-    words = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _empty(folder: Path) -> None:

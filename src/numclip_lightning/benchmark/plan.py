@@ -11,9 +11,10 @@ from typing import Any
 
 import yaml
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.benchmark.code import own_sources
+from numclip_lightning.errors import ConfigError, check_choice
 
-__all__ = ["ALL_IMAGES", "Benchmark", "DatasetEntry", "MethodEntry", "PlannedRun", "plan"]
+__all__ = ["ALL_IMAGES", "Benchmark", "DatasetEntry", "MeanEntry", "MethodEntry", "PlannedRun", "plan"]
 
 ALL_IMAGES = 0
 # What the plan itself sets, and what in the benchmark says so.
@@ -35,7 +36,7 @@ class DatasetEntry:
         config: A complete run configuration, such as `configs/counting.yaml`.
         args: Further arguments by their names on the command line, such as `{data.num_train: 2000}`.
         folds: Its folds, a run for each; None takes those of the benchmark, an empty list none.
-        needs: A folder without which the dataset is left out, and said to be.
+        needs: A folder or file without which the dataset is left out, and said to be.
         published: The name under which published figures are looked up, such as `morph`; None compares with none.
     """
 
@@ -48,7 +49,20 @@ class DatasetEntry:
     @property
     def is_here(self) -> bool:
         """Whether what it needs is here."""
-        return self.needs is None or Path(self.needs).is_dir()
+        return self.needs is None or Path(self.needs).exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanEntry:
+    """The mean over several datasets, as papers print one number for the parts of a benchmark; it has no runs.
+
+    Args:
+        of: Two datasets or more, with the same folds.
+        published: The name under which published figures are looked up, such as `aesthetics`.
+    """
+
+    of: list[str]
+    published: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +88,7 @@ class Benchmark:
         title: The heading of the report.
         datasets: The datasets by the names they have in tables.
         methods: The methods by the names they have in tables.
+        means: Means over datasets, shown as datasets of their own; left out where one of theirs is.
         seeds: Seeds of the method and of the data, a run for each.
         shots: Training images per value, a run for each; 0 takes all.
         folds: Folds of the datasets that don't name their own, a run for each; empty for datasets without folds.
@@ -93,6 +108,7 @@ class Benchmark:
     title: str
     datasets: dict[str, DatasetEntry]
     methods: dict[str, MethodEntry]
+    means: dict[str, MeanEntry] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     shots: list[int] = field(default_factory=lambda: [ALL_IMAGES])
     folds: list[int] = field(default_factory=list)
@@ -120,6 +136,18 @@ class Benchmark:
             _check_args(f"args of {name!r}", dataset.args)
         for name, method in self.methods.items():
             _check_args(f"args of {name!r}", method.args)
+        for name, mean in self.means.items():
+            self._check_mean(name, mean)
+
+    def _check_mean(self, name: str, mean: MeanEntry) -> None:
+        if name in self.datasets:
+            raise ConfigError(f"means has {name!r}, the name of a dataset; rename one.")
+        if len(set(mean.of)) < max(2, len(mean.of)):
+            raise ConfigError(f"the mean {name!r} is of {mean.of}; name two different datasets or more.")
+        for dataset in mean.of:
+            check_choice(f"of in the mean {name!r}", dataset, self.datasets)
+        if len({tuple(self.folds_of(dataset)) for dataset in mean.of}) > 1:
+            raise ConfigError(f"the datasets of the mean {name!r} have different folds; give them the same.")
 
     def folds_of(self, dataset: str) -> Sequence[int | None]:
         """Return the folds that are run of a dataset; None alone where it has none."""
@@ -140,7 +168,7 @@ class PlannedRun:
         trains: Whether it fits before it tests.
         words: What follows `numclip` but for where the run goes.
         folder: Where it goes. Its name ends with a digest of the words and the files they name, so that a run is
-            found again as long as nothing about it has changed.
+            found again as long as nothing about it has changed, a method's own file outside the package included.
     """
 
     dataset: str
@@ -206,7 +234,7 @@ def _run(benchmark: Benchmark, dataset: str, method: str, fold: int | None, shot
     if not learner.trains:
         args = {name: value for name, value in args.items() if name != "data.num_shots"}
     words = [*subcommand, *(f"--config={file}" for file in files), *_flags(args)]
-    name = f"fold{fold or 0}-shots{shots}-seed{seed}-{_digest(words, files)}"
+    name = f"fold{fold or 0}-shots{shots}-seed{seed}-{_digest(words, files, args)}"
     folder = Path(benchmark.root, _slug(dataset), _slug(method), name)
     return PlannedRun(dataset, method, fold or 0, shots, seed, learner.trains, tuple(words), folder)
 
@@ -215,8 +243,8 @@ def _flags(args: dict[str, Any]) -> list[str]:
     return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in args.items()]
 
 
-def _digest(words: Sequence[str], files: Sequence[str]) -> str:
-    """Return a name for what a run does: its words and what the configuration files say, comments aside."""
+def _digest(words: Sequence[str], files: Sequence[str], args: Mapping[str, Any]) -> str:
+    """Return a name for what a run does: its words, what the configuration files say, comments aside, and own code."""
     contents = []
     for file in files:
         try:
@@ -225,7 +253,10 @@ def _digest(words: Sequence[str], files: Sequence[str]) -> str:
             raise ConfigError(f"the configuration {file!r} can't be read: {error.strerror}.") from error
         except yaml.YAMLError as error:
             raise ConfigError(f"the configuration {file!r} is no YAML: {error}") from error
-    return hashlib.sha256(json.dumps([words, contents], sort_keys=True, default=str).encode()).hexdigest()[:8]
+    sources = [file.read_text(encoding="utf-8") for file in own_sources([*contents, args])]
+    # Without own code the name is what it was before own code counted: kept runs are found again.
+    whole = [words, contents, *([sources] if sources else [])]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def _slug(name: str) -> str:

@@ -40,7 +40,8 @@ class Request:
         command: The command that makes it, for the reader to repeat.
         metrics: A table and a picture for each of them.
         compare_to: The method that all others are tested against; None for no tests.
-        published: For a dataset, the name under which others have published figures of it (`published.py`).
+        published: For a dataset or mean, the name under which others have published figures of it (`published.py`).
+        means: Datasets by the name of the mean over them, which is shown like a dataset, behind them.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Request:
     metrics: Sequence[str] = ("test_mae", "test_acc")
     compare_to: str | None = None
     published: Mapping[str, str] | None = None
+    means: Mapping[str, Sequence[str]] | None = None
 
     def check(self, methods: Sequence[str], datasets: Sequence[str]) -> None:
         """Refuse what can't be reported; call it before the first run.
@@ -66,11 +68,12 @@ class Request:
             measure_of(metric)
         if self.compare_to is not None:
             check_choice("compare_to", self.compare_to, methods)
+        shown = [*datasets, *(self.means or {})]
         for dataset, name in (self.published or {}).items():
-            check_choice("published", dataset, datasets)
+            check_choice("published", dataset, shown)
             published_figures(name)
         stems: dict[str, str] = {}
-        for dataset in datasets:
+        for dataset in shown:
             other = stems.setdefault(_stem(dataset).lower(), dataset)
             if other != dataset:
                 raise ConfigError(f"the datasets {other!r} and {dataset!r} would write the same files; rename one.")
@@ -97,7 +100,7 @@ def write_report(
         ConfigError: If the request can't be met, see `Request.check`.
         DataError: If the records can't be used, or are none.
     """
-    results = Results(planned, records)
+    results = Results(planned, records, request.means)
     request.check(list(dict.fromkeys(run.key.method for run in results.runs)), results.datasets)
     (folder / "tables").mkdir(parents=True, exist_ok=True)
     frame = results.long(request.metrics)
@@ -105,7 +108,7 @@ def write_report(
     frame.to_parquet(folder / "results.parquet", index=False)
     parts = [f"# {request.title}", "Made by", f"```sh\n{request.command}\n```", *_what_ran(results, request, folder)]
     parts += _how_to_read(request.compare_to)
-    for dataset in results.datasets:
+    for dataset in [*results.datasets, *results.means]:
         parts += _dataset(results, dataset, request, folder)
     report = folder / "report.md"
     report.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
@@ -164,6 +167,9 @@ def _dataset(results: Results, dataset: str, request: Request, folder: Path) -> 
     stem, published = _stem(dataset), (request.published or {}).get(dataset)
     figures = published_figures(published) if published else ()
     parts = [f"## {MARKDOWN.escape(dataset)}"]
+    if dataset in results.means:
+        of = ", ".join(map(MARKDOWN.escape, results.means[dataset]))
+        parts += [f"The mean over {of}, of each fold and seed that all of them have."]
     finished = [run for run in results.of(dataset) if run.status == "finished"]
     for metric in request.metrics:
         if finished and not any(metric in run.values for run in finished):
@@ -172,6 +178,8 @@ def _dataset(results: Results, dataset: str, request: Request, folder: Path) -> 
             continue
         table = summarise(results, dataset, metric, figures)
         parts += [f"### {table.measure.title}", *_metric(table, results, request.compare_to, folder)]
+    if dataset in results.means:
+        return parts
     shots = results.columns(dataset)[-1]
     errors = errors_by_value(results, dataset, shots)
     if len(errors):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,12 +82,19 @@ class Results:
         planned: One mapping for each run, with `dataset`, `method`, `fold`, `shots`, `seed`, and `trains: false` where
             the method learns nothing. Datasets and methods are shown in the order in which they first stand here.
         records: What the runs wrote into result.json, with their run folder under `folder`.
+        means: Datasets by the name of the mean over them. A mean can be asked for like a dataset: of each method, fold,
+            shots and seed it has the mean over the datasets' runs where all have finished. Its runs are not in `runs`.
 
     Raises:
         DataError: If nothing was planned or nothing has run, if a run is there twice, wasn't planned, or lacks a field.
     """
 
-    def __init__(self, planned: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        planned: Sequence[Mapping[str, Any]],
+        records: Sequence[Mapping[str, Any]],
+        means: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         if not planned:
             raise DataError("planned is empty: no run was asked for; name a method and a dataset.")
         if not records:
@@ -101,12 +109,14 @@ class Results:
         self.runs = [_run(key, bool(entry.get("trains", True)), found.get(key)) for key, entry in entries.items()]
         self.datasets = list(dict.fromkeys(key.dataset for key in entries))
         self._by_method: dict[tuple[str, str], list[Run]] = {}
-        for run in self.runs:
+        self.means = dict(means or {})
+        averaged = [run for name, members in self.means.items() for run in _mean_runs(self.runs, name, members)]
+        for run in [*self.runs, *averaged]:
             self._by_method.setdefault((run.key.dataset, run.key.method), []).append(run)
 
     def of(self, dataset: str) -> list[Run]:
         """Return the runs on a dataset."""
-        return [run for run in self.runs if run.key.dataset == dataset]
+        return [run for (name, _), runs in self._by_method.items() if name == dataset for run in runs]
 
     def methods(self, dataset: str) -> list[str]:
         """Return the methods on a dataset, in the order of the plan."""
@@ -190,6 +200,30 @@ def _by_key(entries: Sequence[Mapping[str, Any]], where: str) -> dict[RunKey, Ma
             raise DataError(f"{where} is there twice: {key}; leave one out.")
         found[key] = entry
     return found
+
+
+def _mean_runs(runs: Sequence[Run], name: str, members: Sequence[str]) -> list[Run]:
+    """Return a run for each method, fold, shots and seed, with the means over datasets where all have finished."""
+    groups: dict[RunKey, list[Run]] = {}
+    for run in runs:
+        if run.key.dataset in members:
+            groups.setdefault(run.key._replace(dataset=name), []).append(run)
+    return [_mean_run(key, group) for key, group in groups.items() if len(group) == len(members)]
+
+
+def _mean_run(key: RunKey, runs: Sequence[Run]) -> Run:
+    trains = any(run.trains for run in runs)
+    if any(run.status != "finished" for run in runs):
+        return Run(key, trains)
+    # What they took is no result of the mean.
+    shared = set(runs[0].values).intersection(*(run.values for run in runs)).difference(COSTS)
+    return Run(
+        key,
+        trains,
+        status="finished",
+        protocol="paper" if any(run.protocol == "paper" for run in runs) else "clean",
+        values={metric: statistics.fmean(run.values[metric] for run in runs) for metric in sorted(shared)},
+    )
 
 
 def _run(key: RunKey, trains: bool, record: Mapping[str, Any] | None) -> Run:
