@@ -15,9 +15,9 @@ from numclip_lightning.methods.named import NamedMethod, Names
 from numclip_lightning.methods.optimisers import OptimizerSpec
 from numclip_lightning.methods.output import Batch, Output
 from numclip_lightning.models.heads import Decode
-from numclip_lightning.precision import without_autocast
 from numclip_lightning.models.prompts import ConceptPrompts
 from numclip_lightning.models.solvers import gaussian_discriminant
+from numclip_lightning.precision import without_autocast
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["GDA"]

@@ -17,8 +17,8 @@ from numclip_lightning.methods.closed_form import SOLVED, ClosedFormMethod
 from numclip_lightning.methods.optimisers import OptimizerSpec
 from numclip_lightning.methods.output import Batch, Output
 from numclip_lightning.models.heads import Decode
-from numclip_lightning.precision import at_least_float32, without_autocast
 from numclip_lightning.models.solvers import LinearClassifier, logistic_regression
+from numclip_lightning.precision import at_least_float32, without_autocast
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["LinearProbe"]

@@ -13,8 +13,8 @@ from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, S
 from numclip_lightning.methods.output import Batch, Output
 from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.loading import load_clip
-from numclip_lightning.precision import at_least_float32
 from numclip_lightning.models.prompt_parts import Prompts
+from numclip_lightning.precision import at_least_float32
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["PromptedMethod"]

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from numclip_lightning.errors import BackboneError, ConfigError
 from numclip_lightning.models.image_tower import ImageTower
-from numclip_lightning.precision import at_least_float32, without_autocast
 from numclip_lightning.models.text_tower import TextTower, unsupported_text
+from numclip_lightning.precision import at_least_float32, without_autocast
 
 __all__ = ["CLIPBackbone"]
 
