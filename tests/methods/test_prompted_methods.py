@@ -109,11 +109,23 @@ def test_ordinalclip_bases_start_from_words_and_leave_the_rest_random() -> None:
     assert not torch.equal(base[0, 1], table[0])
 
 
-@pytest.mark.parametrize("method", [CoOp, OrdinalCLIP])
-def test_a_small_set_is_learnt_and_every_trained_parameter_gets_a_gradient(method: Any) -> None:
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        (CoOp, {}),
+        (OrdinalCLIP, {"interpolation": "linear"}),
+        (OrdinalCLIP, {"interpolation": "inverse"}),
+        # Ranks far from every base are all alike: of three bases, 2 and 4 would be.
+        (OrdinalCLIP, {"interpolation": "normal", "num_base": 4}),
+    ],
+)
+def test_a_small_set_is_learnt_and_every_trained_parameter_gets_a_gradient(
+    method: Any, arguments: dict[str, Any]
+) -> None:
     torch.manual_seed(0)
     learner: PromptedMethod[Any] = method(
         **TINY,
+        **arguments,
         num_context=4,
         text_to_image=0.1,
         learning_rates=LearningRates(1e-3, 0, 1e-2, 1e-2, 0),
@@ -125,6 +137,40 @@ def test_a_small_set_is_learnt_and_every_trained_parameter_gets_a_gradient(metho
     assert without_gradient(learner) == []
     # Guessing the median costs 2.
     assert mae_of(learner, targets) < 0.3
+
+
+def test_coop_learns_a_small_set_by_its_context_alone() -> None:
+    torch.manual_seed(0)
+    rates = LearningRates(image_encoder=0, adapter=0, context=3e-2, phrases=0, head=0)
+    method = CoOp(
+        **TINY, num_context=4, shared_context=False, learning_rates=rates, optimizer=OptimizerSpec("AdamW"),
+        lr_scheduler=None,
+    )  # fmt: skip
+    # That of a trained CLIP: features of an untrained tower lie close together.
+    torch.nn.init.constant_(method.clip.logit_scale, math.log(100))
+    targets = [0.0, 2.0, 4.0, 6.0]
+    quiet_trainer(max_epochs=200).fit(method, loader(bright(targets)))
+    assert without_gradient(method) == []
+    # Guessing the median costs 2.
+    assert mae_of(method, targets) < 0.3
+
+
+@pytest.mark.parametrize(("context", "rate", "runs"), [(None, 0.0, 1), (4, 1e-3, 4)])
+def test_the_text_tower_runs_anew_only_where_training_moves_the_words(
+    context: int | None, rate: float, runs: int
+) -> None:
+    rates = LearningRates(image_encoder=1e-3, adapter=0, context=rate, phrases=0, head=0)
+    method = CoOp(**TINY, num_context=context, learning_rates=rates, lr_scheduler=None)
+    passes: list[int] = []
+    method.clip.text.transformer.register_forward_hook(lambda *_: passes.append(method.training))
+    samples = loader(bright([0.0, 2.0, 4.0, 6.0]), 1)
+    quiet_trainer(max_epochs=2, num_sanity_val_steps=0).fit(method, samples, samples)
+    # In training, of each of two epochs of four steps; the validations have a run each.
+    assert (passes.count(True), passes.count(False)) == (2 * runs, 2)
+    # And no words are kept that a loaded checkpoint would not change.
+    before = method.prototypes()
+    torch.nn.init.normal_(method.prompts.phrases)
+    assert not torch.equal(method.prototypes(), before)
 
 
 @torch.no_grad()
@@ -164,6 +210,7 @@ def test_training_stays_finite_for_batches_of_one_image_and_of_one_class(kind: A
         (OrdinalCLIP, {"base_phrases": ["one"]}, "base_phrases has 1 entries for num_base=3"),
         (OrdinalCLIP, {"num_base": 1, "base_phrases": ["very many"]}, "has 2 tokens; set num_tokens=2"),
         (OrdinalCLIP, {"num_base": 1, "base_phrases": [" "]}, "has no words"),
+        (OrdinalCLIP, {"learning_rates": LearningRates(phrases=0)}, "which would stay random; raise the rate, or give"),
     ],
 )
 def test_a_wrong_argument_is_refused(method: Any, arguments: dict[str, Any], message: str) -> None:

@@ -57,7 +57,7 @@ class TipAdapter(ClosedFormMethod, CachedMethod):
         )
 
     def solve(self, features: Tensor, batch: Batch) -> None:
-        """Fill the cache: the key of an image is the mean of its passes, as published; its class is that of the last."""
+        """Fill the cache: an image is keyed by the mean of its passes, as published; its class is that of the last."""
         index, place = batch["index"].unique(return_inverse=True)
         mean = features.new_zeros(len(index), features.shape[1]).index_add_(0, place, features)
         mean /= place.bincount()[:, None]
