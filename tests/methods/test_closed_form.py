@@ -1,4 +1,4 @@
-"""GDA, Tip-Adapter, Tip-Adapter-F and the linear probe: solved from features, through `fit` like any other method."""
+"""Methods solved or chosen from features, through `fit` like any other: GDA, the linear probe, both Tip-Adapters."""
 
 import logging
 import math
@@ -11,79 +11,26 @@ import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from numclip_lightning.data.base import OrdinalDataModule
-from numclip_lightning.data.labels import Label, LabelTable
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.features import KeepFeatures
 from numclip_lightning.methods import (
     GDA,
     LearningRates,
     LinearProbe,
-    OrdinalMethod,
     TipAdapter,
     TipAdapterF,
     ZeroShotCLIP,
 )
-from numclip_lightning.methods.prompted import PromptedMethod
 from numclip_lightning.methods.samples import Samples, gather
-from numclip_lightning.models.cache import KeyCache, soft_values
 from numclip_lightning.models.solvers import gaussian_discriminant
-from numclip_lightning.scale import OrdinalScale
-from tiny_clip import register_tiny_clips
-from tiny_fit import quiet_trainer
+from tiny_patches import SCALE, TARGETS, TINY, Patches, features, fitted, trainer, zero_shot_logits
 
-register_tiny_clips()
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 
-SCALE = OrdinalScale(
-    0,
-    6,
-    template="{} dots",
-    levels=[{"phrase": "hardly any", "start": 0}, {"phrase": "many", "start": 4}],  # type: ignore[list-item]
-)
-TINY: dict[str, Any] = {"scale": SCALE, "backbone": "tiny-vit", "pretrained": None}
 ALL = [GDA, TipAdapter, TipAdapterF, LinearProbe]
 CLOSED = [GDA, TipAdapter, LinearProbe]
-
-
-class Patches(OrdinalDataModule):
-    """Images of noise, whose brightness and tint follow the target."""
-
-    def __init__(self, targets: list[float], val: list[float] | None = None, **arguments: Any) -> None:
-        self.targets = {"train": targets, "val": targets if val is None else val, "test": targets}
-        super().__init__(**{"batch_size": 4, "num_workers": 0, "image_size": 32, "augment": False, **arguments})
-
-    def labels(self, split: Any) -> LabelTable:
-        return LabelTable(Label(str(i), (t,), None, i + 1, "made") for i, t in enumerate(self.targets[split]))  # type: ignore[arg-type]
-
-    def dataset(self, split: Any) -> Dataset[dict[str, Tensor]]:
-        generator = torch.Generator().manual_seed(0)
-        return [  # type: ignore[return-value]
-            {"image": picture(target, generator), "target": torch.tensor(target), "index": torch.tensor(index)}
-            for index, target in enumerate(self.targets[split])
-        ]
-
-
-def picture(target: float, generator: torch.Generator) -> Tensor:
-    noise = torch.randn(3, 32, 32, generator=generator) * 0.05
-    ramp = torch.linspace(-1, 1, 32) * math.cos(target) + torch.linspace(-1, 1, 32)[:, None] * math.sin(target)
-    whole: Tensor = noise + ramp + (target - 3) / 3
-    return whole
-
-
-TARGETS = [float(value) for value in range(7)] * 3
-
-
-def trainer(**arguments: Any) -> L.Trainer:
-    return quiet_trainer(**{"max_epochs": 1, **arguments})
-
-
-def fitted(method: OrdinalMethod, data: OrdinalDataModule, **arguments: Any) -> dict[str, float]:
-    runner = trainer(**arguments)
-    runner.fit(method, datamodule=data)
-    return {name: value.item() for name, value in runner.callback_metrics.items()}
 
 
 class Gradients(L.Callback):
@@ -95,23 +42,9 @@ class Gradients(L.Callback):
         self.missing = {name for name, p in pl_module.named_parameters() if p.requires_grad and p.grad is None}
 
 
-@torch.no_grad()
-def features(method: OrdinalMethod, data: Patches, split: str = "train") -> Tensor:
-    """Features of length one of a split, float64."""
-    images = torch.stack([sample["image"] for sample in data.dataset(split)])  # type: ignore[attr-defined]
-    return F.normalize(method.encode_images(images).double(), dim=1)
-
-
 def softmax(logits: Any) -> Any:
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
-
-
-@torch.no_grad()
-def zero_shot_logits(method: PromptedMethod[Any], x: Tensor, words: list[str]) -> Tensor:
-    texts = method.clip.encode_text([f"{word} dots" for word in words]).double()
-    multiplier: Tensor = method.clip.logit_multiplier.double()
-    return multiplier * x @ F.normalize(texts, dim=1).T
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -140,23 +73,6 @@ def test_gda_adds_the_discriminant_to_the_zero_shot_logits(names: Any) -> None:
     expected = logits + 0.3 * (x @ weight.T + bias)
     np.testing.assert_allclose(found.logits.log_softmax(dim=1), expected.log_softmax(dim=1), atol=1e-3)
     np.testing.assert_allclose(found.value, softmax(expected.numpy()) @ centers.double().numpy(), atol=1e-4)
-
-
-@pytest.mark.parametrize("tau", [None, 2.0])
-def test_tip_adapter_follows_the_definition(tau: float | None) -> None:
-    method, data = TipAdapter(**TINY, tau=tau, alphas=[1.5], betas=[3.0]), Patches(TARGETS)
-    fitted(method, data)
-    keys = features(method, data)
-    new = F.normalize(torch.randn(4, 24, dtype=torch.float64), dim=1)
-    expected = zero_shot_logits(method, new, SCALE.numbers)
-    for i in range(4):
-        for n, target in enumerate(TARGETS):
-            affinity = math.exp(-3.0 * (1 - float(new[i] @ keys[n])))
-            for j in range(7):
-                value = float(j == target) if tau is None else math.exp(-abs(target - j) / tau)
-                expected[i, j] += 1.5 * affinity * value
-    with torch.no_grad():
-        np.testing.assert_allclose(method.eval().read(new.float()).logits, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("classes", ["values", "levels"])
@@ -307,72 +223,6 @@ def test_several_passes_are_solved_together() -> None:
     torch.testing.assert_close(method.classifier.weight.double(), weight - weight.mean(dim=0), rtol=1e-3, atol=1e-2)
 
 
-def test_the_key_of_an_image_is_the_mean_of_its_passes() -> None:
-    method = TipAdapter(**TINY)
-    method.cache.resize(2)
-    passes = torch.randn(3, 24)
-    rank = torch.tensor([1, 4, 5])
-    # Image 1 was seen twice, and had another of its labels the second time.
-    method.solve(passes, {"index": torch.tensor([1, 0, 1]), "rank": rank, "level": rank // 4})
-    expected = torch.stack([passes[1], (passes[0] + passes[2]) / 2])
-    torch.testing.assert_close(method.cache.keys, expected / expected.norm(dim=1, keepdim=True))
-    assert method.cache.values.argmax(dim=1).tolist() == [4, 5]
-
-
-@pytest.mark.parametrize("kind", [TipAdapter, TipAdapterF])
-@pytest.mark.parametrize("targets", [TARGETS[:7], TARGETS * 2])
-def test_a_cache_of_other_images_is_refused(kind: Any, targets: list[float], tmp_path: Any) -> None:
-    runner = trainer(max_epochs=1)
-    method = kind(**TINY, **({"lr_scheduler": None} if kind is TipAdapterF else {}))
-    runner.fit(method, datamodule=Patches(TARGETS))
-    runner.save_checkpoint(tmp_path / "one.ckpt")
-    with pytest.raises(ConfigError, match=f"cache has 21 entries, but there are {len(targets)} training images"):
-        trainer(max_epochs=2).fit(
-            method, datamodule=Patches(targets), ckpt_path=tmp_path / "one.ckpt", weights_only=True
-        )
-
-
-def test_learned_keys_start_from_the_training_features_and_move() -> None:
-    method, data = TipAdapterF(**TINY), Patches(TARGETS)
-    fitted(method, data, max_steps=1)
-    keys = features(method, data).float()
-    # One step of AdamW moves no number by more than its rate, but for the decay.
-    assert (method.cache.keys - keys).abs().max().item() < 2e-3
-    assert not torch.equal(method.cache.keys, keys)
-
-
-def test_learned_keys_train_with_their_own_alpha_and_beta() -> None:
-    method = TipAdapterF(**TINY, alpha=0.0, alphas=[1.0], betas=[1.0])
-    method.cache.resize(2)
-    method.cache.fill(torch.tensor([0, 1]), torch.eye(2, 24), torch.eye(2, 7))
-    x = torch.eye(2, 24)
-    assert torch.equal(method.train().read(x).logits, method.compare(x))
-    assert not torch.equal(method.eval().read(x).logits, method.compare(x))
-
-
-def test_a_resumed_training_keeps_its_keys(tmp_path: Any) -> None:
-    method, data = TipAdapterF(**TINY, lr_scheduler=None), Patches(TARGETS)
-    runner = trainer(max_epochs=1, limit_train_batches=1)
-    runner.fit(method, datamodule=data)
-    with torch.no_grad():
-        method.cache.keys.fill_(7.0)
-    runner.save_checkpoint(tmp_path / "one.ckpt")
-    again = TipAdapterF(**TINY)
-    trainer(max_epochs=2, limit_train_batches=1).fit(
-        again, datamodule=data, ckpt_path=tmp_path / "one.ckpt", weights_only=True
-    )
-    # One more step moves them a little; the training features are at most 1 in any place.
-    assert again.cache.keys.min() > 6
-
-
-def test_an_empty_cache_says_nothing_and_soft_values_fall_with_the_distance() -> None:
-    assert KeyCache(3, 4)(torch.randn(2, 3), torch.tensor(1.0)).tolist() == [[0.0] * 4] * 2
-    centers = torch.tensor([0.0, 10.0, 30.0])
-    assert soft_values(torch.tensor([1]), centers, None).tolist() == [[0.0, 1.0, 0.0]]
-    expected = [math.exp(-1), 1.0, math.exp(-2)]
-    assert soft_values(torch.tensor([1]), centers, 10.0)[0].tolist() == pytest.approx(expected)
-
-
 def test_images_that_arrive_twice_count_once() -> None:
     parts = [
         Samples(torch.tensor([2, 0]), torch.tensor([[2.0], [0.0]]), torch.tensor([20.0, 0.0])),
@@ -400,13 +250,6 @@ def test_one_setting_needs_no_validation() -> None:
     method = GDA(**TINY, alphas=[1.0])
     fitted(method, Patches(TARGETS), limit_val_batches=0)
     assert method.classifier.weight.any()
-
-
-@pytest.mark.parametrize("kind", [TipAdapter, TipAdapterF])
-def test_a_cache_needs_a_datamodule(kind: Any) -> None:
-    loader = DataLoader(Patches(TARGETS).dataset("train"), batch_size=4)
-    with pytest.raises(ConfigError, match=rf"{kind.__name__} keeps an entry .* labels\('train'\)"):
-        trainer().fit(kind(**TINY), loader, loader)
 
 
 @pytest.mark.parametrize(
