@@ -51,7 +51,8 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         num_workers: Loading processes per loader; 0 loads in the main process.
         image_size: Side of the square images in pixels; the backbone's size.
         augment: Whether training images are changed at random.
-        seed: Seed of splits and of what is kept of the training part alone; nothing else draws from it.
+        seed: Seed of a validation part that is set aside, and of what is kept of the training part; nothing else draws
+            from it. Where folds or test parts are drawn, their seed is `split_seed`.
         num_shots: Training images per value; 0 takes all. The validation part is set aside before, here and below.
         shift_values: How many of the most frequent values are cut in the training part; 0 cuts none.
         shift_factor: The share that is kept of a cut value, in (0, 1), at least one image; 1 cuts none.

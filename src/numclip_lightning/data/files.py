@@ -216,8 +216,9 @@ class FileDataModule(OrdinalDataModule):
             return self._require("test")
         # A val_file that is given needn't be there to train, nor the training list to validate on it.
         if split == "train":
+            train = self._require("train")
             whole = self.val_file is not None or self._find_val() is not None
-            return self.reduce(self._require("train") if whole else self._set_aside[0])
+            return self.reduce(train if whole else self._set_aside[0])
         val = self._find_val()
         return self._set_aside[1] if val is None else val
 

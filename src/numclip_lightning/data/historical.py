@@ -24,10 +24,11 @@ _ORIGINAL = "HistoricalColor-ECCV2012/data/imgs/decade_database"
 class HistoricalDataModule(PoolDataModule):
     """Historical Color Images by the papers' protocol: ten random folds of 210 / 5 / 50 images per decade.
 
-    The papers' own folds were never published; these are made from `seed` and `fold` (see `historical_fold`). The
+    The papers' own folds were never published; these are made from `split_seed` and `fold` (see `historical_fold`). The
     images are found by one list per decade in `root` (`1930s.txt` to `1970s.txt`), or by the folders of the original
     archive (`HistoricalColor-ECCV2012/data/imgs/decade_database/1930s`) or `1930s` to `1970s` in `root`. Where any
-    list file is given, the list files alone count. The other arguments are those of `FileDataModule`.
+    list file is given, the list files alone count. The other arguments are those of `PoolDataModule` and
+    `FileDataModule`.
 
     Args:
         fold: Which of the ten folds, 0 to 9.
@@ -42,7 +43,7 @@ class HistoricalDataModule(PoolDataModule):
 
     def divide(self, pool: LabelTable) -> Mapping[Part, Sequence[Label]]:
         """Draw the fold."""
-        return historical_fold(pool, self.fold, self.seed)
+        return historical_fold(pool, self.fold, self.split_seed)
 
     def expected(self, split: Split) -> str:
         """Name the lists and folders of the decades."""
