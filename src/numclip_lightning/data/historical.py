@@ -57,7 +57,7 @@ class HistoricalDataModule(PoolDataModule):
         files = {decade: self.search(f"{decade}s.txt") for decade in DECADES}
         if any(files.values()):
             _refuse_gaps(files, self.root)
-            return [label for file in files.values() if file for label in self.read_list(file)]
+            return list(self._read_lists(files))
         for folder in (Path(self.root, _ORIGINAL), Path(self.root)):
             folders = {decade: path if (path := folder / f"{decade}s").is_dir() else None for decade in DECADES}
             if any(folders.values()):
@@ -65,9 +65,25 @@ class HistoricalDataModule(PoolDataModule):
                 return list(self._read_folders(folders))
         return []
 
+    def _read_lists(self, files: dict[int, Path | None]) -> Iterable[Label]:
+        for decade, file in files.items():
+            for label in self.read_list(file) if file else ():
+                if label.targets != (float(decade),):
+                    given = " ".join(f"{target:g}" for target in label.targets)
+                    raise DataError(
+                        f"{label.where}: {label.path!r} is labelled {given} in the list of the {decade}s; correct the "
+                        "line, or move it to the list of its decade"
+                    )
+                yield label
+
     def _read_folders(self, folders: dict[int, Path | None]) -> Iterable[Label]:
         for decade, folder in folders.items():
-            for image in list_images(folder) if folder else ():
+            images = list_images(folder) if folder else []
+            if not images:
+                raise DataError(
+                    f"{folder} holds no image; put those of the {decade}s there, all five decades are needed"
+                )
+            for image in images:
                 yield Label(str(image.relative_to(self.root)), (float(decade),), None, 0, image)
 
 
