@@ -161,6 +161,15 @@ def test_list_files_may_lie_anywhere(root: Path, tmp_path: Path, monkeypatch: py
         module(root, train_file="no.txt").labels("train")
 
 
+def test_the_home_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(root.parent))
+    data = FileDataModule(root=f"~/{root.name}", train_file=f"~/{root.name}/train.txt", test_file="test.txt")
+    data.setup("fit")
+    assert len(data.labels("test")) == 9
+    with pytest.raises(ConfigError, match=r"root='~nobody_at_all/x': .*; give the path without ~"):
+        FileDataModule(root="~nobody_at_all/x")
+
+
 def test_summary_is_logged_once(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = module(root, num_shots=2)
     with caplog.at_level(logging.INFO):

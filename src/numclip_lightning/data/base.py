@@ -4,6 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import lightning as L
@@ -223,3 +224,19 @@ def require_fraction(name: str, value: float) -> None:
     """Raise ConfigError unless the argument lies in (0, 1)."""
     if not 0 < value < 1:
         raise ConfigError(f"{name}={value} must lie between 0 and 1, both excluded")
+
+
+def expand_home(argument: str, path: str) -> str:
+    """The path with the home folder in the place of `~`, which a shell leaves in `--data.root=~/faces`.
+
+    Args:
+        argument: Its name, for the message.
+        path: What it was given.
+
+    Raises:
+        ConfigError: If the home folder is unknown.
+    """
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError as error:
+        raise ConfigError(f"{argument}={path!r}: {error}; give the path without ~") from error

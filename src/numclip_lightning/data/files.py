@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
-from numclip_lightning.data.base import NEEDED, OrdinalDataModule, Protocol, Split, require_fraction
+from numclip_lightning.data.base import NEEDED, OrdinalDataModule, Protocol, Split, expand_home, require_fraction
 from numclip_lightning.data.dataset import OrdinalDataset
 from numclip_lightning.data.images import CheckImages, check_images, list_images
 from numclip_lightning.data.labels import IMAGE_SUFFIXES, Label, LabelTable, read_labels
@@ -67,6 +67,7 @@ class FileDataModule(OrdinalDataModule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.root = expand_home("root", self.root)
         # A fit that is tested afterwards sets its test split up twice: what was read, checked and warned of.
         self._found: dict[Split, LabelTable | None] = {}
         self._checked: set[Label] = set()
@@ -183,7 +184,7 @@ class FileDataModule(OrdinalDataModule):
 
     def _find_file(self, argument: str, file: str) -> Path:
         """An absolute path, one in the working directory, or one in `root`, in that order."""
-        given = Path(file).expanduser()
+        given = Path(expand_home(argument, file))
         places = [given] if given.is_absolute() else [given, Path(self.root) / given]
         for place in places:
             if place.exists():
