@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from command import failure
-from fake_data import make_aesthetics, make_clap2015, make_image, make_list_dataset, make_utkface
+from fake_data import make_aesthetics, make_clap2015, make_image, make_list_dataset, make_morph, make_utkface
 from numclip_lightning.cli import main
 from numclip_lightning.data import (
     AestheticsDataModule,
     CLAP2015DataModule,
     FileDataModule,
     ListDataModule,
+    MorphDataModule,
     UTKFaceDataModule,
 )
 from numclip_lightning.export import write_splits
@@ -75,6 +76,24 @@ def test_names_and_numbers_of_any_kind(tmp_path: Path) -> None:
     assert data.labels("test")[0].targets == (30.0, 31.0, 33.5)
 
 
+def test_paths_lead_to_the_images(tmp_path: Path) -> None:
+    """MORPH's lists have bare names or folders of their authors; the images lie in the folder `image`."""
+    root = tmp_path / "morph"
+    make_morph(root)
+    here, gone = sorted((root / "image").glob("100000_*"))
+    for file in root.glob("Setting_A_fold0_*.txt"):
+        file.write_text(file.read_text().replace(" 100000_", " ../../datasets/Morph/image/100000_"))
+    here.rename(root / here.name)
+    gone.unlink()
+    write_splits(MorphDataModule(root=f"{root}/../morph/."), tmp_path / "out")
+    lines = [line for split in SPLITS for line in (tmp_path / "out" / f"{split}.txt").read_text().splitlines()[1:]]
+    images = [line.split("\t")[0] for line in lines]
+    assert len(images) == 34
+    assert [path for path in images if not (root / path).is_file()] == [f"../../datasets/Morph/image/{gone.name}"]
+    assert here.name in images
+    assert sum(path.startswith("image/") for path in images) == 32
+
+
 @pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
 @pytest.mark.parametrize(
     ("config", "folder", "words", "sizes"),
@@ -82,13 +101,20 @@ def test_names_and_numbers_of_any_kind(tmp_path: Path) -> None:
         ("adience", "adience", ("--data.fold=1",), (12940, 1437, 3093)),
         ("historical", "hci", ("--data.fold=7",), (1050, 25, 250)),
         ("clap2015", "clap2015", (), (2476, 1136, 1079)),
+        ("aesthetics", "crowdbeauty", (), (2021, 135, 539)),
+        ("aesthetics", "crowdbeauty", ("--data.category=urban", "--data.fold=2"), (2410, 161, 643)),
+        ("morph", "morph", ("--data.setting=A", "--data.fold=3"), (3955, 439, 1098)),
+        ("morph", "morph", ("--data.setting=B", "--data.fold=1"), (6300, 700, 14000)),
+        pytest.param(
+            *("morph", "morph", ("--data.setting=D", "--data.fold=4"), (39707, 4412, 11015)), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_real_lists(config: str, folder: str, words: tuple[str, ...], sizes: tuple[int, ...], tmp_path: Path) -> None:
     words = (f"--data.root={LISTS / folder}", f"--output={tmp_path}", *words)
     assert main(["splits", f"--config={CONFIGS / config}.yaml", *words]) == 0
     written = [read(LISTS / folder, tmp_path).labels(split) for split in SPLITS]
-    # Whole users are set aside in Adience: a tenth, as near as they come.
+    # Whole users are set aside in Adience and MORPH: a tenth, as near as they come.
     assert [len(table) for table in written] == [pytest.approx(size, abs=20) for size in sizes]
     assert len({label.path for table in written for label in table}) == sum(map(len, written))
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from command import SIZES, Numclip, config_of, metrics_of, rows_of
+from command import SIZES, Numclip, config_of, failure, metrics_of, rows_of
 from numclip_lightning.cli import main
 from numclip_lightning.data import ListDataModule
 from numclip_lightning.methods import LearningRates, LossWeights, NumCLIP, OptimizerSpec, SchedulerSpec
@@ -178,6 +178,16 @@ class TestProtocol:
         assert metrics_of(resumed)["protocol"] == "paper"
         predicted = numclip("predict", checkpoint)
         assert {row["protocol"] for row in rows_of(predicted / "predictions.csv")} == {"paper"}
+
+    def test_nor_is_it_tested_on_what_it_was_selected_on(
+        self, fitted: Path, numclip: Numclip, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Under the configuration of its run, whose test list is another."""
+        words = ["--config", str(fitted / "config.yaml"), "--ckpt_path", str(fitted / "checkpoints" / "best.ckpt")]
+        words += [*numclip.small, "--data.test_file=val.txt"]
+        assert failure("test", *words) == 2
+        assert "15 of 15 validation images are also in the test list" in capsys.readouterr().err
+        assert metrics_of(numclip.plain("test", *words, "--data.allow_test_as_val=true"))["protocol"] == "paper"
 
     def test_the_permission_alone_is_no_sin(self, numclip: Numclip) -> None:
         run = numclip("fit", "--data.allow_test_as_val=true", "--trainer.max_epochs=1")

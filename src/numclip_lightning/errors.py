@@ -12,6 +12,7 @@ __all__ = [
     "BackboneError",
     "ConfigError",
     "DataError",
+    "MissingListError",
     "NumClipError",
     "ScaleError",
     "check_choice",
@@ -38,6 +39,10 @@ class BackboneError(ConfigError):
 
 class DataError(NumClipError, ValueError):
     """A label file, an image or a split that can't be used."""
+
+
+class MissingListError(DataError):
+    """A list that was not given, is not where it was looked for, or has no entry."""
 
 
 def near_matches(name: str, known: Iterable[str], *, most: int = 3) -> str:

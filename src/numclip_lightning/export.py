@@ -1,6 +1,7 @@
 """`numclip splits`: write the training, validation and test lists of a configuration, for other programs to read."""
 
 import csv
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from jsonargparse import ArgumentParser
 import numclip_lightning.data  # noqa: F401
 from numclip_lightning.data.base import OrdinalDataModule
 from numclip_lightning.data.files import FileDataModule
+from numclip_lightning.data.images import resolve
 from numclip_lightning.data.labels import LabelTable
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.runs import SHARED_KEYS
@@ -73,18 +75,20 @@ def write_splits(data: OrdinalDataModule, folder: str | Path) -> None:
     data.refuse_shared_images(train, val)
     for file, table in zip(files.values(), (train, val, test), strict=True):
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_list(table, file)
+        write_list(table, file, data.root)
         print(f"{len(table)} entries written to {file}")  # noqa: T201
 
 
-def write_list(table: LabelTable, file: Path) -> None:
+def write_list(table: LabelTable, file: Path, root: str | Path) -> None:
     """Write `path<TAB>target` lines under a heading, with a third column where all labels have a spread.
 
-    Groups are not written: the lists are divided already. Paths stay relative to the same root.
+    Groups are not written: the lists are divided already. An image that is found below `root` is written as the path
+    from there, since lists of MORPH II name folders of their authors; others as their list has them.
 
     Args:
         table: Labelled images; several targets of one image are separated by spaces.
         file: The file to write.
+        root: Folder that the entries are relative to.
     """
     spread = all(label.spread is not None for label in table)
     with file.open("w", encoding="utf-8", newline="") as lines:
@@ -92,4 +96,10 @@ def write_list(table: LabelTable, file: Path) -> None:
         writer.writerow(["path", "target", "spread"] if spread else ["path", "target"])
         for label in table:
             targets = " ".join(repr(target).removesuffix(".0") for target in label.targets)
-            writer.writerow([label.path, targets, repr(label.spread)] if spread else [label.path, targets])
+            path = _below(root, label.path)
+            writer.writerow([path, targets, repr(label.spread)] if spread else [path, targets])
+
+
+def _below(root: str | Path, path: str) -> str:
+    found, folder = resolve(root, path).absolute(), Path(os.path.normpath(Path(root).absolute()))
+    return found.relative_to(folder).as_posix() if found.is_relative_to(folder) and found.is_file() else path

@@ -56,6 +56,19 @@ def test_bad_lists(tmp_path: Path) -> None:
         CLAP2015DataModule(root=str(tmp_path), check_images="none").setup("test")
 
 
+def test_headers_in_any_case(tmp_path: Path) -> None:
+    table = tmp_path / "total_2015.csv"
+    table.write_text("Filename,Age,STDV,Database\na.jpg,21,4.0,test\n")
+    data = CLAP2015DataModule(root=str(tmp_path))
+    assert [(label.target, label.spread) for label in data.labels("test")] == [(21.0, 4.0)]
+    table.write_text("Filename,filename,age,stdv,database\na.jpg,b.jpg,21,4.0,test\n")
+    with pytest.raises(DataError, match=r"total_2015\.csv has several columns 'filename'; the columns are 'File"):
+        CLAP2015DataModule(root=str(tmp_path)).labels("test")
+    table.write_text("Filename,age,database\na.jpg,21,test\n")
+    with pytest.raises(DataError, match=r"has no column 'stdv'; the columns are .*'database'; rename one to it"):
+        CLAP2015DataModule(root=str(tmp_path)).labels("test")
+
+
 def test_list_files_alone_count(tmp_path: Path) -> None:
     make_clap2015(tmp_path)
     (tmp_path / "mine.csv").write_text("filename,age,stdv\nimage_test0.jpg,20,1.5\n")

@@ -105,8 +105,21 @@ def test_setup_reads_only_what_the_stage_needs(root: Path) -> None:
     data.setup("validate")
     with pytest.raises(DataError, match=r"1 of 1 images are missing.*\n.*test\.txt:1: nowhere\.png"):
         data.setup("test")
+    # Before a test the other lists are read too, but not the images they name.
+    for image in root.glob("train_*.png"):
+        image.unlink()
+    module(root, test_file="val.txt", val_file=None).setup("test")
     (root / "train.txt").write_text("bad")
-    module(root, check_images="none").setup("test")
+    module(root).setup("validate")
+
+
+def test_validation_needs_no_training_list(root: Path) -> None:
+    data = FileDataModule(root=str(root), val_file="val.txt", image_size=8, num_workers=0)
+    data.setup("validate")
+    assert paths(data.labels("val")) == [f"val_{i:03d}.png" for i in range(11)]
+    assert data.summary() == "val 11 (targets 10..19), shots 0"
+    with pytest.raises(DataError, match=r"there is no train list; give train_file$"):
+        FileDataModule(root=str(root)).setup("validate")
 
 
 def test_validation_part(root: Path) -> None:
@@ -146,6 +159,15 @@ def test_list_files_may_lie_anywhere(root: Path, tmp_path: Path, monkeypatch: py
     assert len(module(root).labels("train")) == 3
     with pytest.raises(DataError, match=r"train_file='no.txt' doesn't exist; looked at no.txt and .*no\.txt"):
         module(root, train_file="no.txt").labels("train")
+
+
+def test_the_home_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(root.parent))
+    data = FileDataModule(root=f"~/{root.name}", train_file=f"~/{root.name}/train.txt", test_file="test.txt")
+    data.setup("fit")
+    assert len(data.labels("test")) == 9
+    with pytest.raises(ConfigError, match=r"root='~nobody_at_all/x': .*; give the path without ~"):
+        FileDataModule(root="~nobody_at_all/x")
 
 
 def test_summary_is_logged_once(root: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -209,59 +231,7 @@ def test_bad_predict_paths(root: Path, tmp_path: Path) -> None:
         module(root, predict_path="new.txt").setup("predict")
 
 
-# Leaks.
-
-
-def test_selecting_on_the_test_list_is_refused(root: Path) -> None:
-    message = (
-        "9 of 9 validation images are also in the test list, first 'test_000.png' .*test.txt:1.*allow_test_as_val=true"
-    )
-    with pytest.raises(DataError, match=message):
-        module(root, val_file="test.txt").setup("fit")
-    (root / "copy.txt").write_text("./test_003.png 13\nval_001.png 11\n")
-    with pytest.raises(DataError, match="1 of 2 validation images are also in the test list"):
-        module(root, val_file="copy.txt").setup("fit")
-
-
-def test_selecting_on_the_test_list_by_permission(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    data = module(root, val_file=None, allow_test_as_val=True)
-    data.setup("fit")
-    assert paths(data.labels("val")) == paths(data.labels("test"))
-    assert len(data.labels("train")) == 30
-    assert "allow_test_as_val: 9 of 9 validation images are test images" in caplog.text
-    caplog.clear()
-    module(root, allow_test_as_val=True).setup("fit")
-    assert "validation images are test images" not in caplog.text
-    without_test = module(root, val_file=None, test_file=None, allow_test_as_val=True)
-    assert len(without_test.labels("val")) == 3
-
-
-@pytest.mark.parametrize(("split", "name"), [("val", "validation"), ("test", "test")])
-def test_training_images_are_for_training_alone(root: Path, split: str, name: str) -> None:
-    with (root / f"{split}.txt").open("a") as file:
-        file.write("train_004.png 3\n")
-    pattern = rf"1 training images are also in the {name} list, first 'train_004\.png' \(.*train\.txt:5\); remove them"
-    with pytest.raises(DataError, match=pattern):
-        module(root).setup("fit")
-
-
-def test_groups_that_lists_share_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for name, people in (("train", "aabbcc"), ("val", "ddee"), ("test", "bcff")):
-        lines = [f"{name}_{i}.png,{i},{person}" for i, person in enumerate(people)]
-        (tmp_path / f"{name}.csv").write_text("\n".join(["path,age,person", *lines]), encoding="utf-8")
-    lists = {f"{split}_file": f"{split}.csv" for split in ("train", "val", "test")}
-
-    def fit(**options: Any) -> str:
-        caplog.clear()
-        given: dict[str, Any] = {**lists, "group_column": "person", **options}
-        ListDataModule(root=str(tmp_path), check_images="none", **given).setup("fit")
-        return caplog.text
-
-    assert "2 of 3 groups in the test list, such as 'b', are in the training list too" in fit()
-    assert "groups in the validation list" not in caplog.text
-    assert "groups in the" not in fit(test_file=None)
-    assert "groups in the" not in fit(test_file=None, val_file=None, val_fraction=0.3)
-    assert "groups in the" not in fit(group_column=None)
+# Lists that are missing or empty.
 
 
 def test_training_without_a_test_list(root: Path) -> None:

@@ -91,6 +91,20 @@ def test_from_folders(tmp_path: Path, folder: str) -> None:
         assert from_folders.labels(split).targets == from_lists.labels(split).targets
 
 
+def test_decades_that_are_not_what_they_say(tmp_path: Path) -> None:
+    make_historical(tmp_path)
+    lines = (tmp_path / "1940s.txt").read_text().splitlines()
+    (tmp_path / "1940s.txt").write_text("\n".join([*lines[:2], lines[2].replace(" 1940s", " 1930s"), *lines[3:]]))
+    message = r"1940s\.txt:3: '\./images/1940s_.*' is labelled 1930 in the list of the 1940s; correct the line, or move"
+    with pytest.raises(DataError, match=message):
+        HistoricalDataModule(root=str(tmp_path)).setup("fit")
+    for decade in DECADES[:-1]:
+        make_image(tmp_path / "folders" / f"{decade}s" / "a.jpg")
+    (tmp_path / "folders" / "1970s").mkdir()
+    with pytest.raises(DataError, match="1970s holds no image; put those of the 1970s there, all five"):
+        HistoricalDataModule(root=str(tmp_path / "folders")).setup("fit")
+
+
 def test_explicit_files_alone_count(tmp_path: Path) -> None:
     make_historical(tmp_path)
     data = HistoricalDataModule(root=str(tmp_path), train_file="1930s.txt", val_file="1940s.txt")

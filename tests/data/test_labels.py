@@ -88,6 +88,15 @@ def test_without_labels(tmp_path: Path) -> None:
     assert entries(table) == [("a.jpg", (), 2)]
 
 
+def test_several_labels_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They may be columns of a table that lacks its header."""
+    read_labels(write(tmp_path, "a.jpg,31\nb.jpg,31,0,2\nc.jpg,7,1,1\n"))
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "list.txt: 2 entries have several labels, first line 2, 'b.jpg' with 31 0 2; training" in caplog.text
+    assert "where they are other columns, add a header line" in caplog.text
+
+
 def test_agreeing_repeats_count_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert len(read_labels(write(tmp_path, "a.jpg 3\n./a.jpg 3\nb.jpg 4\n"))) == 2
@@ -118,10 +127,22 @@ def test_agreeing_repeats_count_once(tmp_path: Path, caplog: pytest.LogCaptureFi
         ("path,age\na.jpg,3\nb.jpg,3,4\n", r"list.txt:3: the line has 3 fields, the header has 2"),
         ("race path age\n1 a.jpg\n", r"list.txt:2: the line has 2 fields, the header has 3"),
         ("a.jpg 3\nb.jpg 1\na.jpg 4\n", r"list.txt:3: 'a.jpg' is labelled 4, but line 1 labels it 3; remove one"),
-        ("bild,alter\na.jpg,3\n", r"can't tell the path column; the columns are 'bild', 'alter'; set path_column"),
-        ("path,alter\na.jpg,3\n", r"can't tell the target column; the columns are 'path', 'alter'; set target_column"),
-        ("path,age,label\na.jpg,3,4\n", r"'age', 'label' could each be the target column; set target_column"),
-        ("path,file,age\na.jpg,b.jpg,4\n", r"'path', 'file' could each be the path column; set path_column"),
+        (
+            "bild,alter\na.jpg,3\n",
+            r"can't tell the path column; the columns are 'bild', 'alter'; rename it to 'path'",
+        ),
+        (
+            "path,alter\na.jpg,3\n",
+            r"can't tell the target column; the columns are 'path', 'alter'; rename it",
+        ),
+        (
+            "path,age,label\na.jpg,3,4\n",
+            r"'age', 'label' could each be the target column; rename it to 'target'",
+        ),
+        (
+            "path,file,age\na.jpg,b.jpg,4\n",
+            r"'path', 'file' could each be the path column; rename it to 'path', or set path",
+        ),
     ],
 )
 def test_bad_lists(tmp_path: Path, text: str | bytes, message: str) -> None:

@@ -41,6 +41,16 @@ def test_patients_stay_together(tmp_path: Path, column: bool) -> None:
     assert None not in patients(tables[0])
 
 
+def test_columns_of_other_names(tmp_path: Path) -> None:
+    rows = ["eye,finding,level", *(f"e{i},{i % 5},9" for i in range(20))]
+    (tmp_path / "train.csv").write_text("\n".join(rows))
+    data = RetinaDataModule(root=str(tmp_path), path_column="eye", target_column="finding", check_images="none")
+    assert set(data.labels("train").targets) <= {0.0, 1.0, 2.0, 3.0, 4.0}
+    assert data.labels("train")[0].path.startswith("e")
+    with pytest.raises(DataError, match=r"train\.csv has no column target_column='findings'; did you mean 'finding'"):
+        RetinaDataModule(root=str(tmp_path), path_column="eye", target_column="findings").setup("fit")
+
+
 def test_images_are_found_by_id(tmp_path: Path) -> None:
     make_images(tmp_path / "test_images", ["aa.jpeg", "cc.png"])
     make_images(tmp_path, ["bb.tif"])

@@ -1,12 +1,14 @@
 """Image Aesthetics: the beauty scores of Schifanella et al. (ICWSM 2015), 1 (unacceptable) to 5 (exceptional)."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 from numclip_lightning.data.base import Split
 from numclip_lightning.data.files import FileDataModule
 from numclip_lightning.data.folds import check_fold, cross_validate
 from numclip_lightning.data.labels import LabelTable
+from numclip_lightning.data.splits import random_split
 from numclip_lightning.errors import ConfigError, check_choice
 
 __all__ = ["AestheticsDataModule"]
@@ -21,19 +23,21 @@ class AestheticsDataModule(FileDataModule):
     """One category of Image Aesthetics, by the published lists or by the papers' five random folds.
 
     The published lists are `{category}_train.txt` and `{category}_test.txt`, in `root` or `root/labels`. The papers'
-    own folds were never published; ours divide all images, which are those of both lists, into five by `seed`, and
-    test on each once. Either way a sixteenth of the training part is set aside for validation: 75 / 5 / 20 %. The other
-    arguments are those of `FileDataModule`.
+    own folds were never published; ours divide all images, which are those of both lists, into five, and test on each
+    once. Either way a sixteenth of the training part is set aside for validation: 75 / 5 / 20 %. The other arguments
+    are those of `FileDataModule`.
 
     Args:
         category: Which of the four categories; each is a task of its own.
         fold: Which of the five folds, 0 to 4; None takes the published lists. NumCLIP's code selects its checkpoints on
             the published test list, which `protocol=paper` does.
-        val_fraction: Share of the training list set aside for validation, in (0, 1).
+        split_seed: Seed of the folds and of their validation parts; that of the published lists is set aside by `seed`.
+        val_fraction: Share of the training list or part set aside for validation, in (0, 1).
     """
 
     category: Category = "people"
     fold: int | None = None
+    split_seed: int = 0
     val_fraction: float = 0.0625
 
     def validate_arguments(self) -> None:
@@ -50,14 +54,20 @@ class AestheticsDataModule(FileDataModule):
         return self.fold is None
 
     def published(self, split: Split) -> LabelTable | None:
-        """The published training or test list of the category, or the part of the fold."""
-        if split not in ("train", "test"):
-            return None
-        table = self.join(split, self._names(split), "labels")
+        """The published training or test list of the category, or a part of the fold."""
+        if self.fold is not None:
+            return self._parts.get(split)
+        return self.join(split, self._names(split), "labels") if split in ("train", "test") else None
+
+    @cached_property
+    def _parts(self) -> dict[Split, LabelTable]:
+        """The parts of the fold; none where the lists are absent."""
+        table = self.join("train", self._names("train"), "labels")
         if table is None or self.fold is None:
-            return table
-        train, test = cross_validate(table, FOLDS, self.fold, self.seed)
-        return LabelTable(train if split == "train" else test)
+            return {}
+        rest, test = cross_validate(table, FOLDS, self.fold, self.split_seed)
+        train, val = random_split(rest, self.val_fraction, self.split_seed)
+        return {"train": LabelTable(train), "val": LabelTable(val), "test": LabelTable(test)}
 
     def expected(self, split: Split) -> str:
         """Name the published lists."""

@@ -4,6 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import lightning as L
@@ -51,7 +52,8 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         num_workers: Loading processes per loader; 0 loads in the main process.
         image_size: Side of the square images in pixels; the backbone's size.
         augment: Whether training images are changed at random.
-        seed: Seed of splits and of what is kept of the training part alone; nothing else draws from it.
+        seed: Seed of a validation part that is set aside, and of what is kept of the training part; nothing else draws
+            from it. Where folds or test parts are drawn, their seed is `split_seed`.
         num_shots: Training images per value; 0 takes all. The validation part is set aside before, here and below.
         shift_values: How many of the most frequent values are cut in the training part; 0 cuts none.
         shift_factor: The share that is kept of a cut value, in (0, 1), at least one image; 1 cuts none.
@@ -222,3 +224,19 @@ def require_fraction(name: str, value: float) -> None:
     """Raise ConfigError unless the argument lies in (0, 1)."""
     if not 0 < value < 1:
         raise ConfigError(f"{name}={value} must lie between 0 and 1, both excluded")
+
+
+def expand_home(argument: str, path: str) -> str:
+    """The path with the home folder in the place of `~`, which a shell leaves in `--data.root=~/faces`.
+
+    Args:
+        argument: Its name, for the message.
+        path: What it was given.
+
+    Raises:
+        ConfigError: If the home folder is unknown.
+    """
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError as error:
+        raise ConfigError(f"{argument}={path!r}: {error}; give the path without ~") from error

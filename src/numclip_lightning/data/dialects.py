@@ -97,22 +97,24 @@ def read_records(source: Path, columns: Sequence[str]) -> list[Record]:
 
     Args:
         source: A table with a header, its fields separated by tabs or commas.
-        columns: The columns that are needed; others are kept too.
+        columns: The columns that are needed, in lower case, as which they are returned; others are kept too.
 
     Raises:
-        DataError: If the file can't be read, a column is missing, or a line has another number of fields.
+        DataError: If the file can't be read, a column is missing or there twice, or a line is longer or shorter.
     """
     (_, first), *lines = _read_lines(source)
     delimiter, names = _delimiter(first, source.suffix.lower()), read_header(source)
+    known = [name.lower() for name in names]
     for column in columns:
-        if column not in names:
-            raise DataError(f"{source} has no column {column!r}; the columns are {_listed(names)}")
+        if known.count(column) != 1:
+            fault, mend = ("several columns", "keep one") if column in known else ("no column", "rename one to it")
+            raise DataError(f"{source} has {fault} {column!r}; the columns are {_listed(names)}; {mend}")
     records = []
     for line, text in lines:
         fields = _split(text, delimiter, f"{source}:{line}")
         if len(fields) != len(names):
             raise DataError(f"{source}:{line}: the line has {len(fields)} fields, the header has {len(names)}")
-        records.append(Record(line, dict(zip(names, fields, strict=True))))
+        records.append(Record(line, dict(zip(known, fields, strict=True))))
     return records
 
 
@@ -173,13 +175,13 @@ def _is_header(fields: Sequence[str], asked: Collection[str | None], *, labelled
 def _find_columns(source: Path, names: list[str], asked: dict[str, str | None], *, labelled: bool) -> _Columns:
     path = _find_column(source, names, "path_column", asked["path_column"], PATH_COLUMNS)
     if path is None:
-        raise DataError(f"{source}: can't tell the path column; the columns are {_listed(names)}; set path_column")
+        raise DataError(f"{source}: can't tell the path column; the columns are {_listed(names)}; {_mend('path')}")
     target_name = asked["target_column"] if labelled or asked["target_column"] in names else None
     # Where labels aren't asked for, a column that only looks like one (a rating in words) is none.
     usual = TARGET_COLUMNS if labelled else frozenset[str]()
     target = _find_column(source, names, "target_column", target_name, usual, certain=labelled)
     if target is None and labelled:
-        raise DataError(f"{source}: can't tell the target column; the columns are {_listed(names)}; set target_column")
+        raise DataError(f"{source}: can't tell the target column; the columns are {_listed(names)}; {_mend('target')}")
     group_name = asked["group_column"] if labelled or asked["group_column"] in names else None
     group = _find_column(source, names, "group_column", group_name, frozenset())
     known = SPREAD_COLUMNS if target is not None else frozenset[str]()
@@ -196,9 +198,15 @@ def _find_column(
         raise DataError(f"{source} has no column {argument}={name!r}{hint}; the columns are {_listed(names)}")
     found = [i for i, other in enumerate(names) if (other.lower() in usual if name is None else other == name)]
     if len(found) > 1 and certain:
-        what, mend = argument.removesuffix("_column"), f"set {argument}" if name is None else "rename one of them"
+        what = argument.removesuffix("_column")
+        mend = _mend(what) if name is None else "rename one of them"
         raise DataError(f"{source}: {_listed([names[i] for i in found])} could each be the {what} column; {mend}")
     return found[0] if len(found) == 1 else None
+
+
+def _mend(what: str) -> str:
+    """What works for all data: most datamodules have no argument for a column."""
+    return f"rename it to {what!r}, or set {what}_column where there is one, as in ListDataModule"
 
 
 def _listed(names: Sequence[str]) -> str:

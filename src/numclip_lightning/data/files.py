@@ -7,13 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
-from numclip_lightning.data.base import NEEDED, OrdinalDataModule, Protocol, Split, require_fraction
+from numclip_lightning.data.base import NEEDED, OrdinalDataModule, Protocol, Split, expand_home, require_fraction
 from numclip_lightning.data.dataset import OrdinalDataset
-from numclip_lightning.data.images import CheckImages, check_images, list_images, resolve
+from numclip_lightning.data.images import CheckImages, check_images, list_images
 from numclip_lightning.data.labels import IMAGE_SUFFIXES, Label, LabelTable, read_labels
+from numclip_lightning.data.leaks import Images, compare_selected, compare_trained, find_images, shared_images
 from numclip_lightning.data.splits import random_split
 from numclip_lightning.data.transforms import Preprocess, build_transform
-from numclip_lightning.errors import ConfigError, DataError, check_choice
+from numclip_lightning.errors import ConfigError, DataError, MissingListError, check_choice
 
 __all__ = ["FileDataModule"]
 
@@ -66,8 +67,11 @@ class FileDataModule(OrdinalDataModule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # A fit that is tested afterwards sets its test split up twice.
+        self.root = expand_home("root", self.root)
+        # A fit that is tested afterwards sets its test split up twice: what was read, checked and warned of.
+        self._found: dict[Split, LabelTable | None] = {}
         self._checked: set[Label] = set()
+        self._warned: set[str] = set()
 
     def validate_arguments(self) -> None:
         """Check the arguments; subclasses extend it with their own."""
@@ -115,13 +119,13 @@ class FileDataModule(OrdinalDataModule):
         """Read published lists, found as by `search`, as one table; None if all are absent.
 
         Raises:
-            DataError: If some are absent and some are not.
+            MissingListError: If some are absent and some are not.
         """
         files = [self.search(name, *folders) for name in names]
         if not any(files):
             return None
         if not all(files):
-            raise DataError(f"some lists of the {split} split are missing; {self.expected(split)}")
+            raise MissingListError(f"some lists of the {split} split are missing; {self.expected(split)}")
         return LabelTable(label for file in files if file for label in self.read_list(file))
 
     # What everybody uses.
@@ -145,16 +149,14 @@ class FileDataModule(OrdinalDataModule):
             DataError: If the list is missing, bad or empty.
         """
         if split not in self._tables:
-            if split == "predict":
-                self._tables["predict"] = self._read_predict()
-            elif split == "test":
-                self._tables["test"] = self._require("test")
-            else:
-                self._tables["train"], self._tables["val"] = self._read_train_and_val()
+            self._tables[split] = self._read(split)
         return self._tables[split]
 
     def setup(self, stage: str) -> None:
-        """Read and check what a stage needs, and nothing else.
+        """Read and check what a stage needs.
+
+        Before a test the other lists are read as well, as far as they are there: what was trained on or selected on is
+        not tested on.
 
         Args:
             stage: `"fit"`, `"validate"`, `"test"` or `"predict"`.
@@ -165,6 +167,8 @@ class FileDataModule(OrdinalDataModule):
         tables = {split: self.labels(split) for split in NEEDED[stage]}
         if stage == "fit":
             self.refuse_shared_images(tables["train"], tables["val"])
+        if stage == "test":
+            self._compare_test(self._there("train"), self._there("val"), "Give another test_file")
         fresh = [label for table in tables.values() for label in table if label not in self._checked]
         check_images(fresh, self.root, self.check_images)
         self._checked.update(fresh)
@@ -180,36 +184,50 @@ class FileDataModule(OrdinalDataModule):
 
     def _find_file(self, argument: str, file: str) -> Path:
         """An absolute path, one in the working directory, or one in `root`, in that order."""
-        given = Path(file).expanduser()
+        given = Path(expand_home(argument, file))
         places = [given] if given.is_absolute() else [given, Path(self.root) / given]
         for place in places:
             if place.exists():
                 return place
-        raise DataError(f"{argument}={file!r} doesn't exist; looked at {' and '.join(map(str, places))}")
+        raise MissingListError(f"{argument}={file!r} doesn't exist; looked at {' and '.join(map(str, places))}")
 
     def _find_table(self, split: Literal["train", "val", "test"]) -> LabelTable | None:
-        """The list given for a split, else the dataset's own, else None."""
-        argument = f"{split}_file"
-        file: str | None = getattr(self, argument)
-        table = self.published(split) if file is None else self.read_list(self._find_file(argument, file))
-        if table is not None and not table:
-            raise DataError(f"the {split} split is empty; {self.expected(split) or f'look at {argument}={file!r}'}")
-        return table
+        """The list given for a split, else the dataset's own, else None; read once, as reading may warn."""
+        if split not in self._found:
+            argument = f"{split}_file"
+            file: str | None = getattr(self, argument)
+            table = self.published(split) if file is None else self.read_list(self._find_file(argument, file))
+            if table is not None and not table:
+                hint = self.expected(split) or f"look at {argument}={file!r}"
+                raise MissingListError(f"the {split} split is empty; {hint}")
+            self._found[split] = table
+        return self._found[split]
 
     def _require(self, split: Literal["train", "test"]) -> LabelTable:
         table = self._find_table(split)
         if table is None:
             hint = self.expected(split)
-            raise DataError(f"there is no {split} list; give {split}_file" + (f", or {hint}" if hint else ""))
+            raise MissingListError(f"there is no {split} list; give {split}_file" + (f", or {hint}" if hint else ""))
         return table
 
-    def _read_train_and_val(self) -> tuple[LabelTable, LabelTable]:
-        train = self._require("train")
+    def _read(self, split: Split) -> LabelTable:
+        if split == "predict":
+            return self._read_predict()
+        if split == "test":
+            return self._require("test")
+        # A val_file that is given needn't be there to train, nor the training list to validate on it.
+        if split == "train":
+            train = self._require("train")
+            whole = self.val_file is not None or self._find_val() is not None
+            return self.reduce(train if whole else self._set_aside[0])
         val = self._find_val()
-        if val is None:
-            rest, part = random_split(train, self.val_fraction, self.seed)
-            train, val = LabelTable(rest), LabelTable(part)
-        return self.reduce(train), val
+        return self._set_aside[1] if val is None else val
+
+    @cached_property
+    def _set_aside(self) -> tuple[LabelTable, LabelTable]:
+        """The training list without its validation part, and that part."""
+        rest, part = random_split(self._require("train"), self.val_fraction, self.seed)
+        return LabelTable(rest), LabelTable(part)
 
     def _find_val(self) -> LabelTable | None:
         """The validation list, which may be the test list by permission; None if a part is to be set aside."""
@@ -240,51 +258,37 @@ class FileDataModule(OrdinalDataModule):
         Raises:
             DataError: If one is.
         """
-        test = self._find_table("test") or LabelTable(())
-        train_files, val_files, test_files = map(self._files, (train, val, test))
-        for name, files in (("validation", val_files), ("test", test_files)):
-            if shared := [label for file, label in train_files.items() if file in files]:
-                raise DataError(
-                    f"{len(shared)} training images are also in the {name} list, first {shared[0].path!r} "
-                    f"({shared[0].where}); remove them from one of the two lists"
-                )
-        for name, table in (("validation", val), ("test", test)):
-            _warn_of_shared_groups(train, table, name)
-        shared = [label for file, label in val_files.items() if file in test_files]
-        allowed = self.allow_test_as_val or self.protocol == "paper"
-        if shared and not allowed:
-            raise DataError(
-                f"{len(shared)} of {len(val)} validation images are also in the test list, first {shared[0].path!r} "
-                f"({shared[0].where}): a checkpoint selected on them makes the test result too good. "
-                f"Give another val_file, or leave it out to set val_fraction={self.val_fraction:g} of the training "
-                "list aside, or set allow_test_as_val=true if you mean it"
-            )
-        if shared:
-            _log.warning(
-                "%s: %d of %d validation images are test images; the test result is too good",
-                "allow_test_as_val" if self.allow_test_as_val else "protocol='paper'", len(shared), len(val),
-            )  # fmt: skip
+        trained, selected = find_images(self.root, train), find_images(self.root, val)
+        self._warn(compare_trained(trained, selected, "validation"))
+        part = f"val_fraction={self.val_fraction:g} of the training list"
+        self._compare_test(trained, selected, f"Give another val_file, or leave it out to set {part} aside")
+
+    def _compare_test(self, trained: Images, selected: Images, mend: str) -> None:
+        test = find_images(self.root, self._find_table("test") or LabelTable(()))
+        paper = "protocol='paper'" if self.protocol == "paper" else ""
+        permission = "allow_test_as_val" if self.allow_test_as_val else paper
+        self._warn(compare_trained(trained, test, "test"))
+        self._warn(compare_selected(selected, test, permission, mend))
 
     @cached_property
     def _val_shares_test(self) -> bool:
         """Whether images are selected on and tested on by permission, by the lists, whatever the stage."""
-        if not self.allow_test_as_val:
-            return False
-        val, test = self._find_val() or LabelTable(()), self._find_table("test") or LabelTable(())
-        return not self._files(val).keys().isdisjoint(self._files(test))
+        return self.allow_test_as_val and bool(shared_images(self._there("val"), self._there("test")))
 
-    def _files(self, table: LabelTable) -> dict[Path, Label]:
-        return {resolve(self.root, label.path): label for label in table}
+    def _there(self, split: Split) -> Images:
+        """The images of a split; none where its list isn't there, as where a checkpoint is tested elsewhere."""
+        try:
+            # What was not asked for by `labels` is no part of the summary.
+            table = self._tables[split] if split in self._tables else self._read(split)
+        except MissingListError:
+            table = LabelTable(())
+        return find_images(self.root, table)
 
-
-def _warn_of_shared_groups(train: LabelTable, table: LabelTable, name: str) -> None:
-    groups, others = ({label.group for label in labels if label.group is not None} for labels in (train, table))
-    if shared := sorted(groups & others):
-        _log.warning(
-            "%d of %d groups in the %s list, such as %r, are in the training list too; the %s result says nothing of "
-            "groups that were never seen",
-            len(shared), len(others), name, shared[0], name,
-        )  # fmt: skip
+    def _warn(self, message: str) -> None:
+        """Warn once of what several stages find; of nothing where the message is empty."""
+        if message and message not in self._warned:
+            self._warned.add(message)
+            _log.warning("%s", message)
 
 
 def _unlabelled(table: LabelTable) -> LabelTable:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from numclip_lightning.data.labels import Label
-from numclip_lightning.data.splits import group_labels, sort_key
+from numclip_lightning.data.splits import sort_key
 from numclip_lightning.errors import ConfigError, DataError
 
 __all__ = ["Part", "check_fold", "cross_validate", "k_folds", "leave_group_out", "split_each_value"]
@@ -17,11 +17,10 @@ Part = Literal["train", "val", "test"]
 
 
 def k_folds(labels: Sequence[Label], folds: int, seed: int) -> list[list[Label]]:
-    """Divide a list into parts of about one size.
+    """Divide a list into stratified parts.
 
-    Where the labels have groups, groups are kept whole, and each goes to the smallest part, the largest group first.
-    Otherwise the parts are stratified: the images are sorted by target, ties in random order, and dealt out in turn, so
-    that two parts differ by at most one image in their size and in how often they have any one value.
+    The images are sorted by target, ties in random order, and dealt out in turn, so that two parts differ by at most
+    one image in their size and in how often they have any one value.
 
     Args:
         labels: The labelled images.
@@ -30,27 +29,18 @@ def k_folds(labels: Sequence[Label], folds: int, seed: int) -> list[list[Label]]
 
     Raises:
         ConfigError: If `folds` is less than 2.
-        DataError: If there are fewer images, or groups, than parts.
+        DataError: If there are fewer images than parts, or the labels have groups, which these parts would split.
     """
     if folds < 2:
         raise ConfigError(f"folds={folds} must be at least 2")
+    if len(labels) < folds:
+        raise DataError(f"can't divide {len(labels)} images into {folds} folds; give another list")
+    _refuse_groups(labels)
     rng = random.Random(f"folds {seed}")
     ordered = sorted(labels, key=sort_key)
-    groups = group_labels(ordered)
-    if len(groups) < folds:
-        raise DataError(f"can't divide {len(groups)} images or groups into {folds} folds; give another list")
-    part_of: dict[Label, int] = {}
-    if any(label.group is not None for label in labels):
-        sizes = [0] * folds
-        rng.shuffle(groups)
-        for group in sorted(groups, key=len, reverse=True):
-            smallest = sizes.index(min(sizes))
-            sizes[smallest] += len(group)
-            part_of.update(dict.fromkeys(group, smallest))
-    else:
-        keys = {label: (label.target, rng.random()) for label in ordered}
-        start = rng.randrange(folds)
-        part_of = {label: (start + i) % folds for i, label in enumerate(sorted(ordered, key=keys.__getitem__))}
+    keys = {label: (label.target, rng.random()) for label in ordered}
+    start = rng.randrange(folds)
+    part_of = {label: (start + i) % folds for i, label in enumerate(sorted(ordered, key=keys.__getitem__))}
     return [[label for label in labels if part_of[label] == part] for part in range(folds)]
 
 
@@ -68,7 +58,7 @@ def cross_validate(labels: Sequence[Label], folds: int, fold: int, seed: int) ->
 
     Raises:
         ConfigError: If there is no such fold.
-        DataError: If there are fewer images, or groups, than parts.
+        DataError: If there are fewer images than parts, or the labels have groups.
     """
     check_fold(fold, folds)
     parts = k_folds(labels, folds, seed)
@@ -126,8 +116,7 @@ def split_each_value(
     Raises:
         DataError: If a value has fewer than three images, or the labels have groups, which this split would part.
     """
-    if grouped := [label for label in labels if label.group is not None]:
-        raise DataError(f"{grouped[0].where}: group {grouped[0].group!r} would be split; use k_folds")
+    _refuse_groups(labels)
     by_value: dict[float, list[Label]] = {}
     for label in sorted(labels, key=lambda label: (label.target, key(label))):
         by_value.setdefault(label.target, []).append(label)
@@ -135,7 +124,10 @@ def split_each_value(
     for value, members in by_value.items():
         count = len(members)
         if count < 3:
-            raise DataError(f"the value {value:g} has {count} images; training, validation and test need one each")
+            raise DataError(
+                f"{members[0].where}: the value {value:g} has {count} images; training, validation and test need one "
+                "each: add images of it, or correct or remove these"
+            )
         num_val, num_test = (max(1, round(count * size / sum(sizes))) for size in sizes[1:])
         order = list(range(count))
         random.Random(f"each value {seed} {fold} {value}").shuffle(order)
@@ -155,3 +147,10 @@ def check_fold(fold: int, folds: int, of: str = "") -> None:
     """
     if not 0 <= fold < folds:
         raise ConfigError(f"fold={fold} doesn't exist{of}; choose 0 to {folds - 1}")
+
+
+def _refuse_groups(labels: Sequence[Label]) -> None:
+    if grouped := next((label for label in labels if label.group is not None), None):
+        raise DataError(
+            f"{grouped.where}: group {grouped.group!r} would be split; leave a group out, or give labels without groups"
+        )

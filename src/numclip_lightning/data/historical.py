@@ -24,10 +24,11 @@ _ORIGINAL = "HistoricalColor-ECCV2012/data/imgs/decade_database"
 class HistoricalDataModule(PoolDataModule):
     """Historical Color Images by the papers' protocol: ten random folds of 210 / 5 / 50 images per decade.
 
-    The papers' own folds were never published; these are made from `seed` and `fold` (see `historical_fold`). The
+    The papers' own folds were never published; these are made from `split_seed` and `fold` (see `historical_fold`). The
     images are found by one list per decade in `root` (`1930s.txt` to `1970s.txt`), or by the folders of the original
     archive (`HistoricalColor-ECCV2012/data/imgs/decade_database/1930s`) or `1930s` to `1970s` in `root`. Where any
-    list file is given, the list files alone count. The other arguments are those of `FileDataModule`.
+    list file is given, the list files alone count. The other arguments are those of `PoolDataModule` and
+    `FileDataModule`.
 
     Args:
         fold: Which of the ten folds, 0 to 9.
@@ -42,7 +43,7 @@ class HistoricalDataModule(PoolDataModule):
 
     def divide(self, pool: LabelTable) -> Mapping[Part, Sequence[Label]]:
         """Draw the fold."""
-        return historical_fold(pool, self.fold, self.seed)
+        return historical_fold(pool, self.fold, self.split_seed)
 
     def expected(self, split: Split) -> str:
         """Name the lists and folders of the decades."""
@@ -56,7 +57,7 @@ class HistoricalDataModule(PoolDataModule):
         files = {decade: self.search(f"{decade}s.txt") for decade in DECADES}
         if any(files.values()):
             _refuse_gaps(files, self.root)
-            return [label for file in files.values() if file for label in self.read_list(file)]
+            return list(self._read_lists(files))
         for folder in (Path(self.root, _ORIGINAL), Path(self.root)):
             folders = {decade: path if (path := folder / f"{decade}s").is_dir() else None for decade in DECADES}
             if any(folders.values()):
@@ -64,9 +65,25 @@ class HistoricalDataModule(PoolDataModule):
                 return list(self._read_folders(folders))
         return []
 
+    def _read_lists(self, files: dict[int, Path | None]) -> Iterable[Label]:
+        for decade, file in files.items():
+            for label in self.read_list(file) if file else ():
+                if label.targets != (float(decade),):
+                    given = " ".join(f"{target:g}" for target in label.targets)
+                    raise DataError(
+                        f"{label.where}: {label.path!r} is labelled {given} in the list of the {decade}s; correct the "
+                        "line, or move it to the list of its decade"
+                    )
+                yield label
+
     def _read_folders(self, folders: dict[int, Path | None]) -> Iterable[Label]:
         for decade, folder in folders.items():
-            for image in list_images(folder) if folder else ():
+            images = list_images(folder) if folder else []
+            if not images:
+                raise DataError(
+                    f"{folder} holds no image; put those of the {decade}s there, all five decades are needed"
+                )
+            for image in images:
                 yield Label(str(image.relative_to(self.root)), (float(decade),), None, 0, image)
 
 

@@ -125,10 +125,12 @@ def read_labels(
         for label in labels:
             if not label.targets:
                 raise DataError(f"{label.where}: {label.path!r} has no label, but other lines have: label all or none")
-    if several := sum(len(label.targets) > 1 for label in labels):
-        _log.info(
-            "%s: %d entries have several labels; training draws one of them, evaluation takes the middle one",
-            source, several,
+    if several := [label for label in labels if len(label.targets) > 1]:
+        # Loud, since a table without its header looks the same: age, sex and race are no three ages.
+        _log.warning(
+            "%s: %d entries have several labels, first line %d, %r with %s; training draws one of them, evaluation "
+            "takes the middle one; where they are other columns, add a header line",
+            source, len(several), several[0].line, several[0].path, _describe(several[0]),
         )  # fmt: skip
     return without_repeats(labels, source)
 

@@ -7,24 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from numclip_lightning.data.base import Split
+from numclip_lightning.data.base import Split, require_fraction
 from numclip_lightning.data.files import FileDataModule
 from numclip_lightning.data.folds import Part
 from numclip_lightning.data.images import list_images
 from numclip_lightning.data.labels import Label, LabelTable
+from numclip_lightning.data.splits import random_split
 
-__all__ = ["Named", "PoolDataModule", "read_names"]
+__all__ = ["DrawnDataModule", "Named", "PoolDataModule", "read_names"]
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class PoolDataModule(FileDataModule):
-    """Images whose splits are drawn by `seed`, where no list file is given; list files that are given count alone.
+    """Images whose folds are drawn, where no list file is given; list files that are given count alone.
 
-    A dataset says what its pool is (`read_pool`) and how it is divided (`divide`). Its arguments are those of
+    A dataset says what its pool is (`read_pool`) and how it is divided (`divide`). The other arguments are those of
     `FileDataModule`.
+
+    Args:
+        split_seed: Seed of what is tested on: of the fold with all its parts, or of the test part. It is not `seed`, so
+            that several seeds of a method have one test set.
     """
+
+    split_seed: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,6 +56,29 @@ class PoolDataModule(FileDataModule):
         return self._parts.get(split)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
+class DrawnDataModule(PoolDataModule):
+    """Images of which a part is drawn for testing, by `split_seed`, and a part of the rest for validation, by `seed`.
+
+    A dataset says what its pool is (`read_pool`). The other arguments are those of `PoolDataModule`.
+
+    Args:
+        test_fraction: Share of the images drawn for testing, groups kept whole, in (0, 1).
+    """
+
+    test_fraction: float = 0.2
+
+    def validate_arguments(self) -> None:
+        """Check the fraction too."""
+        super().validate_arguments()
+        require_fraction("test_fraction", self.test_fraction)
+
+    def divide(self, pool: LabelTable) -> Mapping[Part, Sequence[Label]]:
+        """Draw the test part."""
+        train, test = random_split(pool, self.test_fraction, self.split_seed)
+        return {"train": train, "test": test}
+
+
 class Named(NamedTuple):
     """What an image's name says."""
 
@@ -57,20 +87,22 @@ class Named(NamedTuple):
 
 
 def read_names(root: str, folders: Sequence[str], parse: Callable[[str], Named | None]) -> LabelTable:
-    """Read labels from the images' names, in `root` or else the first of its folders that holds images.
+    """Read labels from the images' names, in `root` or else the first of its folders where a name says something.
 
     Args:
         root: Folder that the labels' paths are relative to.
         folders: Folders in `root` to look into after it.
         parse: What a file name says, or None where it says nothing; such images are skipped with a warning.
     """
-    places = (place for place in (Path(root), *(Path(root, folder) for folder in folders)) if place.is_dir())
-    images = next((images for place in places if (images := list_images(place))), [])
-    labels = [
-        Label(str(image.relative_to(root)), (named.target,), named.group, 0, image)
-        for image in images
-        if (named := parse(image.name))
-    ]
-    if skipped := len(images) - len(labels):
-        _log.warning("%s: %d of %d images skipped, their names have no age", root, skipped, len(images))
-    return LabelTable(labels)
+    for place in (Path(root), *(Path(root, folder) for folder in folders)):
+        images = list_images(place) if place.is_dir() else []
+        labels = [
+            Label(str(image.relative_to(root)), (named.target,), named.group, 0, image)
+            for image in images
+            if (named := parse(image.name))
+        ]
+        if skipped := len(images) - len(labels):
+            _log.warning("%s: %d of %d images skipped, their names have no age", place, skipped, len(images))
+        if labels:
+            return LabelTable(labels)
+    return LabelTable(())

@@ -1,18 +1,15 @@
 """Diabetic retinopathy: photographs of the retina, graded 0 (none) to 4 (proliferative), by a table such as APTOS's."""
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from numclip_lightning.data.base import Split, require_fraction
+from numclip_lightning.data.base import Split
 from numclip_lightning.data.dialects import read_header
-from numclip_lightning.data.folds import Part
 from numclip_lightning.data.images import list_images
 from numclip_lightning.data.labels import IMAGE_SUFFIXES, Label, LabelTable, read_labels
-from numclip_lightning.data.pools import PoolDataModule
-from numclip_lightning.data.splits import random_split
+from numclip_lightning.data.pools import DrawnDataModule
 from numclip_lightning.errors import DataError
 
 __all__ = ["RetinaDataModule"]
@@ -24,41 +21,40 @@ _EYE = re.compile(r"(?P<patient>.+)_(?:left|right)", re.IGNORECASE)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class RetinaDataModule(PoolDataModule):
+class RetinaDataModule(DrawnDataModule):
     """Retina images by a table of ids and grades: `train.csv` with `id_code,diagnosis`, as APTOS 2019 has it.
 
     The table is looked for in `root`; an image is found by its id with any suffix, in `root` or in its folders
     `train_images`, `test_images` and `images`. Both eyes of a patient stay together: patients are told by the column
     `patient` or `patient_id` where there is one, or by ids such as `10_left` and `10_right`. APTOS's own test grades
-    were never published: a part of the table is drawn for testing by `seed`, and a part of the rest for validation.
-    Where any list file is given, the list files alone count. The other arguments are those of `FileDataModule`.
+    were never published: a part of the table is drawn for testing, and a part of the rest for validation. Where any
+    list file is given, the list files alone count. The other arguments are those of `DrawnDataModule` and
+    `FileDataModule`.
 
     Args:
-        test_fraction: Share of the images drawn for testing, in (0, 1), where no list file is given.
+        path_column: Column of the ids; None finds it by its usual names, such as `id_code` and `image`.
+        target_column: Column of the grades; None finds it by its usual names, such as `diagnosis` and `level`.
     """
 
-    test_fraction: float = 0.2
-
-    def validate_arguments(self) -> None:
-        """Check the fraction too."""
-        super().validate_arguments()
-        require_fraction("test_fraction", self.test_fraction)
+    path_column: str | None = None
+    target_column: str | None = None
 
     def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
         """Read one table, find the images of its ids, and tell the patients."""
         patient = next((name for name in read_header(Path(file)) if name.lower() in _PATIENT_COLUMNS), None)
-        table = read_labels(file, group_column=patient, labelled=labelled)
+        table = read_labels(
+            file,
+            path_column=self.path_column,
+            target_column=self.target_column,
+            group_column=patient,
+            labelled=labelled,
+        )
         return LabelTable(self._find_image(_with_patient(label)) for label in table)
 
     def read_pool(self) -> LabelTable:
         """All images of `train.csv`."""
         file = self.search("train.csv")
         return self.read_list(file) if file else LabelTable(())
-
-    def divide(self, pool: LabelTable) -> Mapping[Part, Sequence[Label]]:
-        """Draw the test part."""
-        train, test = random_split(pool, self.test_fraction, self.seed)
-        return {"train": train, "test": test}
 
     def expected(self, split: Split) -> str:
         """Describe the table."""

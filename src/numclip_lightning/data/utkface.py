@@ -1,16 +1,13 @@
 """UTKFace: faces of ages 0 to 116, the age being the first field of the file name."""
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from numclip_lightning.data.base import Split, require_fraction
-from numclip_lightning.data.folds import Part
-from numclip_lightning.data.labels import Label, LabelTable
-from numclip_lightning.data.pools import Named, PoolDataModule, read_names
-from numclip_lightning.data.splits import random_split
+from numclip_lightning.data.base import Split
+from numclip_lightning.data.labels import LabelTable
+from numclip_lightning.data.pools import DrawnDataModule, Named, read_names
 from numclip_lightning.errors import ConfigError, DataError, check_choice
 
 __all__ = ["UTKFaceDataModule"]
@@ -22,29 +19,26 @@ _AGE = re.compile(r"(\d{1,3})_")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class UTKFaceDataModule(PoolDataModule):
+class UTKFaceDataModule(DrawnDataModule):
     """UTKFace by list files, or by the images' names where no list file is given.
 
     Names are `[age]_[gender]_[race]_[time].jpg`, or `.jpg.chip.jpg` for aligned faces, in `root` or `root/images`.
-    There is no official split: a part of the images is drawn for testing by `seed`, and a part of the rest for
-    validation. The other arguments are those of `FileDataModule`.
+    There is no official split: a part of the images is drawn for testing, and a part of the rest for validation. The
+    other arguments are those of `DrawnDataModule` and `FileDataModule`.
 
     Args:
-        test_fraction: Share of the images drawn for testing, in (0, 1), where no list file is given.
         subset: `full`, or `21-60`: the ages that several papers keep, short for `min_age=21` and `max_age=60`.
         min_age: Leave out younger faces, in years; None keeps all. Applies to every split with labels.
         max_age: Leave out older faces, in years; None keeps all.
     """
 
-    test_fraction: float = 0.2
     subset: Subset = "full"
     min_age: int | None = None
     max_age: int | None = None
 
     def validate_arguments(self) -> None:
-        """Check the fraction and the ages too."""
+        """Check the ages too."""
         super().validate_arguments()
-        require_fraction("test_fraction", self.test_fraction)
         check_choice("subset", self.subset, get_args(Subset))
         if self.subset != "full" and (self.min_age, self.max_age) != (None, None):
             raise ConfigError(
@@ -62,11 +56,6 @@ class UTKFaceDataModule(PoolDataModule):
         """The images whose names have an age, in `root` or `root/images`."""
         faces = read_names(self.root, ("images",), _age)
         return self._keep_ages(faces, self.root) if faces else faces
-
-    def divide(self, pool: LabelTable) -> Mapping[Part, Sequence[Label]]:
-        """Draw the test part."""
-        train, test = random_split(pool, self.test_fraction, self.seed)
-        return {"train": train, "test": test}
 
     def expected(self, split: Split) -> str:
         """Describe the images' names."""
