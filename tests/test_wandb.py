@@ -9,7 +9,7 @@ import wandb
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from command import TINY, Numclip, config_of
+from command import TINY, Numclip, config_of, metrics_of, rows_of
 from fake_data import make_aesthetics
 
 REPOSITORY = Path(__file__).parent.parent
@@ -63,7 +63,6 @@ def at(tree: Any, dotted: str) -> Any:
             "model.weighting": "none",
             "model.loss_weights.text_to_image": 0.0,
             "data.augment": False,
-            "seed_everything": 0,
         },
         {
             "model.learning_rates.image_encoder": 0.00012345678901234567,
@@ -71,7 +70,6 @@ def at(tree: Any, dotted: str) -> Any:
             "model.weighting": "similarities",
             "model.loss_weights.text_to_image": 1.0,
             "data.augment": True,
-            "seed_everything": 2,
         },
     ],
 )
@@ -99,6 +97,21 @@ def test_two_runs_in_one_folder_keep_apart(numclip: Numclip, tmp_path: Path) -> 
     assert len(list((tmp_path / "runs" / "wandb").glob("offline-run-*"))) == 2
     assert [config_of(run)["model"]["init_args"]["learning_rates"]["head"] for run in runs] == [1e-4, 2e-4]
     assert all((run / "checkpoints" / "best.ckpt").is_file() for run in runs)
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_sweep_aims_at_the_epoch_whose_checkpoint_is_kept(numclip: Numclip) -> None:
+    words = ["fit", "--config", "configs/aesthetics.yaml", "--config", "configs/loggers/wandb.yaml", *small(numclip)]
+    # So fast that it gets worse after an epoch.
+    rates = [f"--model.learning_rates.{part}=0.3" for part in ("image_encoder", "adapter", "phrases", "head")]
+    run = numclip.plain(*words, *rates, "--trainer.max_epochs=3", "--test_after_fit=true")
+    errors = [float(row["val_mae"]) for row in rows_of(run / "metrics.csv") if row["val_mae"]]
+    assert min(errors) < errors[-1], "else the last epoch is the best, and nothing is shown"
+    assert wandb.run is not None
+    summary, metrics = dict(wandb.run.summary), metrics_of(run)
+    best = {name: value for name, value in metrics.items() if name.startswith(("val_", "test_"))}
+    assert best["val_mae"] == pytest.approx(min(errors), abs=1e-5)
+    assert {name: summary[name] for name in best} == best
 
 
 @pytest.mark.usefixtures("offline")

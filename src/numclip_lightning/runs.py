@@ -14,7 +14,7 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from numclip_lightning.data.base import OrdinalDataModule, Protocol
 
@@ -40,7 +40,8 @@ class RunFolder(SaveConfigCallback):
       the best checkpoint's path; after a validation or test its metrics; and always the protocol, which is "paper"
       where a checkpoint was selected on test images, also when such a checkpoint is tested later;
 
-    and hands the configuration to every other logger.
+    and hands the configuration to every other logger. A summary of W&B holds the same validation metrics as
+    `metrics.json`, so that a sweep aims at what the checkpoint holds.
 
     Args:
         parser: The parser of the subcommand.
@@ -98,9 +99,13 @@ class RunFolder(SaveConfigCallback):
             self._best = metrics
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the metrics of the fit."""
+        """Write the metrics of the fit, and tell W&B the best ones, of which it keeps the last."""
         best = getattr(trainer.checkpoint_callback, "best_model_path", "")
         self._write(trainer, {**_metrics(trainer, "train_"), **self._best, "best_checkpoint": best})
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and trainer.is_global_zero:
+                # The summary alone: a row more would bend the curves.
+                logger.experiment.summary.update(self._best)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the metrics of the test."""
