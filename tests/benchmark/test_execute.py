@@ -100,6 +100,8 @@ def test_runs_leave_their_numbers_and_a_failure_hides_none(
     assert kept["NumCLIP 0"]["metrics"]["test_mae"] == pytest.approx(mae, abs=1e-4)
     assert kept["NumCLIP 0"]["trained_parameters"] > 0
     assert kept["Zero 0"]["trained_parameters"] == 0
+    assert kept["Zero 0"]["processes"] == 2
+    assert kept["Zero 0"]["device"].startswith("cpu" if not torch.cuda.is_available() else "NVIDIA")
     assert not list(run.parent.rglob("*.ckpt"))
     report = (tmp_path / "runs" / "reports" / "try" / "report.md").read_text(encoding="utf-8")
     assert "5 of 7 runs failed" in report
@@ -119,10 +121,51 @@ def test_nothing_finished_is_done_again_and_what_failed_is_tried_again(write: Wr
     after = times(tmp_path)
     assert after.keys() == before.keys()
     assert [file.parent.parent.name for file in after if after[file] == before[file]] == ["zero"]
-    assert main([*words, "--report_only=true"]) == 0
-    assert times(tmp_path) == after
+    for only in (["--report_only=true"], ["--report_only", "true"]):
+        assert main([*words, *only]) == 0
+        assert times(tmp_path) == after
     report = (tmp_path / "runs" / "reports" / "try" / "report.md").read_text(encoding="utf-8")
     assert f"```sh\nnumclip {shlex.join(words)}\n```" in report, "what a reader repeats"
+
+
+def test_a_page_takes_a_whole_report_or_what_there_is_if_asked(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Words.\n<!-- report -->\nall of it\n<!-- end of report -->\n", encoding="utf-8")
+    broken = {"args": {"data.num_train": 0}}
+    words = ["benchmark", "--config", str(write({"Zero": ZERO_SHOT, "broken": broken})), "--page", str(page)]
+    assert main(words) == 1
+    assert "all of it" in page.read_text(encoding="utf-8")
+    assert f"{page} is left as it is until all runs have finished" in capsys.readouterr().err
+    assert main([*words, "--report_only=true"]) == 1
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("Words.\n")
+    assert "1 of 2 runs failed" in text
+    assert f"```sh\nnumclip {shlex.join(words[:3])}\n```" in text, "what a reader repeats, who has no such page"
+    words = ["benchmark", "--config", str(write({"Zero": ZERO_SHOT})), f"--page={page}"]
+    assert main(words) == 0
+    assert "runs failed" not in page.read_text(encoding="utf-8")
+
+
+def test_what_is_kept_and_can_not_be_used_is_done_again_and_hides_nothing(write: Write, tmp_path: Path) -> None:
+    words = ["benchmark", "--config", str(write({"Zero": ZERO_SHOT}, seeds=[0, 1, 2]))]
+    assert main(words) == 0
+    broken, robbed, whole = sorted(times(tmp_path))
+    broken.write_text("{", encoding="utf-8")
+    (robbed.parent / "test_predictions.csv").unlink()
+    before = times(tmp_path)
+    report = tmp_path / "runs" / "reports" / "try" / "report.md"
+    assert main([*words, "--report_only=true"]) == 1
+    text = report.read_text(encoding="utf-8")
+    assert "| counting | 3 | 1 | 2 | 0 |" in text
+    assert "result.json can't be read" in text
+    assert "test_predictions.csv is gone from" in text
+
+    assert main(words) == 0
+    after = times(tmp_path)
+    assert {file for file in after if after[file] == before[file]} == {whole}
+    assert "| counting | 3 | 3 | 0 | 0 |" in report.read_text(encoding="utf-8")
 
 
 def test_a_benchmark_that_is_killed_goes_on_where_it_stopped(write: Write, tmp_path: Path) -> None:

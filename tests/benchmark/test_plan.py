@@ -75,6 +75,15 @@ def test_words_are_those_of_the_command_line_and_the_nearer_ones_win(make: Calla
     assert not [word for words in one.values() for word in words if "fold" in word]
 
 
+def test_arguments_may_be_a_tree_as_flags_make_it(make: Callable[..., Benchmark]) -> None:
+    flat = make(args={"trainer.max_epochs": 1, "model.optimizer": {"name": "SGD"}, "data.side": 2})
+    tree = make(args={"trainer.max_epochs": 7, "trainer": {"max_epochs": "1"}, "model": {"optimizer": {"name": "SGD"}}})
+    for one, other in zip(plan(flat), plan(tree), strict=True):
+        assert "--trainer.max_epochs=1" in one.words
+        assert '--model.optimizer={"name": "SGD"}' in one.words
+        assert {"--trainer.max_epochs=1", "--model.optimizer.name=SGD"} < set(other.words)
+
+
 def test_a_run_is_found_again_until_something_about_it_changes(make: Callable[..., Benchmark], tmp_path: Path) -> None:
     def folders(**changes: Any) -> list[Path]:
         return [run.folder for run in plan(make(**changes))]
@@ -135,6 +144,9 @@ def test_a_dataset_that_is_not_here_is_left_out(make: Callable[..., Benchmark], 
         ({"processes": 0}, "processes is 0; give 1 or more"),
         ({"args": {"trainer.devices": 2}}, "args: trainer.devices is set for each run; give processes in its place"),
         ({"args": {"data.num_shots": 4}}, "args: data.num_shots is set for each run; give shots in its place"),
+        ({"args": {"data": {"num_shots": "4"}}}, "args: data.num_shots is set for each run; give shots in its place"),
+        ({"args": {"trainer": {"devices": 2}}}, "args: trainer.devices is set for each run; give processes"),
+        ({"args": {"data.init_args": {"seed": 1}}}, "args: data.seed is set for each run; give seeds in its place"),
         (
             {"methods": {"A": MethodEntry(args={"seed_everything": 4})}},
             "args of 'A': seed_everything is set .* give seeds",

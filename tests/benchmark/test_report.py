@@ -128,6 +128,42 @@ class TestSmallBenchmarks:
         assert "B is not run on this dataset, so nothing is tested against it." in page.split("## faces")[1]
 
 
+def test_an_earlier_report_in_the_folder_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    (folder / "plots").mkdir(parents=True)
+    (folder / "plots" / "of_people.png").touch()
+    made = {}
+    for dataset in ("old", "new"):
+        plan = make_plan(["A", "B"], datasets=[dataset])
+        records = write_all(tmp_path / "runs", plan, metrics)
+        write_report(plan, records, folder, Request("T", COMMAND, compare_to="B"))
+        made[dataset] = {path.name for part in ("tables", "plots") for path in (folder / part).iterdir()}
+    assert "of_people.png" in made["old"], "it is no report's"
+    assert len(made["new"]) > 5
+    assert all(name.startswith("new-") for name in made["new"])
+
+
+def test_predictions_that_can_not_be_used_hide_no_table(tmp_path: Path) -> None:
+    plan = make_plan(["A", "B"], shots=[0])
+    records = write_all(tmp_path / "runs", plan, metrics)
+    (records[0]["folder"] / "test_predictions.csv").write_text("path,target\n", encoding="utf-8")
+    page = write_report(plan, records, tmp_path, Request("T", COMMAND)).read_text(encoding="utf-8")
+    assert "| A | **1.01 ± 0.01** |" in page
+    assert re.search(r"### Error by value\n\nNot shown: `.*counting-A-0-0-0/test_predictions.csv.* can't be read", page)
+    assert "### Costs" in page
+
+
+def test_every_file_says_what_was_selected_on_the_test_set(tmp_path: Path) -> None:
+    plan = make_plan(["A", "B", "Z"], shots=[4, 0], learn_nothing=["Z"])
+    records = [write_run(tmp_path / "runs", run, metrics(run), protocol="paper" if run["method"] == "A" else "clean")
+               for run in plan]  # fmt: skip
+    write_report(plan, records, tmp_path, Request("T", COMMAND, compare_to="B"))
+    for name in ("test_mae-tests", "costs", "error-by-value"):
+        frame = pd.read_csv(tmp_path / "tables" / f"counting-{name}.csv")
+        for method, rows in frame.groupby("method"):
+            assert set(rows["protocol"]) == {"paper" if method == "A" else "clean"}, (name, method)
+
+
 def test_a_mean_over_datasets_stands_behind_them_with_the_published_figure(tmp_path: Path) -> None:
     plan = make_plan(["NumCLIP", "Z"], datasets=["nature", "urban"], shots=[0], learn_nothing=["Z"])
     numbers = {"nature": 0.2, "urban": 0.3}

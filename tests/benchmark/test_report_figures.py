@@ -16,6 +16,8 @@ from numclip_lightning.benchmark.results import Results
 from numclip_lightning.benchmark.summary import summarise
 from numclip_lightning.errors import DataError
 
+COLUMNS = ["method", "protocol", "low", "high", "images", "mae"]
+
 
 @pytest.fixture
 def axes() -> Axes:
@@ -39,6 +41,24 @@ class TestCurves:
         band = axes.collections[0].get_paths()[0].get_extents()
         spread = 100 * np.std([0.5, 0.52], ddof=1)
         assert (band.ymin, band.ymax) == pytest.approx((51 - spread, 61 + spread))
+
+    def test_what_was_selected_on_the_test_set_is_marked(
+        self, axes: Axes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plan = make_plan(["A", "B"], seeds=[0])
+        records = [write_run(tmp_path, run, accuracy(run), protocol="paper" if run["method"] == "B" else "clean")
+                   for run in plan]  # fmt: skip
+        table = summarise(Results(plan, records), "counting", "test_acc")
+        draw_curves(axes, table)
+        assert [line.get_label() for line in axes.lines] == ["A", "B †"]
+        titles: list[str] = []
+        monkeypatch.setattr(Axes, "set_title", lambda _, title: titles.append(title))
+        save_curves(tmp_path / "curves.png", table)
+        save_errors(tmp_path / "errors.png", errors_by_value(Results(plan, records), "counting", 0), "Errors")
+        save_errors(tmp_path / "errors.png", errors_by_value(Results(plan[:2], records[:2]), "counting", 0), "Errors")
+        assert [title.partition("\n")[2] for title in titles] == [
+            "† selected on the test set (protocol: paper)", "† selected on the test set (protocol: paper)", "",
+        ]  # fmt: skip
 
     def test_axes_say_what_they_show(self, axes: Axes, tmp_path: Path) -> None:
         plan = make_plan(["A"], shots=[0, 1, 16], seeds=[0])
@@ -137,7 +157,7 @@ class TestErrorsByValue:
             write_failure(tmp_path, plan[3], "no"),
         ]
         results = Results(plan, records)
-        assert errors_by_value(results, "counting", 0).to_numpy().tolist() == [["A", 1.0, 1.0, 1.0, 2.0]]
+        assert errors_by_value(results, "counting", 0).to_numpy().tolist() == [["A", "clean", 1.0, 1.0, 1.0, 2.0]]
         assert errors_by_value(Results(plan, records[2:]), "counting", 4).empty
 
     def test_a_prediction_that_is_no_number_is_not_hidden(self, tmp_path: Path) -> None:
@@ -166,17 +186,17 @@ class TestErrorsByValue:
             errors_by_value(Results(plan, [record]), "counting", 0)
 
     def test_the_picture_has_a_row_for_each_method(self) -> None:
-        rows = [("B", 0, 5, 3, 1.0), ("B", 5, 10, 2, 4.0), ("A", 5, 10, 2, 3.0)]
+        rows = [("B", "paper", 0, 5, 3, 1.0), ("B", "paper", 5, 10, 2, 4.0), ("A", "clean", 5, 10, 2, 3.0)]
         above, below = Figure().subplots(2, 1)
-        draw_errors(above, below, pd.DataFrame(rows, columns=["method", "low", "high", "images", "mae"]))
+        draw_errors(above, below, pd.DataFrame(rows, columns=COLUMNS))
         np.testing.assert_array_equal(np.ma.filled(above.images[0].get_array(), np.nan), [[1, 4], [np.nan, 3]])
-        assert [label.get_text() for label in above.get_yticklabels()] == ["B", "A"]
+        assert [label.get_text() for label in above.get_yticklabels()] == ["B †", "A"]
         assert [label.get_text() for label in below.get_xticklabels()] == ["0 to 5", "5 to 10"]
         assert [bar.get_height() for bar in below.patches] == [3, 2]
 
     def test_the_file_is_a_picture_made_without_pyplot(self, tmp_path: Path) -> None:
-        rows = [("A", 1, 1, 3, 1.0), ("A", 2, 2, 3, 2.0)]
-        errors = pd.DataFrame(rows, columns=["method", "low", "high", "images", "mae"])
+        rows = [("A", "paper", 1, 1, 3, 1.0), ("A", "paper", 2, 2, 3, 2.0)]
+        errors = pd.DataFrame(rows, columns=COLUMNS)
         save_errors(tmp_path / "errors.png", errors, "Error by value")
         assert is_png(tmp_path / "errors.png")
         pyplot = sys.modules.get("matplotlib.pyplot")

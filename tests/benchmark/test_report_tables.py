@@ -196,7 +196,7 @@ class TestCosts:
         records.append(write_failure(tmp_path, next(run for run in plan if run["method"] == "C"), "no"))
         results = Results(plan, records)
         frame = cost_frame(results, "counting").set_index(["method", "shots"])
-        assert frame.loc[("A", 4)].tolist() == [2, 1500.0, 400.0, 5004.0]
+        assert frame.loc[("A", 4)].tolist() == ["clean", 2, 1500.0, 400.0, 5004.0]
         assert frame.loc[("C", 4), "n"] == 0
         assert lines_of(cost_table(results, "counting"))[:5] == [
             "| Method | Seconds, 4 shots | Seconds, all images | Peak memory (MiB) | Trained or solved parameters |",
@@ -205,3 +205,13 @@ class TestCosts:
             "| B | 1,500.0 | 1,500.0 | 400 |  |",
             "| C |  |  |  |  |",
         ]
+
+    def test_it_says_what_memory_is_and_where_the_runs_were_made(self, tmp_path: Path) -> None:
+        plan = make_plan(["A"], shots=[0], seeds=[0, 1, 2])
+        made = {"device": "cpu (1 of 2 cores)", "processes": 2}
+        records = [write_run(tmp_path, run, {}, **(made if run["seed"] < 2 else {})) for run in plan]
+        text = cost_table(Results(plan, records), "counting")
+        assert "on a CPU it is the whole process, with the libraries." in text
+        assert text.endswith("Made on cpu (1 of 2 cores), 2 at once; others do not say.\n")
+        assert cost_table(Results(plan[:2], records[:2]), "counting").endswith("(1 of 2 cores), 2 at once.\n")
+        assert cost_table(Results(plan[2:], records[2:]), "counting").endswith("with the libraries.\n")

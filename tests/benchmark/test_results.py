@@ -147,7 +147,7 @@ class TestBadInput:
         with pytest.raises(ConfigError, match="seed 0 lacks folder; read it with read_record"):
             Results(plan, [{**plan[0], "status": "finished"}])
 
-    @pytest.mark.parametrize("text", ["{", "[]", None])
+    @pytest.mark.parametrize("text", ["{", "[]", '{"status": "running"}', None])
     def test_a_result_file_that_is_none(self, tmp_path: Path, text: str | None) -> None:
         if text is not None:
             (tmp_path / "result.json").write_text(text, encoding="utf-8")
@@ -155,8 +155,8 @@ class TestBadInput:
             read_record(tmp_path)
 
     def test_a_result_file_is_read_with_its_folder(self, tmp_path: Path) -> None:
-        (tmp_path / "result.json").write_text(json.dumps({"dataset": "d"}), encoding="utf-8")
-        assert read_record(tmp_path) == {"dataset": "d", "folder": tmp_path}
+        (tmp_path / "result.json").write_text(json.dumps({"status": "failed"}), encoding="utf-8")
+        assert read_record(tmp_path) == {"status": "failed", "folder": tmp_path}
 
 
 def _stub(planned: dict[str, object]) -> dict[str, object]:

@@ -77,6 +77,11 @@ def test_the_papers_protocols_have_their_folds_and_figures() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_no_file_overwrites_a_page_unasked(name: str) -> None:
+    assert "page" not in load(name)
+
+
 def test_few_shots_are_of_the_methods_of_the_papers() -> None:
     assert load("fewshot")["methods"] == load("papers")["methods"]
     assert load("fewshot")["shots"] == [1, 2, 4, 8, 16, 32, 64]

@@ -51,10 +51,12 @@ def benchmark(words: Sequence[str]) -> int:
         return _STOPPED
     records = [record for run in runs if (record := find_record(run))]
     report = write_report([run.entry for run in runs], records, output, request)
-    if chosen.page:
-        update_page(Path(chosen.page), report)
     finished = sum(map(has_finished, runs))
     _log.info("%d of %d runs have finished; the report is %s", finished, len(runs), report)
+    if chosen.page and (report_only or finished == len(runs)):
+        update_page(Path(chosen.page), report)
+    elif chosen.page:
+        _log.warning("%s is left as it is until all runs have finished, or --report_only=true asks for it", chosen.page)
     return int(finished < len(runs))
 
 
@@ -110,13 +112,25 @@ def _request(chosen: Benchmark, here: Sequence[str], words: Sequence[str]) -> Re
     }
     return Request(
         title=chosen.title,
-        # What a reader repeats; the report of what there is, is not made by the report alone.
-        command=shlex.join(["numclip", "benchmark", *(word for word in words if "--report_only=" not in word)]),
+        command=shlex.join(["numclip", "benchmark", *_repeatable(words)]),
         metrics=chosen.metrics,
         compare_to=chosen.compare_to,
         published={name: source for name, source in published.items() if source},
         means={name: mean.of for name, mean in means.items()},
     )
+
+
+def _repeatable(words: Sequence[str]) -> list[str]:
+    """Leave out what a reader doesn't repeat: a report is not made by reporting alone, and their page is another."""
+    kept, rest = list[str](), iter(words)
+    for word in rest:
+        name, sign, _ = word.partition("=")
+        if name not in ("--report_only", "--page"):
+            kept.append(word)
+        elif not sign:
+            # Its value is the next word.
+            next(rest, None)
+    return kept
 
 
 def _run_all(chosen: Benchmark, runs: Sequence[PlannedRun]) -> bool:

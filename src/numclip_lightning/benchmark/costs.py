@@ -16,15 +16,16 @@ def cost_frame(results: Results, dataset: str) -> pd.DataFrame:
     """Return the costs of each method and number of shots, means over the finished runs.
 
     Returns:
-        The columns method, shots (0 is all images), n, seconds, peak_memory_mib and trained_parameters.
+        The columns method, shots (0 is all images), protocol, n, seconds, peak_memory_mib and trained_parameters.
     """
     rows = [
-        (method, shots, len([run for run in results.cell(dataset, method, shots) if run.status == "finished"]),
+        (method, shots, results.protocol(dataset, method, shots),
+         len([run for run in results.cell(dataset, method, shots) if run.status == "finished"]),
          *(_mean(results.numbers(dataset, method, shots, cost).values()) for cost in COSTS))
         for method in results.methods(dataset)
         for shots in results.columns(dataset)
     ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["method", "shots", "n", *COSTS])
+    return pd.DataFrame(rows, columns=["method", "shots", "protocol", "n", *COSTS])
 
 
 def cost_table(results: Results, dataset: str) -> str:
@@ -46,11 +47,23 @@ def cost_table(results: Results, dataset: str) -> str:
                 else "",
             ]
         )
-    return (
-        f"{markdown_grid(rows)}\n\nMeans over the finished runs of a method at a number of shots; of the memory, the "
-        "largest of these. Solved are parameters that are set without a step: a closed form, or a cache of training "
-        "features, which grows with the images. A method that learns nothing was run once for all numbers of shots.\n"
-    )
+    return f"{markdown_grid(rows)}\n\n{' '.join(_notes(results, dataset))}\n"
+
+
+def _notes(results: Results, dataset: str) -> list[str]:
+    """Return the sentences below the table."""
+    found = [
+        "Means over the finished runs of a method at a number of shots; of the memory, the largest of these.",
+        "Solved are parameters that are set without a step: a closed form, or a cache of training features, which has "
+        "an entry for each image.",
+        "A method that learns nothing was run once for all numbers of shots.",
+        "Memory on a GPU is what the run took of it; on a CPU it is the whole process, with the libraries.",
+    ]
+    finished = [run for run in results.of(dataset) if run.status == "finished"]
+    if devices := sorted({f"{run.device}, {run.processes} at once" for run in finished if run.device}):
+        others = "" if all(run.device for run in finished) else "; others do not say"
+        found.append(f"Made on {'; '.join(devices)}{others}.")
+    return found
 
 
 def _mean(numbers: Iterable[float]) -> float:

@@ -24,9 +24,10 @@ from filelock import FileLock, Timeout
 
 from numclip_lightning.benchmark.code import COMMIT, VERSIONS
 from numclip_lightning.benchmark.plan import PlannedRun
+from numclip_lightning.benchmark.predictions import PREDICTIONS
 from numclip_lightning.benchmark.results import read_record
 from numclip_lightning.cli import NumClipCLI
-from numclip_lightning.errors import ConfigError, NumClipError
+from numclip_lightning.errors import ConfigError, DataError, NumClipError
 from numclip_lightning.terminal import speak, told
 
 __all__ = ["execute", "find_record", "gpu_of", "has_finished", "peak_memory"]
@@ -42,13 +43,18 @@ _MOST_LETTERS = 500
 def find_record(run: PlannedRun) -> dict[str, Any] | None:
     """Return what is kept of a run and, under `folder`, where; None if it was never run to an end, good or bad.
 
-    Raises:
-        DataError: If the record can't be read.
+    What is kept and can't be used counts as failed: it is done again, and hides no other run.
     """
     if not (run.folder / _RESULT).is_file():
         return None
+    try:
+        record = read_record(run.folder)
+    except DataError as error:
+        record = {**_failed(told(error)), "folder": run.folder}
+    if record.get("status") == "finished" and not (run.folder / PREDICTIONS).is_file():
+        record = {**record, **_failed(f"{PREDICTIONS} is gone from {run.folder}; run the benchmark again.")}
     # Names may change between two calls, the numbers don't.
-    return {**read_record(run.folder), **run.entry}
+    return {**record, **run.entry}
 
 
 def has_finished(run: PlannedRun) -> bool:
@@ -83,7 +89,9 @@ def execute(
                 run, slot = waiting.pop(), free.pop()
                 # Here, as a process may be killed before it does anything, and that is written down there too.
                 run.folder.mkdir(parents=True, exist_ok=True)
-                worker: BaseProcess = context.Process(target=_work, args=(run, slot, threads, keep_checkpoints))
+                worker: BaseProcess = context.Process(
+                    target=_work, args=(run, slot, processes, threads, keep_checkpoints)
+                )
                 worker.start()
                 at_work.append((run, worker, slot))
             connection.wait([worker.sentinel for _, worker, _ in at_work])
@@ -118,7 +126,7 @@ def _settled(run: PlannedRun, exit_code: int | None) -> dict[str, Any] | None:
     return find_record(run)
 
 
-def _work(run: PlannedRun, slot: int, threads: int, keep_checkpoints: bool) -> None:
+def _work(run: PlannedRun, slot: int, processes: int, threads: int, keep_checkpoints: bool) -> None:
     """Do one run in a process of its own, and leave its record in its folder."""
     # A group of its own, with its loading processes: Ctrl-C reaches the benchmark alone, which ends the runs whole. One
     # that gets it too would be kept as a failure.
@@ -142,7 +150,7 @@ def _work(run: PlannedRun, slot: int, threads: int, keep_checkpoints: bool) -> N
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu_of(slot, gpus)
         torch.set_num_threads(threads)
         try:
-            record = _measure(run)
+            record = {**_measure(run), "processes": processes}
         except SystemExit:
             # The parser has said what is wrong.
             log = (run.folder / _LOG).read_text(encoding="utf-8", errors="replace")
@@ -186,13 +194,15 @@ def _measure(run: PlannedRun) -> dict[str, Any]:
             f"{type(cli.model).__name__} was tested as it starts, untrained, though it has something to learn; leave "
             f"`trains: false` out of {run.method!r}, or give it a checkpoint by `ckpt_path` in its args."
         )
+    device = cli.trainer.strategy.root_device
     metrics = json.loads((cli.folder / "metrics.json").read_text(encoding="utf-8"))
     return {
         "status": "finished",
         "error": None,
         "protocol": metrics.get("protocol", "clean"),
         "seconds": round(seconds, 2),
-        "peak_memory_mib": round(peak_memory(cli.trainer.strategy.root_device), 1),
+        "device": _name(device),
+        "peak_memory_mib": round(peak_memory(device), 1),
         "trained_parameters": sum(p.numel() for p in cli.model.parameters() if p.requires_grad),
         "metrics": {name: value for name, value in metrics.items() if isinstance(value, float)},
     }
@@ -208,6 +218,13 @@ def peak_memory(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def _name(device: torch.device) -> str:
+    """Return what the time of a run depends on."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({torch.get_num_threads()} of {os.cpu_count()} cores)"
 
 
 def _failed(reason: str) -> dict[str, Any]:

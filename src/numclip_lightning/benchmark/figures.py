@@ -51,7 +51,7 @@ def draw_curves(axes: Axes, table: Table) -> None:
             if cell.mean is not None
         ]
         x, mean, std = ([point[i] for point in points] for i in range(3))
-        axes.plot(x, mean, label=_plain(method), **look)
+        axes.plot(x, mean, label=_marked(method, any(cell.paper and cell.n for cell in cells)), **look)
         low, high = ([m + sign * s for m, s in zip(mean, std, strict=True)] for sign in (-1, 1))
         axes.fill_between(x, low, high, color=look["color"], alpha=0.1, linewidth=0)
     axes.set_xscale("log", base=2)
@@ -88,7 +88,8 @@ def draw_errors(axes: Axes, below: Axes, errors: pd.DataFrame) -> None:
     methods = list(dict.fromkeys(errors["method"]))
     grid = errors.pivot(index="method", columns=["low", "high"], values="mae").sort_index(axis="columns").loc[methods]
     picture = axes.imshow(grid.to_numpy(), cmap="viridis_r", aspect="auto")
-    axes.set_yticks(range(len(methods)), [_plain(method) for method in methods])
+    paper = set(errors["method"][errors["protocol"] == "paper"])
+    axes.set_yticks(range(len(methods)), [_marked(method, method in paper) for method in methods])
     axes.tick_params(axis="x", bottom=False, labelbottom=False)
     lowest, highest = grid.min(axis=None), grid.max(axis=None)
     for (row, column), number in np.ndenumerate(grid.to_numpy()):
@@ -108,7 +109,8 @@ def save_curves(path: Path, table: Table) -> None:
     figure = _figure(len(table.rows))
     axes = figure.subplots()
     draw_curves(axes, table)
-    axes.set_title(_plain(f"{table.measure.label} on {table.dataset}, mean ± standard deviation"))
+    title = f"{table.measure.label} on {table.dataset}, mean ± standard deviation"
+    axes.set_title(_plain(title) + _mark_said(any(cell.paper and cell.n for cell in table.cells)))
     _save(figure, path)
 
 
@@ -117,7 +119,7 @@ def save_errors(path: Path, errors: pd.DataFrame, title: str) -> None:
     figure = _figure(errors["method"].nunique())
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
     draw_errors(axes, below, errors)
-    axes.set_title(_plain(title))
+    axes.set_title(_plain(title) + _mark_said("paper" in set(errors["protocol"])))
     _save(figure, path)
 
 
@@ -142,6 +144,15 @@ def _figure(methods: int) -> Figure:
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
+
+
+def _marked(method: str, paper: bool) -> str:
+    return _plain(method) + (" †" if paper else "")
+
+
+def _mark_said(paper: bool) -> str:
+    """Say in a title what the mark means, where there is one."""
+    return "\n† selected on the test set (protocol: paper)" if paper else ""
 
 
 def _plain(text: str) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -34,7 +34,7 @@ class DatasetEntry:
 
     Args:
         config: A complete run configuration, such as `configs/counting.yaml`.
-        args: Further arguments by their names on the command line, such as `{data.num_train: 2000}`.
+        args: Further arguments by their names on the command line, such as `{data.num_train: 2000}`, or as a tree.
         folds: Its folds, a run for each; None takes those of the benchmark, an empty list none.
         needs: A folder or file without which the dataset is left out, and said to be.
         published: The name under which published figures are looked up, such as `morph`; None compares with none.
@@ -97,7 +97,8 @@ class Benchmark:
         compare_to: The method that the others are tested against; None tests none.
         root: Folder of the runs. Benchmarks that share it share the runs that they have in common.
         output: Folder of the report; None takes `reports` and the name of the configuration below `root`.
-        page: A Markdown page to put the report into, between the lines `<!-- report -->` and `<!-- end of report -->`.
+        page: A Markdown page to put the report into, between the lines `<!-- report -->` and `<!-- end of report -->`,
+            once every run has finished.
         processes: How many runs at once, each on one device. Several GPUs are dealt out in turn.
         keep_checkpoints: Whether the checkpoints of finished runs are kept; they take most of the room.
 
@@ -218,15 +219,17 @@ def _check_numbers(name: str, numbers: Sequence[int]) -> None:
 
 
 def _check_args(owner: str, args: Mapping[str, Any]) -> None:
-    """Refuse what would be overridden in silence."""
-    if planned := [name for name in args if name in _PLANNED]:
+    """Refuse what would be overridden in silence, however it is written."""
+    names = [leaf.replace(".init_args.", ".") for name, value in args.items() for leaf, _ in _leaves(name, value)]
+    if planned := [name for name in names if name in _PLANNED]:
         raise ConfigError(f"{owner}: {planned[0]} is set for each run; give {_PLANNED[planned[0]]} in its place.")
 
 
 def _run(benchmark: Benchmark, dataset: str, method: str, fold: int | None, shots: int, seed: int) -> PlannedRun:
     data, learner = benchmark.datasets[dataset], benchmark.methods[method]
     files = [data.config, *([learner.config] if learner.config else [])]
-    args = {**benchmark.args, **data.args, **learner.args, "data.num_shots": shots, "data.seed": seed}
+    args = {**_flat(benchmark.args), **_flat(data.args), **_flat(learner.args)}
+    args |= {"data.num_shots": shots, "data.seed": seed}
     args["seed_everything"] = seed
     if fold is not None:
         args["data.fold"] = fold
@@ -237,6 +240,23 @@ def _run(benchmark: Benchmark, dataset: str, method: str, fold: int | None, shot
     name = f"fold{fold or 0}-shots{shots}-seed{seed}-{_digest(words, files, args)}"
     folder = Path(benchmark.root, _slug(dataset), _slug(method), name)
     return PlannedRun(dataset, method, fold or 0, shots, seed, learner.trains, tuple(words), folder)
+
+
+def _flat(args: Mapping[str, Any]) -> dict[str, Any]:
+    """Name nested arguments as the command line does: `--args.trainer.max_epochs=1` arrives as a tree.
+
+    What stands under a name with a dot is one value as it is, such as `{model.optimizer: {name: SGD}}`.
+    """
+    named = [[(name, value)] if "." in name else _leaves(name, value) for name, value in args.items()]
+    return {name: value for pairs in named for name, value in pairs}
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(f"{name}.{key}", inner)
+    else:
+        yield name, value
 
 
 def _flags(args: dict[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ __all__ = ["PREDICTIONS", "errors_by_value"]
 PREDICTIONS = "test_predictions.csv"
 # Up to so many different targets each has a bin of its own; more share at most as many bins, with round ends.
 _MOST_BINS = 12
+_COLUMNS = ["method", "protocol", "low", "high", "images", "mae"]
 
 
 def errors_by_value(results: Results, dataset: str, shots: int) -> pd.DataFrame:
@@ -25,9 +26,10 @@ def errors_by_value(results: Results, dataset: str, shots: int) -> pd.DataFrame:
         shots: At how many shots.
 
     Returns:
-        One row for each method and bin with images: method, low and high (the ends of the bin, equal where it is a
-        single number; what lies on an end belongs to the upper bin, but for the last), images (test images in a run, on
-        average) and mae (over the images of all runs; NaN where a prediction is). Empty where no run has finished.
+        One row for each method and bin with images: method, protocol, low and high (the ends of the bin, equal where it
+        is a single number; what lies on an end belongs to the upper bin, but for the last), images (test images in a
+        run, on average) and mae (over the images of all runs; NaN where a prediction is). Empty where no run has
+        finished.
 
     Raises:
         DataError: If the predictions of a finished run are missing or can't be used.
@@ -39,7 +41,7 @@ def errors_by_value(results: Results, dataset: str, shots: int) -> pd.DataFrame:
         if run.status == "finished"
     ]
     if not parts:
-        return pd.DataFrame(columns=["method", "low", "high", "images", "mae"])
+        return pd.DataFrame(columns=_COLUMNS)
     runs = pd.Series([part["method"].iloc[0] for part in parts]).value_counts()
     frame = pd.concat(parts, ignore_index=True)
     lows, highs = _bins(np.unique(frame["target"]).tolist())
@@ -47,11 +49,18 @@ def errors_by_value(results: Results, dataset: str, shots: int) -> pd.DataFrame:
     # Not sorted: methods stay in the order of the plan.
     grouped = frame.groupby("method", sort=False)
     rows = [
-        (method, lows[place], highs[place], len(inside) / runs[method], inside["error"].mean(skipna=False))
+        (
+            method,
+            results.protocol(dataset, str(method), shots),
+            lows[place],
+            highs[place],
+            len(inside) / runs[method],
+            inside["error"].mean(skipna=False),
+        )
         for method, group in grouped
         for place, inside in group.groupby("bin")
     ]
-    return pd.DataFrame(rows, columns=["method", "low", "high", "images", "mae"])
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def _read(run: Run) -> pd.DataFrame:

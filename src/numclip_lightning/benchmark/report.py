@@ -4,6 +4,7 @@ import html
 import math
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from numclip_lightning.benchmark.tables import (
     markdown_table,
     table_frame,
 )
-from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.errors import ConfigError, DataError, check_choice
 
 __all__ = ["Request", "write_report"]
 
@@ -82,7 +83,7 @@ class Request:
 def write_report(
     planned: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, Any]], folder: Path, request: Request
 ) -> Path:
-    """Write the report of a benchmark and everything it is made from; earlier files are replaced.
+    """Write the report of a benchmark and everything it is made from, in place of an earlier report.
 
     The folder then holds `report.md`; `results.csv` and `results.parquet` (a row for each run and metric); in `tables/`
     every table as Markdown, CSV and LaTeX, and the tests, costs and errors by value as CSV; in `plots/` the pictures.
@@ -102,6 +103,10 @@ def write_report(
     """
     results = Results(planned, records, request.means)
     request.check(list(dict.fromkeys(run.key.method for run in results.runs)), results.datasets)
+    if (folder / "report.md").is_file():
+        # Of what is reported no longer, an earlier report's tables and pictures would stay.
+        for name in ("tables", "plots"):
+            shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "tables").mkdir(parents=True, exist_ok=True)
     frame = results.long(request.metrics)
     frame.to_csv(folder / "results.csv", index=False)
@@ -180,15 +185,24 @@ def _dataset(results: Results, dataset: str, request: Request, folder: Path) -> 
         parts += [f"### {table.measure.title}", *_metric(table, results, request.compare_to, folder)]
     if dataset in results.means:
         return parts
-    shots = results.columns(dataset)[-1]
-    errors = errors_by_value(results, dataset, shots)
-    if len(errors):
-        errors.to_csv(folder / "tables" / f"{stem}-error-by-value.csv", index=False)
-        title = f"Error by value on {dataset}, {shots_name(shots)}"
-        save_errors(folder / "plots" / f"{stem}-error-by-value.png", errors, title)
-        parts += ["### Error by value", f"![{MARKDOWN.escape(title)}](plots/{stem}-error-by-value.png)"]
     cost_frame(results, dataset).to_csv(folder / "tables" / f"{stem}-costs.csv", index=False)
-    return [*parts, "### Costs", cost_table(results, dataset)]
+    return [*parts, *_errors(results, dataset, folder), "### Costs", cost_table(results, dataset)]
+
+
+def _errors(results: Results, dataset: str, folder: Path) -> list[str]:
+    """Write the errors by value, where a run has finished, and return their section."""
+    stem, shots = f"{_stem(dataset)}-error-by-value", results.columns(dataset)[-1]
+    try:
+        errors = errors_by_value(results, dataset, shots)
+    except DataError as error:
+        # The numbers of all runs stand in the tables nevertheless.
+        return ["### Error by value", f"Not shown: {_code(str(error))}"]
+    if errors.empty:
+        return []
+    errors.to_csv(folder / "tables" / f"{stem}.csv", index=False)
+    title = f"Error by value on {dataset}, {shots_name(shots)}"
+    save_errors(folder / "plots" / f"{stem}.png", errors, title)
+    return ["### Error by value", f"![{MARKDOWN.escape(title)}](plots/{stem}.png)"]
 
 
 def _metric(table: Table, results: Results, reference: str | None, folder: Path) -> list[str]:

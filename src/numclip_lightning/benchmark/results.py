@@ -62,6 +62,8 @@ class Run:
         commit: The version of the code.
         versions: The versions of the libraries.
         folder: Its run folder.
+        device: What it was computed on; None in records that don't say.
+        processes: How many runs were made at once; likewise.
     """
 
     key: RunKey
@@ -73,6 +75,8 @@ class Run:
     commit: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
+    device: str | None = None
+    processes: int | None = None
 
 
 class Results:
@@ -139,6 +143,10 @@ class Results:
         """Return whether a run of a method at a number of shots was selected on the test set."""
         return any(run.protocol == "paper" for run in self.cell(dataset, method, shots))
 
+    def protocol(self, dataset: str, method: str, shots: int) -> str:
+        """Return `paper` where a run of a method at a number of shots was selected on the test set, else `clean`."""
+        return "paper" if self.is_paper(dataset, method, shots) else "clean"
+
     def numbers(self, dataset: str, method: str, shots: int, metric: str) -> dict[tuple[int, int], float]:
         """Return a metric by fold and seed; runs without a finite number of it are left out."""
         runs = [run for run in self.cell(dataset, method, shots) if run.status == "finished"]
@@ -171,7 +179,7 @@ def shots_name(shots: int) -> str:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Read what a run wrote, and add its folder.
+    """Read what a run wrote at its end, good or bad, and add its folder.
 
     Args:
         folder: The run folder.
@@ -180,15 +188,15 @@ def read_record(folder: Path) -> dict[str, Any]:
         The content of result.json with `folder`.
 
     Raises:
-        DataError: If result.json is missing or is not a JSON object.
+        DataError: If result.json is missing, or is no JSON object with a status.
     """
     path = folder / "result.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} can't be read ({error}); delete {folder} and run the benchmark again.") from error
-    if not isinstance(record, dict):
-        raise DataError(f"{path} is not a JSON object; delete {folder} and run the benchmark again.")
+    if not isinstance(record, dict) or record.get("status") not in ("finished", "failed"):
+        raise DataError(f"{path} is no JSON object with a status; delete {folder} and run the benchmark again.")
     return {**record, "folder": folder}
 
 
@@ -248,4 +256,6 @@ def _run(key: RunKey, trains: bool, record: Mapping[str, Any] | None) -> Run:
         commit=record.get("commit"),
         versions=record.get("versions") or {},
         folder=Path(record["folder"]),
+        device=record.get("device"),
+        processes=record.get("processes"),
     )

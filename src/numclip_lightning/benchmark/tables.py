@@ -190,9 +190,16 @@ def _p_text(p: float) -> str:
 def comparison_frame(comparisons: Sequence[Comparison], table: Table) -> pd.DataFrame:
     """Return the tests of a table for programs, numbers in the unit of the runs; `shots` is empty for any number."""
     rows = [
-        (one.method, one.shots, one.n, one.difference, one.low, one.high, one.p, one.corrected,
+        (one.method, one.shots, _protocol(one, table), one.n, one.difference, one.low, one.high, one.p, one.corrected,
          one.verdict(table.measure.lower_is_better))
         for one in comparisons
     ]  # fmt: skip
-    columns = ["method", "shots", "n", "difference", "low", "high", "p", "p_holm", "verdict"]
+    columns = ["method", "shots", "protocol", "n", "difference", "low", "high", "p", "p_holm", "verdict"]
     return pd.DataFrame(rows, columns=columns).astype({"shots": "Int64"})
+
+
+def _protocol(comparison: Comparison, table: Table) -> str:
+    """Return how the method was selected; it is paired only with a reference that was selected alike."""
+    # Where neither learns anything, all columns hold the same runs.
+    place = -1 if comparison.shots is None else table.shots.index(comparison.shots)
+    return "paper" if table.rows[comparison.method][place].paper else "clean"
