@@ -1,6 +1,7 @@
 """Tables as text: marks, counts, notes, escapes, and CSV that holds the numbers themselves."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -208,7 +209,7 @@ class TestCosts:
 
     def test_it_says_what_memory_is_and_where_the_runs_were_made(self, tmp_path: Path) -> None:
         plan = make_plan(["A"], shots=[0], seeds=[0, 1, 2])
-        made = {"device": "cpu (1 of 2 cores)", "processes": 2}
+        made: dict[str, Any] = {"device": "cpu (1 of 2 cores)", "processes": 2}
         records = [write_run(tmp_path, run, {}, **(made if run["seed"] < 2 else {})) for run in plan]
         text = cost_table(Results(plan, records), "counting")
         assert "on a CPU it is the whole process, with the libraries." in text
