@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.losses.checks import at_least_float32
+from numclip_lightning.precision import at_least_float32
 
 __all__ = ["image_order", "pair_ranking", "prompt_order"]
 

@@ -58,7 +58,7 @@ class TipAdapter(ClosedFormMethod, CachedMethod):
 
     def solve(self, features: Tensor, batch: Batch) -> None:
         """Fill the cache: an image is keyed by the mean of its passes, as published; its class is that of the last."""
-        index, place = batch["index"].unique(return_inverse=True)
+        index, place = torch.unique(batch["index"], return_inverse=True)
         mean = features.new_zeros(len(index), features.shape[1]).index_add_(0, place, features)
         mean /= place.bincount()[:, None]
         last = {number: row for row, number in enumerate(batch["index"].tolist())}

@@ -86,7 +86,7 @@ class ValueHead(nn.Module):
         """Return one number for each image: (B, T, D) -> (B,), in float32 at least."""
         # A year beyond 256 is a multiple of 2 in bfloat16.
         with without_autocast(tokens.device.type):
-            place = self.out(self.layers(self.norm(at_least_float32(tokens)).sum(dim=1))).squeeze(-1)
+            place: Tensor = self.out(self.layers(self.norm(at_least_float32(tokens)).sum(dim=1))).squeeze(-1)
             return self.middle + self.reach * place
 
 
