@@ -209,8 +209,8 @@ class TestMistakes:
             ("--model.lr_scheduler.name=StepLR", "lr_scheduler.args={} don't fit StepLR"),
             ("--model.optimizer.args={betas: 3}", "don't fit RAdam"),
             ("--trainer.max_epochs=-1", "needs to know its end: set trainer.max_epochs"),
-            ("--data.test_file={missing} --test_after_fit=true", "missing.txt:1: nowhere.png: missing"),
-            ("--data.test_file={outside} --test_after_fit=true", "1 of 3 targets in the test split lie outside"),
+            ("--data.test_file={missing_test} --test_after_fit=true", "missing_test.txt:1: nowhere.png: missing"),
+            ("--data.test_file={outside_test} --test_after_fit=true", "1 of 3 targets in the test split lie outside"),
             ("--data.image_size=64", "the images are 64x64 pixels, the backbone takes 32x32"),
             ("--data.batch_size=0", "batch_size=0 must be at least 1"),
             ("--model.backbone=tiny-vti", "did you mean 'tiny-vit'"),
@@ -235,6 +235,9 @@ class TestMistakes:
             "outside": write(tmp_path / "outside.txt", "train_000.png 10\ntrain_001.png 99\ntrain_002.png 12\n"),
             "cut": cut_short(numclip.data / "train_000.png", tmp_path),
             "missing": write(tmp_path / "missing.txt", "nowhere.png 10\ntrain_001.png 11\n"),
+            # Of no training image, which would be refused first.
+            "outside_test": write(tmp_path / "outside_test.txt", "test_000.png 10\ntest_001.png 99\ntest_002.png 12\n"),
+            "missing_test": write(tmp_path / "missing_test.txt", "nowhere.png 10\ntest_001.png 11\n"),
         }.items():
             word = word.replace(f"{{{name}}}", str(file))
         assert failure("fit", *numclip.flags, *re.split(" (?=--)", word)) == 2
