@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.utils.data import RandomSampler, SequentialSampler
 
-from fake_data import make_image, make_list_dataset
+from fake_data import make_image
+from list_data import make_three_lists, module, paths
 from numclip_lightning.data import FileDataModule, LabelTable, ListDataModule
 from numclip_lightning.data.base import Split
 from numclip_lightning.errors import ConfigError, DataError
@@ -17,18 +18,7 @@ from numclip_lightning.errors import ConfigError, DataError
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """30 training, 11 validation and 9 test images."""
-    for name, n in (("train.txt", 30), ("val.txt", 11), ("test.txt", 9)):
-        make_list_dataset(tmp_path, n, name=name)
-    return tmp_path
-
-
-def module(root: Path, **options: Any) -> FileDataModule:
-    given = {"train_file": "train.txt", "val_file": "val.txt", "test_file": "test.txt", **options}
-    return FileDataModule(root=str(root), image_size=8, num_workers=0, **given)
-
-
-def paths(table: LabelTable) -> list[str]:
-    return [label.path for label in table]
+    return make_three_lists(tmp_path)
 
 
 def test_splits_and_batches(root: Path) -> None:

@@ -5,26 +5,15 @@ from typing import Any
 
 import pytest
 
-from fake_data import make_list_dataset
-from numclip_lightning.data import FileDataModule, LabelTable, ListDataModule
+from list_data import make_three_lists, module, paths
+from numclip_lightning.data import ListDataModule
 from numclip_lightning.errors import DataError
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """30 training, 11 validation and 9 test images."""
-    for name, n in (("train.txt", 30), ("val.txt", 11), ("test.txt", 9)):
-        make_list_dataset(tmp_path, n, name=name)
-    return tmp_path
-
-
-def module(root: Path, **options: Any) -> FileDataModule:
-    given = {"train_file": "train.txt", "val_file": "val.txt", "test_file": "test.txt", **options}
-    return FileDataModule(root=str(root), image_size=8, num_workers=0, **given)
-
-
-def paths(table: LabelTable) -> list[str]:
-    return [label.path for label in table]
+    return make_three_lists(tmp_path)
 
 
 def test_selecting_on_the_test_list_is_refused(root: Path) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+import list_data
 from fake_data import make_aesthetics, make_historical, make_list_dataset
+from list_data import paths
 from numclip_lightning.data import (
     AestheticsDataModule,
     CountingDataModule,
@@ -27,12 +29,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def module(root: Path, **options: Any) -> FileDataModule:
-    given = {"train_file": "train.txt", "test_file": "test.txt", **options}
-    return FileDataModule(root=str(root), image_size=8, num_workers=0, check_images="none", **given)
-
-
-def paths(table: LabelTable) -> list[str]:
-    return [label.path for label in table]
+    return list_data.module(root, **{"val_file": None, "check_images": "none", **options})
 
 
 def counts(table: LabelTable) -> list[int]:
