@@ -44,6 +44,18 @@ def test_what_two_benchmarks_share_is_the_same_run() -> None:
     }
 
 
+def test_the_rates_that_were_tried_are_those_that_are_compared() -> None:
+    rates, collection = load("rates"), load("collection")
+    for part in ("args", "datasets"):
+        assert rates[part] == collection[part]
+    assert not set(rates["seeds"]) & set(collection["seeds"])
+    tried: dict[str, list[Any]] = {}
+    for name, entry in rates["methods"].items():
+        tried.setdefault(name.rpartition(", ")[0], []).append(entry)
+    assert len(tried) == 11
+    assert all(collection["methods"][name] in entries for name, entries in tried.items())
+
+
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_every_dataset_and_method_has_runs_that_parse(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
