@@ -38,7 +38,7 @@ def benchmark(words: Sequence[str]) -> int:
 
     Raises:
         ConfigError: If the configuration is wrong, or none of the datasets is here.
-        DataError: If none of the runs has a record, or one can't be read.
+        DataError: If none of the runs has a record.
     """
     chosen, output, report_only = parse(words)
     here = _datasets_here(chosen)
@@ -157,7 +157,8 @@ def _run_all(chosen: Benchmark, runs: Sequence[PlannedRun]) -> bool:
 
 def _warn_of_other_code(chosen: Benchmark, runs: Sequence[PlannedRun]) -> None:
     """Say which finished runs are kept although the code has changed since: whether it matters, no digest can tell."""
-    kept = [record.get("commit") for run in runs if has_finished(run) and (record := find_record(run))]
+    records = [record for run in runs if (record := find_record(run))]
+    kept = [record.get("commit") for record in records if record["status"] == "finished"]
     if others := [commit for commit in kept if commit != COMMIT]:
         _log.warning(
             "%d of %d finished runs were made by other code (commit %s; this is %s) and are kept; to do them again, "

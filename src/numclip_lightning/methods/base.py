@@ -259,7 +259,8 @@ class OrdinalMethod(L.LightningModule, ABC):
         if interval == "step":
             length, mend = self.trainer.estimated_stepping_batches, "trainer.max_epochs or trainer.max_steps"
         else:
-            length, mend = self.trainer.max_epochs or -1, "trainer.max_epochs, or lr_scheduler.interval=step"
+            epochs, mend = self.trainer.max_epochs, "trainer.max_epochs, or lr_scheduler.interval=step"
+            length = -1 if epochs is None else epochs
         if length == math.inf or length < 0:
             raise ConfigError(f"a schedule, or a training in stages, needs to know its end: set {mend}.")
         return int(length)
