@@ -18,12 +18,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from numclip_lightning.cli import NumClipCLI
 from numclip_lightning.data import CountingDataModule
 from numclip_lightning.errors import NumClipError
-from numclip_lightning.plots import plot_images, plot_predictions, plot_similarity
+from numclip_lightning.report.plots import plot_images, plot_predictions, plot_similarity
+from numclip_lightning.runs.command import NumClipCLI
+from numclip_lightning.runs.terminal import speak, told
 from numclip_lightning.scale import OrdinalScale
-from numclip_lightning.terminal import speak, told
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

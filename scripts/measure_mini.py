@@ -15,9 +15,9 @@ from sklearn.linear_model import LinearRegression
 from torch import Tensor
 
 from numclip_lightning.data import CountingDataModule
-from numclip_lightning.data.captions import level_of, phrases
-from numclip_lightning.data.counting import draw, normalise
-from numclip_lightning.data.scenes import LARGEST
+from numclip_lightning.data.counting.captions import level_of, phrases
+from numclip_lightning.data.counting.datamodule import draw, normalise
+from numclip_lightning.data.counting.scenes import LARGEST
 from numclip_lightning.models import CLIPBackbone, load_clip
 
 TEMPLATES = ("a picture of {}.", "there are {}.", "{}.", "an image showing {}.")

@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from measure_mini import scenes, zero_shot
-from numclip_lightning.data.captions import caption
-from numclip_lightning.data.counting import normalise, turn_and_flip
-from numclip_lightning.data.scenes import SIDE, Facts, draw_counts, make_scenes, paint
+from numclip_lightning.data.counting.captions import caption
+from numclip_lightning.data.counting.datamodule import normalise, turn_and_flip
+from numclip_lightning.data.counting.scenes import SIDE, Facts, draw_counts, make_scenes, paint
 from numclip_lightning.models import CLIPBackbone, load_clip
 
 CONFIG = {

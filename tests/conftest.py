@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from command import Numclip, make_data
-from tiny_clip import register_tiny_clips
+from support.command import Numclip, make_data
+from support.tiny_clip import register_tiny_clips
 
 
 @pytest.fixture(scope="session", autouse=True)

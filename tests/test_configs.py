@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from command import TINY, Numclip, config_of, metrics_of, rows_of
-from fake_data import (
+from numclip_lightning.cli import main
+from numclip_lightning.data import CLAP2015DataModule
+from numclip_lightning.methods import OrdinalMethod
+from numclip_lightning.runs.command import NumClipCLI
+from support.command import TINY, Numclip, config_of, metrics_of, rows_of
+from support.fake_data import (
     make_adience,
     make_aesthetics,
     make_clap2015,
@@ -22,13 +26,8 @@ from fake_data import (
     make_retina,
     make_utkface,
 )
-from numclip_lightning.cli import NumClipCLI, main
-from numclip_lightning.data import CLAP2015DataModule
-from numclip_lightning.methods import OrdinalMethod
+from support.places import CONFIGS, REPOSITORY, SHARED
 
-REPOSITORY = Path(__file__).parent.parent
-CONFIGS = REPOSITORY / "configs"
-SHARED = REPOSITORY.parent / "shared"
 RUNS = sorted(CONFIGS.glob("*.yaml"))
 METHODS = sorted(CONFIGS.glob("methods/*.yaml"))
 SWEEPS = sorted(CONFIGS.glob("sweeps/*.yaml"))

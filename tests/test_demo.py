@@ -14,12 +14,12 @@ from sklearn.metrics import accuracy_score, mean_absolute_error
 from torch import Tensor
 
 import demo
-from command import metrics_of
-from numclip_lightning.data.captions import level_of, phrases
-from numclip_lightning.data.scenes import draw_counts, make_scenes, paint
+from numclip_lightning.data.counting.captions import level_of, phrases
+from numclip_lightning.data.counting.scenes import draw_counts, make_scenes, paint
 from numclip_lightning.methods import NumCLIP
 from numclip_lightning.models import load_clip
 from numclip_lightning.models.clip import CLIPBackbone
+from support.command import metrics_of
 
 # Ten batches to train on: fewer, and Lightning warns that none would be logged.
 TRAIN, TEST = 640, 40

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from numclip_lightning.cli import NumClipCLI, main
+from numclip_lightning.cli import main
+from numclip_lightning.runs.command import NumClipCLI
+from support.places import REPOSITORY
 
-REPOSITORY = Path(__file__).parent.parent
 FOLDER = REPOSITORY / "docs" / "methods"
 INDEX = (FOLDER / "README.md").read_text(encoding="utf-8")
 PAGES = sorted(FOLDER.glob("*.md"))

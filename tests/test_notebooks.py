@@ -7,8 +7,9 @@ import pytest
 from nbclient import NotebookClient
 
 import numclip_lightning
+from support.places import REPOSITORY
 
-FOLDER = Path(__file__).parents[1] / "notebooks"
+FOLDER = REPOSITORY / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

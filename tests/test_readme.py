@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from command import failure
-from numclip_lightning.cli import NumClipCLI
+from numclip_lightning.runs.command import NumClipCLI
+from support.command import failure
+from support.places import REPOSITORY
 
-REPOSITORY = Path(__file__).parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 BLOCKS = "".join(re.findall(r"^```console\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)).replace("\\\n", "")
 COMMANDS = [line for line in BLOCKS.splitlines() if line.startswith("numclip")]

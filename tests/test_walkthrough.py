@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from command import config_of, metrics_of
 from numclip_lightning.cli import main
+from support.command import config_of, metrics_of
+from support.places import REPOSITORY
 
-REPOSITORY = Path(__file__).parent.parent
 PAGE = (REPOSITORY / "docs" / "add_a_method.md").read_text(encoding="utf-8")
 SMALL = {
     "fit": ["--trainer.max_epochs=2", "--data.num_train=640", "--data.num_workers=0"],

@@ -4,12 +4,13 @@ from typing import Any, Literal
 
 import pytest
 
-from fake_data import make_adience
 from numclip_lightning.data import AdienceDataModule, LabelTable
 from numclip_lightning.data.adience import age_class
 from numclip_lightning.errors import ConfigError, DataError
+from support.fake_data import make_adience
+from support.places import DATALISTS
 
-LISTS = Path(__file__).parents[3] / "shared" / "data" / "datalists" / "adience"
+LISTS = DATALISTS / "adience"
 needs_lists = pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
 
 

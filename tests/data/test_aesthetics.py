@@ -4,11 +4,12 @@ from typing import Literal
 
 import pytest
 
-from fake_data import make_aesthetics, make_image
 from numclip_lightning.data import AestheticsDataModule
 from numclip_lightning.errors import ConfigError, DataError
+from support.fake_data import make_aesthetics, make_image
+from support.places import DATALISTS
 
-LISTS = Path(__file__).parents[3] / "shared" / "data" / "datalists" / "crowdbeauty"
+LISTS = DATALISTS / "crowdbeauty"
 needs_lists = pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
 
 

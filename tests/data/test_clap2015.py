@@ -3,11 +3,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from fake_data import make_clap2015
 from numclip_lightning.data import CLAP2015DataModule
 from numclip_lightning.errors import DataError
+from support.fake_data import make_clap2015
+from support.places import DATALISTS
 
-LISTS = Path(__file__).parents[3] / "shared" / "data" / "datalists" / "clap2015"
+LISTS = DATALISTS / "clap2015"
 
 
 def test_published_layout(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from fake_data import make_fgnet, make_images
 from numclip_lightning.data import FGNETDataModule, LabelTable
 from numclip_lightning.errors import ConfigError, DataError
+from support.fake_data import make_fgnet, make_images
 
 
 def persons(table: LabelTable) -> set[str | None]:

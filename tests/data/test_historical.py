@@ -6,12 +6,13 @@ from typing import Literal
 
 import pytest
 
-from fake_data import DECADES, make_historical, make_image
 from numclip_lightning.data import HistoricalDataModule, Label, read_labels
 from numclip_lightning.data.historical import historical_fold
 from numclip_lightning.errors import ConfigError, DataError
+from support.fake_data import DECADES, make_historical, make_image
+from support.places import DATALISTS
 
-LISTS = Path(__file__).parents[3] / "shared" / "data" / "datalists" / "hci"
+LISTS = DATALISTS / "hci"
 SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
 
 

@@ -5,11 +5,12 @@ from typing import Any, Literal
 
 import pytest
 
-from fake_data import make_image, make_morph
 from numclip_lightning.data import LabelTable, MorphDataModule
 from numclip_lightning.errors import ConfigError, DataError
+from support.fake_data import make_image, make_morph
+from support.places import DATALISTS
 
-LISTS = Path(__file__).parents[3] / "shared" / "data" / "datalists" / "morph"
+LISTS = DATALISTS / "morph"
 needs_lists = pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
 
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from fake_data import make_images, make_retina
 from numclip_lightning.data import LabelTable, RetinaDataModule
 from numclip_lightning.errors import ConfigError, DataError
+from support.fake_data import make_images, make_retina
 
 
 def patients(table: LabelTable) -> set[str | None]:

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from fake_data import make_images, make_list_dataset, make_utkface
 from numclip_lightning.data import LabelTable, UTKFaceDataModule
 from numclip_lightning.errors import ConfigError, DataError
+from support.fake_data import make_images, make_list_dataset, make_utkface
 
 MALFORMED = ["61_3_20170109150557335.jpg.chip.jpg", "39_1_20170116174525125.jpg", "53__0_20170116184028385.jpg"]
 

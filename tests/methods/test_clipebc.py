@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from command import Numclip
 from numclip_lightning.errors import ConfigError, ScaleError
 from numclip_lightning.methods import CLIPEBC, LearningRates, SchedulerSpec
 from numclip_lightning.scale import OrdinalScale
-from tiny_clip import register_tiny_clips
-from tiny_fit import batch_of, bright, loader, mae_of, quiet_trainer, without_gradient
+from support.command import Numclip
+from support.tiny_clip import register_tiny_clips
+from support.tiny_fit import batch_of, bright, loader, mae_of, quiet_trainer, without_gradient
 
 register_tiny_clips()
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from numclip_lightning.callbacks import CheckData
 from numclip_lightning.data import CountingDataModule
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods import (
@@ -24,9 +23,10 @@ from numclip_lightning.methods import (
     OrdinalMethod,
     SchedulerSpec,
 )
+from numclip_lightning.runs.checks import CheckData
 from numclip_lightning.scale import OrdinalScale
-from tiny_clip import register_tiny_clips
-from tiny_fit import quiet_trainer
+from support.tiny_clip import register_tiny_clips
+from support.tiny_fit import quiet_trainer
 
 register_tiny_clips()
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")

@@ -13,8 +13,8 @@ from numclip_lightning.errors import ConfigError
 from numclip_lightning.losses import image_order, prompt_order
 from numclip_lightning.methods import L2RCLIP, LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.scale import OrdinalScale
-from tiny_clip import register_tiny_clips
-from tiny_fit import batch_of, bright, loader, mae_of, quiet_trainer, without_gradient
+from support.tiny_clip import register_tiny_clips
+from support.tiny_fit import batch_of, bright, loader, mae_of, quiet_trainer, without_gradient
 
 register_tiny_clips()
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from numclip_lightning.errors import ConfigError, ScaleError
 from numclip_lightning.methods import LearningRates, LossWeights, NumCLIP, OptimizerSpec, SchedulerSpec
 from numclip_lightning.scale import OrdinalScale
-from tiny_clip import register_tiny_clips
+from support.tiny_clip import register_tiny_clips
 
 AGES: dict[str, Any] = {
     "minimum": 0,

@@ -8,10 +8,10 @@ import torch
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods import CoOp, LearningRates, OptimizerSpec, OrdinalCLIP, SchedulerSpec, ZeroShotCLIP
-from numclip_lightning.methods.prompted import PromptedMethod
+from numclip_lightning.methods.base.prompted import PromptedMethod
 from numclip_lightning.scale import OrdinalScale
-from tiny_clip import register_tiny_clips
-from tiny_fit import bright, loader, mae_of, quiet_trainer, without_gradient
+from support.tiny_clip import register_tiny_clips
+from support.tiny_fit import bright, loader, mae_of, quiet_trainer, without_gradient
 
 register_tiny_clips()
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")

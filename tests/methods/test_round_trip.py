@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from command import Numclip, metrics_of, rows_of
 from numclip_lightning import methods
 from numclip_lightning.methods import OrdinalMethod, ZeroShotCLIP
+from support.command import Numclip, metrics_of, rows_of
 
 KINDS = [getattr(methods, name) for name in methods.__all__]
 LEARNING = [

@@ -9,7 +9,7 @@ from torch import nn
 
 from numclip_lightning.errors import BackboneError, ConfigError
 from numclip_lightning.models import CLIPBackbone, load_clip, load_image_tower
-from tiny_clip import TINY_CLIPS, register_tiny_clips
+from support.tiny_clip import TINY_CLIPS, register_tiny_clips
 
 TEXTS = ["a photo of a child.", "an old person aged 65, smiling!", "x"]
 CAUSAL = ["tiny-vit", "tiny-resnet", "tiny-timm", "tiny-custom", "tiny-unprojected"]

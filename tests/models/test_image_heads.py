@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.models.cumulative import class_log_probabilities, count_steps
 from numclip_lightning.models.image_heads import CoralHead, CosineHead, LinearHead
+from numclip_lightning.models.thresholds import class_log_probabilities, count_steps
 
 HEADS = [LinearHead(6, 4), CosineHead(6, 4), CoralHead(6, 5)]
 

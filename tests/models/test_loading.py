@@ -18,11 +18,12 @@ from safetensors.torch import save_file
 
 from numclip_lightning.errors import BackboneError
 from numclip_lightning.models import load_clip
-from tiny_clip import TINY_CLIPS, register_tiny_clips
+from support.places import SHARED
+from support.tiny_clip import TINY_CLIPS, register_tiny_clips
 
 register_tiny_clips()
 MEAN, STD = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]
-FACE_CLIP = Path(__file__).parents[3] / "shared" / "models" / "face-mini-clip"
+FACE_CLIP = SHARED / "models" / "face-mini-clip"
 
 
 @pytest.fixture

@@ -12,14 +12,15 @@ import yaml
 from safetensors import safe_open
 
 from measure_mini import TEMPLATES, scenes, zero_shot
-from numclip_lightning.data.captions import QUANTITIES, caption, phrases
-from numclip_lightning.data.scenes import draw_counts, make_scenes
+from numclip_lightning.data.counting.captions import QUANTITIES, caption, phrases
+from numclip_lightning.data.counting.scenes import draw_counts, make_scenes
 from numclip_lightning.errors import BackboneError
 from numclip_lightning.models import load_clip
 from numclip_lightning.scale import OrdinalScale
+from support.places import CONFIGS
 
 FOLDER = Path(str(files("numclip_lightning.models"))) / "mini"
-CONFIG = Path(__file__).parents[2] / "configs" / "counting.yaml"
+CONFIG = CONFIGS / "counting.yaml"
 
 
 def test_it_is_small_and_in_half_precision() -> None:

@@ -6,7 +6,7 @@ import torch
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.models import CLIPBackbone, ConceptPrompts, interpolation_weights, load_clip
-from tiny_clip import register_tiny_clips
+from support.tiny_clip import register_tiny_clips
 
 register_tiny_clips()
 PHRASES = ["child", "young adult", "old (65+) man", "1930s"]

@@ -6,7 +6,7 @@ import torch
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.models import ConceptPrompts, load_clip
 from numclip_lightning.models.rankformer import OrderedPrompts
-from tiny_clip import register_tiny_clips
+from support.tiny_clip import register_tiny_clips
 
 register_tiny_clips()
 CLIP = load_clip("tiny-vit", None)

@@ -1,7 +1,5 @@
 """Tokens of both towers: what they know of each place and each word, before they pool."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -9,10 +7,11 @@ from torch import nn
 from numclip_lightning.errors import BackboneError, ConfigError
 from numclip_lightning.models import load_clip
 from numclip_lightning.models.image_tower import ImageTower
-from tiny_clip import TINY_CLIPS, register_tiny_clips
+from support.places import SHARED
+from support.tiny_clip import TINY_CLIPS, register_tiny_clips
 
 register_tiny_clips()
-FACES = Path(__file__).parents[3] / "shared" / "models" / "face-mini-clip"
+FACES = SHARED / "models" / "face-mini-clip"
 
 
 @torch.no_grad()

@@ -5,10 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from numclip_lightning.data.base import Split
-from numclip_lightning.data.folds import Part, check_fold, leave_group_out
-from numclip_lightning.data.labels import Label, LabelTable
-from numclip_lightning.data.pools import DrawnDataModule, Named, read_names
+from numclip_lightning.data.base.datamodule import Split
+from numclip_lightning.data.base.folds import Part, check_fold, leave_group_out
+from numclip_lightning.data.base.labels import Label, LabelTable
+from numclip_lightning.data.base.pools import DrawnDataModule, Named, read_names
 
 __all__ = ["FGNETDataModule"]
 

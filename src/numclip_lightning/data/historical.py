@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from numclip_lightning.data.base import Split
-from numclip_lightning.data.folds import Part, check_fold, split_each_value
-from numclip_lightning.data.images import list_images
-from numclip_lightning.data.labels import Label, LabelTable, path_key
-from numclip_lightning.data.pools import PoolDataModule
+from numclip_lightning.data.base.datamodule import Split
+from numclip_lightning.data.base.folds import Part, check_fold, split_each_value
+from numclip_lightning.data.base.labels import Label, LabelTable
+from numclip_lightning.data.base.paths import path_key
+from numclip_lightning.data.base.pools import PoolDataModule
 from numclip_lightning.errors import DataError
+from numclip_lightning.images.loading import list_images
 
 __all__ = ["HistoricalDataModule", "historical_fold"]
 

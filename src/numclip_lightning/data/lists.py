@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from numclip_lightning.data.files import FileDataModule
-from numclip_lightning.data.labels import LabelTable, read_labels
+from numclip_lightning.data.base.files import FileDataModule
+from numclip_lightning.data.base.labels import LabelTable, read_labels
 
 __all__ = ["ListDataModule"]
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from numclip_lightning.data.base import Split
-from numclip_lightning.data.dialects import read_header
-from numclip_lightning.data.images import list_images
-from numclip_lightning.data.labels import IMAGE_SUFFIXES, Label, LabelTable, read_labels
-from numclip_lightning.data.pools import DrawnDataModule
+from numclip_lightning.data.base.datamodule import Split
+from numclip_lightning.data.base.dialects import read_header
+from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
+from numclip_lightning.data.base.pools import DrawnDataModule
 from numclip_lightning.errors import DataError
+from numclip_lightning.images.loading import IMAGE_SUFFIXES, list_images
 
 __all__ = ["RetinaDataModule"]
 

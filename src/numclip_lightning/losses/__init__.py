@@ -1,7 +1,6 @@
 """The losses, pure functions of tensors: contrasts and orders of images and phrases, and those without language."""
 
-from numclip_lightning.losses.order import image_order, pair_ranking, prompt_order
-from numclip_lightning.losses.ordinal import (
+from numclip_lightning.losses.distributions import (
     Distance,
     coral_loss,
     corn_loss,
@@ -10,13 +9,14 @@ from numclip_lightning.losses.ordinal import (
     sord_loss,
     variance_loss,
 )
-from numclip_lightning.losses.ranking import (
+from numclip_lightning.losses.fcrc import (
     Weighting,
     distance_weights,
     fcrc_image_to_text,
     fcrc_text_to_image,
     text_to_image_kl,
 )
+from numclip_lightning.losses.ordering import image_order, pair_ranking, prompt_order
 
 __all__ = [
     "Distance",

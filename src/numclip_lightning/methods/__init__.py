@@ -1,6 +1,8 @@
 """The methods, each a LightningModule; one published method a file."""
 
-from numclip_lightning.methods.base import OrdinalMethod
+from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.base.types import Output, Prediction
 from numclip_lightning.methods.clipebc import CLIPEBC
 from numclip_lightning.methods.coop import CoOp
 from numclip_lightning.methods.coral import CORAL
@@ -12,9 +14,7 @@ from numclip_lightning.methods.l2rclip import L2RCLIP
 from numclip_lightning.methods.linear_probe import LinearProbe
 from numclip_lightning.methods.mean_variance import MeanVariance
 from numclip_lightning.methods.numclip import LossWeights, NumCLIP
-from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.methods.ordinalclip import OrdinalCLIP
-from numclip_lightning.methods.output import Output, Prediction
 from numclip_lightning.methods.rankingaware import RankingAwareCLIP
 from numclip_lightning.methods.sord import SORD
 from numclip_lightning.methods.tip_adapter import TipAdapter

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from numclip_lightning.errors import ConfigError, check_choice, check_weight
-from numclip_lightning.methods.named import NamedMethod, Names
-from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
-from numclip_lightning.methods.output import Batch, Output
+from numclip_lightning.methods.base.named import NamedMethod, Names
+from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.base.types import Batch, Output
 from numclip_lightning.models.heads import Decode, build_decoder, expected_value
 from numclip_lightning.models.prompts import ConceptPrompts
 from numclip_lightning.scale import OrdinalScale

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from numclip_lightning.errors import check_weight
 from numclip_lightning.losses import text_to_image_kl
-from numclip_lightning.methods.named import NamedMethod, Names
-from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
-from numclip_lightning.methods.output import Batch, Output
+from numclip_lightning.methods.base.named import NamedMethod, Names
+from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.base.types import Batch, Output
 from numclip_lightning.models.heads import Decode
 from numclip_lightning.models.prompts import ConceptPrompts, Position
 from numclip_lightning.scale import OrdinalScale

@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from numclip_lightning.losses import coral_loss
-from numclip_lightning.methods.cumulative import CumulativeMethod
-from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
-from numclip_lightning.methods.output import Batch, Output
-from numclip_lightning.models.cumulative import CumulativeDecode
+from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.base.thresholds import CumulativeMethod
+from numclip_lightning.methods.base.types import Batch, Output
 from numclip_lightning.models.image_heads import CoralHead
+from numclip_lightning.models.thresholds import CumulativeDecode
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["CORAL"]

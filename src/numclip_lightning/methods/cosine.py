@@ -4,8 +4,8 @@ Source: Li et al., "OrdinalCLIP", NeurIPS 2022 (arXiv 2206.02338), the baseline 
 over cosine similarities times 100.
 """
 
-from numclip_lightning.methods.classifier import Classes, ImageClassifier
-from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.base.classifier import Classes, ImageClassifier
+from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.models.heads import Decode
 from numclip_lightning.models.image_heads import CosineHead
 from numclip_lightning.scale import OrdinalScale

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from numclip_lightning.methods.choosing import Choice, check_candidates
-from numclip_lightning.methods.closed_form import SOLVED, ClosedFormMethod
-from numclip_lightning.methods.named import NamedMethod, Names
-from numclip_lightning.methods.optimisers import OptimizerSpec
-from numclip_lightning.methods.output import Batch, Output
+from numclip_lightning.methods.base.named import NamedMethod, Names
+from numclip_lightning.methods.base.optimisers import OptimizerSpec
+from numclip_lightning.methods.base.selection import Choice, check_candidates
+from numclip_lightning.methods.base.solved import SOLVED, ClosedFormMethod
+from numclip_lightning.methods.base.types import Batch, Output
 from numclip_lightning.models.heads import Decode
 from numclip_lightning.models.prompts import ConceptPrompts
 from numclip_lightning.models.solvers import gaussian_discriminant

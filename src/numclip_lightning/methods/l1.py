@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from numclip_lightning.methods.imageonly import ImageMethod
-from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
-from numclip_lightning.methods.output import Batch, Output
+from numclip_lightning.methods.base.image import ImageMethod
+from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.base.types import Batch, Output
 from numclip_lightning.models.image_heads import LinearHead
 from numclip_lightning.scale import OrdinalScale
 

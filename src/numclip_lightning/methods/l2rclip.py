@@ -15,9 +15,9 @@ from torch.optim import Optimizer
 
 from numclip_lightning.errors import ConfigError, check_weight
 from numclip_lightning.losses import image_order, prompt_order
-from numclip_lightning.methods.named import NamedMethod, Names
-from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
-from numclip_lightning.methods.output import Batch, Output
+from numclip_lightning.methods.base.named import NamedMethod, Names
+from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.base.types import Batch, Output
 from numclip_lightning.models.heads import Decode
 from numclip_lightning.models.prompts import Position
 from numclip_lightning.models.rankformer import OrderedPrompts

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError, check_choice, check_weight
 from numclip_lightning.losses import Weighting, fcrc_image_to_text, fcrc_text_to_image
-from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec, as_spec
-from numclip_lightning.methods.output import Batch, Output
-from numclip_lightning.methods.prompted import PromptedMethod
+from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec, as_spec
+from numclip_lightning.methods.base.prompted import PromptedMethod
+from numclip_lightning.methods.base.types import Batch, Output
 from numclip_lightning.models.adapters import ResidualAdapter
 from numclip_lightning.models.heads import ExpectationHead, HeadKind, build_head
 from numclip_lightning.models.prompts import ConceptPrompts, Position

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError, check_weight
 from numclip_lightning.losses import fcrc_image_to_text, text_to_image_kl
-from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
-from numclip_lightning.methods.output import Batch, Output
-from numclip_lightning.methods.prompted import PromptedMethod
+from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.base.prompted import PromptedMethod
+from numclip_lightning.methods.base.types import Batch, Output
 from numclip_lightning.models.heads import Decode, build_decoder
 from numclip_lightning.models.prompts import Interpolation, Position, RankPrompts
 from numclip_lightning.scale import OrdinalScale

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError, check_weight
 from numclip_lightning.losses import pair_ranking
-from numclip_lightning.methods.base import OrdinalMethod
-from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
-from numclip_lightning.methods.output import Batch, Output
+from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.base.types import Batch, Output
 from numclip_lightning.models.loading import load_clip
-from numclip_lightning.models.ranking import PairHead, RankingAdapter, ValueHead
+from numclip_lightning.models.rankingaware import PairHead, RankingAdapter, ValueHead
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["RankingAwareCLIP"]

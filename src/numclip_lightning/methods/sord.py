@@ -6,9 +6,9 @@ Source: Diaz and Marathe, "Soft Labels for Ordinal Regression", CVPR 2019.
 from torch import Tensor
 
 from numclip_lightning.losses import Distance, soft_labels, sord_loss
-from numclip_lightning.methods.classifier import ImageClassifier
-from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
-from numclip_lightning.methods.output import Batch, Output
+from numclip_lightning.methods.base.classifier import ImageClassifier
+from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.base.types import Batch, Output
 from numclip_lightning.models.heads import Decode
 from numclip_lightning.models.image_heads import LinearHead
 from numclip_lightning.scale import OrdinalScale

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from numclip_lightning.methods.cached import ALPHAS, BETAS, CachedMethod
-from numclip_lightning.methods.closed_form import SOLVED, ClosedFormMethod
-from numclip_lightning.methods.named import Names
-from numclip_lightning.methods.optimisers import OptimizerSpec
-from numclip_lightning.methods.output import Batch
+from numclip_lightning.methods.base.named import Names
+from numclip_lightning.methods.base.optimisers import OptimizerSpec
+from numclip_lightning.methods.base.solved import SOLVED, ClosedFormMethod
+from numclip_lightning.methods.base.tip_adapter import ALPHAS, BETAS, CachedMethod
+from numclip_lightning.methods.base.types import Batch
 from numclip_lightning.models.heads import Decode
 from numclip_lightning.scale import OrdinalScale
 

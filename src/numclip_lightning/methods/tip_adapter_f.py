@@ -12,11 +12,11 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from numclip_lightning.errors import ConfigError, check_weight
-from numclip_lightning.methods.cached import ALPHAS, BETAS, CachedMethod
-from numclip_lightning.methods.named import Names
-from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
-from numclip_lightning.methods.output import Output
-from numclip_lightning.methods.samples import encode_share, gather
+from numclip_lightning.methods.base.named import Names
+from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.base.samples import encode_share, gather
+from numclip_lightning.methods.base.tip_adapter import ALPHAS, BETAS, CachedMethod
+from numclip_lightning.methods.base.types import Output
 from numclip_lightning.models.heads import Decode
 from numclip_lightning.scale import OrdinalScale
 

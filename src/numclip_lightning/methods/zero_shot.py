@@ -4,8 +4,8 @@ Source: Radford et al., "Learning Transferable Visual Models From Natural Langua
 2103.00020), section 3.1.
 """
 
-from numclip_lightning.methods.named import NamedMethod, Names
-from numclip_lightning.methods.optimisers import LearningRates, OptimizerSpec
+from numclip_lightning.methods.base.named import NamedMethod, Names
+from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec
 from numclip_lightning.models.heads import Decode
 from numclip_lightning.models.prompts import ConceptPrompts
 from numclip_lightning.scale import OrdinalScale

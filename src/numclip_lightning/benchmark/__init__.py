@@ -1,1 +1,0 @@
-"""`numclip benchmark`: many runs from one file, resumed where they stopped, and one report of them all."""

@@ -1,0 +1,1 @@
+"""The verbs of `numclip` that are not Lightning's, one file each."""

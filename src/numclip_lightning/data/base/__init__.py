@@ -1,0 +1,1 @@
+"""The bases of the datamodules: lists, splits, folds and checks."""

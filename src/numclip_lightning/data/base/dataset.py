@@ -1,0 +1,94 @@
+"""From a table of labels to samples."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from numclip_lightning.data.base.labels import Label, LabelTable
+from numclip_lightning.data.base.paths import resolve
+from numclip_lightning.errors import DataError
+from numclip_lightning.images.loading import load_rgb
+from numclip_lightning.images.transforms import ImageTransform
+
+__all__ = ["FeatureDataset", "OrdinalDataset"]
+
+
+class OrdinalDataset(Dataset[dict[str, Tensor]]):
+    """The images of one split with their targets.
+
+    A sample holds `"image"`, float32 (3, image_size, image_size), normalised; `"target"`, float32 scalar, the number
+    as the list has it; and `"index"`, int64 scalar, the position in `labels`. An unlabelled sample has no `"target"`.
+    Where all labels have a spread, `"spread"`, float32 scalar, is there too.
+
+    Args:
+        labels: The entries of the split.
+        root: Folder that the entries are relative to.
+        transform: What becomes of the pixels.
+        sample_target: Draw one of several targets at random, from torch's generator (training); otherwise take the
+            middle one as listed, `targets[len // 2]` (evaluation), as the code of OrdinalCLIP does.
+    """
+
+    def __init__(
+        self, labels: LabelTable, root: str | Path, transform: ImageTransform, *, sample_target: bool = False
+    ) -> None:
+        self.labels = labels
+        self.root = Path(root)
+        self.transform = transform
+        self.sample_target = sample_target
+        self.has_spread = all(label.spread is not None for label in labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Load one sample.
+
+        Raises:
+            DataError: If the image can't be read; the message names the list and the line.
+        """
+        label = self.labels[index]
+        try:
+            pixels = load_rgb(resolve(self.root, label.path))
+        except DataError as error:
+            raise DataError(f"{label.where}: {error}") from error
+        sample = {"image": self.transform(pixels), "index": torch.tensor(index, dtype=torch.int64)}
+        return {**sample, **_truth(label, self.sample_target, self.has_spread)}
+
+
+class FeatureDataset(Dataset[dict[str, Tensor]]):
+    """The features of one split with their targets, where images were encoded before.
+
+    A sample holds `"features"` in place of `"image"`, and all else as `OrdinalDataset` gives it.
+
+    Args:
+        labels: The entries of the split.
+        features: What the image tower says of each, (N, ...).
+        sample_target: As in `OrdinalDataset`.
+    """
+
+    def __init__(self, labels: LabelTable, features: Tensor, *, sample_target: bool) -> None:
+        self.labels = labels
+        self.features = features
+        self.sample_target = sample_target
+        self.has_spread = all(label.spread is not None for label in labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Return one sample."""
+        sample = {"features": self.features[index], "index": torch.tensor(index, dtype=torch.int64)}
+        return {**sample, **_truth(self.labels[index], self.sample_target, self.has_spread)}
+
+
+def _truth(label: Label, sample_target: bool, has_spread: bool) -> dict[str, Tensor]:
+    """Return what the list says of an image: its target, or one of several at random, and the target's spread."""
+    truth = {}
+    if label.targets:
+        several = sample_target and len(label.targets) > 1
+        truth["target"] = label.targets[int(torch.randint(len(label.targets), ()))] if several else label.target
+    if has_spread and label.spread is not None:
+        truth["spread"] = label.spread
+    return {name: torch.tensor(number, dtype=torch.float32) for name, number in truth.items()}

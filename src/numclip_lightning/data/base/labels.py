@@ -1,0 +1,216 @@
+"""Label files of every dialect, read into one table of (path, targets, group).
+
+The dialects are those of the public lists of Image Aesthetics, Historical Color Images, MORPH II, Adience and the
+OrdinalCLIP code: tab-, comma- or whitespace-separated; with a header or none; one label a line or several; `3`, `3.0`
+or `1930s`; UTF-8 with or without a byte-order mark; any line ending.
+"""
+
+import logging
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import overload
+
+from numclip_lightning.data.base.dialects import NUMBER, Row, read_rows
+from numclip_lightning.data.base.paths import path_key
+from numclip_lightning.errors import DataError
+
+__all__ = [
+    "Label",
+    "LabelTable",
+    "parse_spread",
+    "parse_target",
+    "read_labels",
+    "unlabelled",
+    "without_repeats",
+]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One image of a list and what is known of it.
+
+    Attributes:
+        path: The image's path as the list has it.
+        targets: The true numbers as the list has them, in its order; empty when the image is unlabelled.
+        group: What must stay together in a split (a person, a patient); None where nothing is known.
+        line: Line number in `source`, from 1; 0 when `source` is the image itself.
+        source: The list the label comes from, or the image when its name is the label.
+        spread: Standard deviation of the votes whose mean the target is, in its unit; None where nothing is known.
+    """
+
+    path: str
+    targets: tuple[float, ...]
+    group: str | None
+    line: int
+    source: Path
+    spread: float | None = None
+
+    @property
+    def target(self) -> float:
+        """The one target that evaluation and splits use: the middle one as listed, `targets[len // 2]`."""
+        if not self.targets:
+            raise DataError(f"{self.where}: {self.path!r} has no label")
+        return self.targets[len(self.targets) // 2]
+
+    @property
+    def where(self) -> str:
+        """`file:line` of the entry, for messages."""
+        return f"{self.source}:{self.line}" if self.line else str(self.source)
+
+
+class LabelTable(Sequence[Label]):
+    """The labels of one split, in order. Each label knows its own file and line, so tables can be joined."""
+
+    def __init__(self, labels: Iterable[Label]) -> None:
+        self._labels = tuple(labels)
+
+    @overload
+    def __getitem__(self, index: int) -> Label: ...
+    @overload
+    def __getitem__(self, index: slice) -> "LabelTable": ...
+    def __getitem__(self, index: int | slice) -> "Label | LabelTable":
+        return LabelTable(self._labels[index]) if isinstance(index, slice) else self._labels[index]
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The files the labels come from, each once, in order."""
+        return tuple(dict.fromkeys(label.source for label in self._labels))
+
+    @property
+    def targets(self) -> tuple[float, ...]:
+        """One target an image (see `Label.target`); unlabelled images are left out."""
+        return tuple(label.target for label in self._labels if label.targets)
+
+
+def read_labels(
+    source: str | Path,
+    *,
+    path_column: str | None = None,
+    target_column: str | None = None,
+    group_column: str | None = None,
+    labelled: bool = True,
+) -> LabelTable:
+    """Read a label file of any dialect.
+
+    Without a header, a line is the path and then its label or labels; numbers before the path are an index and are
+    skipped. With a header, the columns are found by name; one called `spread` or `stdv` is the spread of each target.
+    Blank lines are skipped. A path that is listed twice with the same label counts once, and a warning is logged.
+
+    Args:
+        source: The label file.
+        path_column: Column of the image paths; None finds it by its usual names (path, filename, image, ...).
+        target_column: Column of the labels; None finds it by its usual names (target, label, age, score, ...).
+        group_column: Column of what must stay together in a split; None for no groups.
+        labelled: Whether every entry needs a label. If False, either all entries have one or none has.
+
+    Returns:
+        The labels in the order of the file.
+
+    Raises:
+        DataError: If the file is missing, empty or not UTF-8 text, a column can't be found, a label isn't a finite
+            number, or a path has two different labels.
+    """
+    source = Path(source)
+    rows = read_rows(source, path_column, target_column, group_column, labelled=labelled)
+    labels = [_to_label(row, source, labelled=labelled) for row in rows]
+    if any(label.targets for label in labels):
+        for label in labels:
+            if not label.targets:
+                raise DataError(f"{label.where}: {label.path!r} has no label, but other lines have: label all or none")
+    if several := [label for label in labels if len(label.targets) > 1]:
+        # Loud, since a table without its header looks the same: age, sex and race are no three ages.
+        _log.warning(
+            "%s: %d entries have several labels, first line %d, %r with %s; training draws one of them, evaluation "
+            "takes the middle one; where they are other columns, add a header line",
+            source, len(several), several[0].line, several[0].path, _describe(several[0]),
+        )  # fmt: skip
+    return without_repeats(labels, source)
+
+
+def parse_target(token: str, where: str) -> float:
+    """Read one label: `3`, `3.0`, `-1e-2` or a decade such as `1930s`.
+
+    Args:
+        token: The label as written.
+        where: File and line, for the message.
+
+    Returns:
+        The number, never shifted or rounded.
+
+    Raises:
+        DataError: If the token is no finite number.
+    """
+    if not re.fullmatch(NUMBER, token, re.ASCII):
+        raise DataError(f"{where}: label {token!r} is not a number; expected a label such as 31, 3.0 or 1930s")
+    value = float(token.removesuffix("s"))
+    if not math.isfinite(value):
+        raise DataError(f"{where}: label {token!r} is not finite; expected a label such as 31, 3.0 or 1930s")
+    return value
+
+
+def parse_spread(token: str, where: str) -> float:
+    """Read the standard deviation of a target's votes.
+
+    Args:
+        token: The number as written.
+        where: File and line, for the message.
+
+    Raises:
+        DataError: If the token is no finite number above 0.
+    """
+    try:
+        spread = float(token)
+    except ValueError:
+        spread = math.nan
+    if not (math.isfinite(spread) and spread > 0):
+        raise DataError(f"{where}: spread {token!r} is no standard deviation; expected a number above 0, such as 4.03")
+    return spread
+
+
+def _to_label(row: Row, source: Path, *, labelled: bool) -> Label:
+    where = f"{source}:{row.line}"
+    if not row.path:
+        raise DataError(f"{where}: the image path is empty")
+    if labelled and not row.tokens:
+        raise DataError(f"{where}: no label after {row.path!r}; expected a label such as 31, 3.0 or 1930s")
+    targets = tuple(parse_target(token, where) for token in row.tokens)
+    spread = None if row.spread is None else parse_spread(row.spread, where)
+    return Label(path=row.path, targets=targets, group=row.group, line=row.line, source=source, spread=spread)
+
+
+def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
+    """Drop repeated entries of a list.
+
+    Raises:
+        DataError: If two entries of one path contradict each other.
+    """
+    first: dict[str, Label] = {}
+    for label in labels:
+        known = first.setdefault(path_key(label.path), label)
+        if (known.targets, known.group, known.spread) != (label.targets, label.group, label.spread):
+            raise DataError(
+                f"{label.where}: {label.path!r} is labelled {_describe(label)}, but line {known.line} labels it "
+                f"{_describe(known)}; remove one of the two lines"
+            )
+    if repeats := len(labels) - len(first):
+        _log.warning("%s: %d repeated entries are used once", source, repeats)
+    return LabelTable(first.values())
+
+
+def _describe(label: Label) -> str:
+    targets = " ".join(f"{target:g}" for target in label.targets)
+    spread = "" if label.spread is None else f" (spread {label.spread:g})"
+    return targets + spread + (f" (group {label.group!r})" if label.group else "")
+
+
+def unlabelled(table: LabelTable) -> LabelTable:
+    """Drop the labels: what is predicted may lie outside the scale, and nobody asks."""
+    return LabelTable(replace(label, targets=(), spread=None) for label in table)

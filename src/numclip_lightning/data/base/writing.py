@@ -1,0 +1,65 @@
+"""Writing the lists of a datamodule, for other programs to read."""
+
+import csv
+import os
+from pathlib import Path
+
+from numclip_lightning.data.base.datamodule import OrdinalDataModule
+from numclip_lightning.data.base.files import FileDataModule
+from numclip_lightning.data.base.labels import LabelTable
+from numclip_lightning.data.base.paths import resolve
+from numclip_lightning.errors import ConfigError
+
+__all__ = ["write_list", "write_splits"]
+
+_SPLITS = ("train", "val", "test")
+
+
+def write_splits(data: OrdinalDataModule, folder: str | Path) -> None:
+    """Write the lists of a datamodule; what few shots, a shift or a long tail leave of the training part.
+
+    Args:
+        data: A datamodule of images in files.
+        folder: Where to write `train.txt`, `val.txt` and `test.txt`; made where it doesn't exist.
+
+    Raises:
+        ConfigError: If the data draw their images, or a list would be overwritten.
+        DataError: If a list is missing or bad, or images are shared between splits.
+    """
+    if not isinstance(data, FileDataModule):
+        raise ConfigError(f"{type(data).__name__} draws its images, so there are no files to list; use other data.")
+    files = {split: Path(folder, f"{split}.txt") for split in _SPLITS}
+    if taken := [str(file) for file in files.values() if file.exists()]:
+        raise ConfigError(f"--output {folder}: {taken[0]} exists; give another folder, or remove it.")
+    train, val, test = (data.labels("train"), data.labels("val"), data.labels("test"))
+    data.refuse_shared_images(train, val)
+    for file, table in zip(files.values(), (train, val, test), strict=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_list(table, file, data.root)
+        print(f"{len(table)} entries written to {file}")  # noqa: T201
+
+
+def write_list(table: LabelTable, file: Path, root: str | Path) -> None:
+    """Write `path<TAB>target` lines under a heading, with a third column where all labels have a spread.
+
+    Groups are not written: the lists are divided already. An image that is found below `root` is written as the path
+    from there, since lists of MORPH II name folders of their authors; others as their list has them.
+
+    Args:
+        table: Labelled images; several targets of one image are separated by spaces.
+        file: The file to write.
+        root: Folder that the entries are relative to.
+    """
+    spread = all(label.spread is not None for label in table)
+    with file.open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.writer(lines, delimiter="\t", lineterminator="\n")
+        writer.writerow(["path", "target", "spread"] if spread else ["path", "target"])
+        for label in table:
+            targets = " ".join(repr(target).removesuffix(".0") for target in label.targets)
+            path = _below(root, label.path)
+            writer.writerow([path, targets, repr(label.spread)] if spread else [path, targets])
+
+
+def _below(root: str | Path, path: str) -> str:
+    found, folder = resolve(root, path).absolute(), Path(os.path.normpath(Path(root).absolute()))
+    return found.relative_to(folder).as_posix() if found.is_relative_to(folder) and found.is_file() else path

@@ -1,0 +1,1 @@
+"""Generated scenes of 1 to 60 things."""

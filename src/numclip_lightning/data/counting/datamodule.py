@@ -1,0 +1,146 @@
+"""Counting: how many things are in a generated scene, 1 to 60; no files are needed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from numclip_lightning.data.base.datamodule import Batch, OrdinalDataModule, Split, require_least
+from numclip_lightning.data.base.labels import Label, LabelTable
+from numclip_lightning.data.counting.scenes import SIDE, Stream, draw_counts, make_scenes, paint
+from numclip_lightning.images.transforms import CLIP_MEAN, CLIP_STD
+
+__all__ = ["CountingDataModule", "SceneDataset", "draw", "normalise", "turn_and_flip"]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class CountingDataModule(OrdinalDataModule):
+    """Scenes with 1 to 60 things on a background, drawn evenly in the logarithm; the target is their count.
+
+    Sizes, shapes, colours, contrast, overlap and clutter vary, and the things' total area does not depend on their
+    number (see `data/scenes.py`). A scene is the same for a seed on every machine. Training, validation and test are
+    streams of their own, and a larger split begins with the scenes of a smaller one. Scenes are drawn when they are
+    first needed and kept in memory, 12 kB each, so that loading processes are not worth their while. The scenes of the
+    test split are those to predict too.
+
+    With `augment`, training scenes are turned by quarters and mirrored; nothing is cropped, which would change the
+    count. The other arguments are those of `OrdinalDataModule`.
+
+    Args:
+        num_train: Training scenes, before `reduce` chooses among them.
+        num_val: Validation scenes.
+        num_test: Test scenes.
+        num_workers: Loading processes per loader; 0 loads in the main process.
+        image_size: Side of the square images in pixels; scenes are drawn with 64 and resized to any other.
+        seed: Seed of all scenes, 0 or more, and of `reduce`.
+    """
+
+    num_train: int = 8000
+    num_val: int = 1000
+    num_test: int = 2000
+    num_workers: int = 0
+    image_size: int = SIDE
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._scenes: dict[Stream, Tensor] = {}
+
+    def validate_arguments(self) -> None:
+        """Check the numbers of scenes and the seed too."""
+        super().validate_arguments()
+        for name, least in (("num_train", 1), ("num_val", 1), ("num_test", 1), ("seed", 0)):
+            require_least(name, getattr(self, name), least)
+
+    def labels(self, split: Split) -> LabelTable:
+        """The counts of a split, in the order of the batches' `"index"`; a label's line is the scene's number, from 1.
+
+        Args:
+            split: `"train"` (after `reduce`), `"val"`, `"test"` or `"predict"` (the same as test).
+        """
+        if split not in self._tables:
+            if split == "predict":
+                return self.labels("test")
+            counts = draw_counts(self.seed, split, getattr(self, f"num_{split}")).tolist()
+            # Padded, so that `reduce`, which sorts by path, is drawn in the order of the scenes.
+            source = Path(f"{split} scenes of seed {self.seed}")
+            labels = [
+                Label(f"{split}/{line:07d}", (float(count),), None, line, source)
+                for line, count in enumerate(counts, 1)
+            ]
+            self._tables[split] = self.reduce(labels) if split == "train" else LabelTable(labels)
+        return self._tables[split]
+
+    def dataset(self, split: Split) -> "SceneDataset":
+        """The scenes of a split, drawn when they are first asked for."""
+        stream: Stream = "test" if split == "predict" else split
+        if stream not in self._scenes:
+            self._scenes[stream] = draw(self.seed, stream, self.labels(split))
+        return SceneDataset(
+            self._scenes[stream], self.labels(split).targets, self.image_size, augment=split == "train" and self.augment
+        )
+
+
+class SceneDataset(Dataset[Batch]):
+    """Scenes in memory, made into samples whole batches at a time.
+
+    Args:
+        pixels: Scenes (N, SIDE, SIDE, 3), 8-bit RGB.
+        targets: The count of each.
+        image_size: Side of the result in pixels.
+        augment: Whether scenes are turned by quarters and mirrored, at random from torch's generator.
+    """
+
+    def __init__(self, pixels: Tensor, targets: Sequence[float], image_size: int, *, augment: bool) -> None:
+        self.pixels = pixels
+        self.targets = torch.tensor(targets, dtype=torch.float32)
+        self.image_size = image_size
+        self.augment = augment
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Make one sample."""
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[Batch]:
+        """Make the samples of a batch, which torch's loader asks for at once."""
+        chosen = torch.tensor(indices, dtype=torch.int64)
+        images = normalise(self.pixels[chosen])
+        if self.image_size != SIDE:
+            images = F.interpolate(images, self.image_size, mode="bicubic", antialias=True)
+        if self.augment:
+            kinds = torch.randint(8, chosen.shape).tolist()
+            images = torch.stack([turn_and_flip(image, kind) for image, kind in zip(images, kinds, strict=True)])
+        return [
+            {"image": image, "target": target, "index": index}
+            for image, target, index in zip(images, self.targets[chosen], chosen, strict=True)
+        ]
+
+
+def draw(seed: int, stream: Stream, labels: LabelTable) -> Tensor:
+    """Draw the scenes that labels of a stream name: (N, SIDE, SIDE, 3), 8-bit RGB."""
+    pixels = np.empty((len(labels), SIDE, SIDE, 3), dtype=np.uint8)
+    counts = [int(target) for target in labels.targets]
+    numbers = [label.line - 1 for label in labels]
+    for row, scene in zip(pixels, make_scenes(seed, stream, numbers, counts), strict=True):
+        row[:] = paint(scene)
+    return torch.from_numpy(pixels)
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """Make scenes (B, H, W, 3), 8-bit RGB, into images (B, 3, H, W) as CLIP normalises them."""
+    mean, std = 255 * torch.tensor(CLIP_MEAN), 255 * torch.tensor(CLIP_STD)
+    return ((pixels - mean) / std).permute(0, 3, 1, 2).contiguous()
+
+
+def turn_and_flip(images: Tensor, kind: int) -> Tensor:
+    """Turn images (..., H, W) in one of the eight ways of a square: by quarters, and mirrored from 4 on."""
+    turned = images.rot90(kind % 4, (-2, -1))
+    return turned.flip(-1) if kind >= 4 else turned

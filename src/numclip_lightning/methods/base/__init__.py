@@ -1,0 +1,1 @@
+"""The bases between `OrdinalMethod` and the published methods, their types and optimisers."""

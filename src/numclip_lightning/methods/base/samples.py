@@ -1,0 +1,85 @@
+"""Image features with their targets, gathered from batches and processes."""
+
+from collections.abc import Generator
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.methods.base.types import Batch
+
+__all__ = ["Samples", "encode_share", "features_of", "gather"]
+
+
+class Samples(NamedTuple):
+    """Some images of a split.
+
+    Attributes:
+        position: Where each stands in its split, int64 (N,).
+        features: What the image tower says of it, (N, ...), not normalised.
+        target: The true number, (N,).
+    """
+
+    position: Tensor
+    features: Tensor
+    target: Tensor
+
+    @property
+    def num_bytes(self) -> int:
+        """The memory that the features take."""
+        return self.features.numel() * self.features.element_size()
+
+
+def features_of(method: OrdinalMethod, batch: Batch) -> Tensor:
+    """Return the features (B, ...) of a batch, which may hold them already."""
+    return batch["features"] if "features" in batch else method.encode_images(batch["image"])
+
+
+def encode_share(
+    method: OrdinalMethod, dataset: Dataset[Batch], batch_size: int, num_workers: int
+) -> Generator[Samples, None, None]:
+    """Encode this process's share of a split, without gradients, on the method's device and in the run's precision.
+
+    The image tower is frozen, so it stands in evaluation already.
+
+    Args:
+        method: Whose image tower is to see the images; its trainer is running.
+        dataset: All samples of the split.
+        batch_size: Images at a time.
+        num_workers: Loading processes.
+
+    Yields:
+        The samples of one batch, in main memory; at least one batch in every process.
+    """
+    total: int = len(dataset)  # type: ignore[arg-type]
+    first, step = method.trainer.global_rank % total, method.trainer.world_size
+    share = Subset(dataset, range(first, total, step))
+    # Validation loaders are made in inference mode, whose tensors training could not use.
+    with torch.inference_mode(mode=False), torch.no_grad():
+        for batch in DataLoader(share, batch_size=batch_size, num_workers=num_workers):
+            moved = {key: batch[key].to(method.device) for key in ("features", "image") if key in batch}
+            moved = method.trainer.precision_plugin.convert_input(moved)
+            with method.trainer.precision_plugin.forward_context():
+                features = features_of(method, moved)
+            yield Samples(batch["index"], features.cpu(), batch["target"])
+
+
+def gather(parts: list[Samples]) -> Samples:
+    """Join batches of all processes: every image once, in the order of the split, in main memory.
+
+    Args:
+        parts: The batches of this process, which may be none.
+    """
+    parts = [Samples(*(tensor.detach().cpu() for tensor in part)) for part in parts]
+    if dist.is_available() and dist.is_initialized():
+        shares: list[list[Samples]] = [[] for _ in range(dist.get_world_size())]
+        dist.all_gather_object(shares, parts)
+        parts = [part for share in shares for part in share]
+    position, features, target = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    # A sampler repeats images so that every process has equally many.
+    places = {number: place for place, number in enumerate(position.tolist())}
+    order = torch.tensor([places[number] for number in sorted(places)])
+    return Samples(position[order], features[order], target[order])

@@ -1,0 +1,88 @@
+"""What the methods share that are solved from all features at once: no step changes them, the end of an epoch does."""
+
+import logging
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from numclip_lightning.errors import ConfigError
+from numclip_lightning.methods.base.optimisers import LearningRates
+from numclip_lightning.methods.base.samples import Samples, features_of, gather
+from numclip_lightning.methods.base.selection import ChoosingMethod
+from numclip_lightning.methods.base.types import Batch
+
+__all__ = ["SOLVED", "ClosedFormMethod"]
+
+_log = logging.getLogger(__name__)
+
+# The head is solved for: any rate but 0, which would mean that it stays as it is.
+SOLVED = LearningRates(image_encoder=0, adapter=0, context=0, phrases=0, head=1)
+
+
+class ClosedFormMethod(ChoosingMethod):
+    """Base of the methods that `fit` solves instead of training them.
+
+    Training steps collect features. At the end of each epoch, before validation, those of all processes are gathered
+    and the method is solved from them: the result stands in the parameters of the part `head`, so that it lies in
+    checkpoints, counts as learned, and can be tested like any other. Several epochs over augmented images are several
+    passes, and all that was collected since the fit began, or was resumed, is used. A mixin, as `ChoosingMethod`.
+    """
+
+    @abstractmethod
+    def solve(self, features: Tensor, batch: Batch) -> None:
+        """Solve for the head; `choices` are asked for afterwards.
+
+        Args:
+            features: Of all training images and passes, not normalised, (N, D), in main memory.
+            batch: `index`, `target`, `level` and `rank` of each, (N,).
+        """
+
+    def on_train_start(self) -> None:
+        """Begin to collect.
+
+        Raises:
+            ConfigError: If the training ends before its first epoch does, so that nothing would be solved.
+        """
+        super().on_train_start()
+        steps, batches = self.trainer.max_steps, self.trainer.num_training_batches
+        if steps >= 0 and steps * self.trainer.accumulate_grad_batches < batches:
+            raise ConfigError(
+                f"trainer.max_steps is {steps}, but {type(self).__name__} is solved at the end of an epoch, which has "
+                f"{batches} batches; set trainer.max_epochs instead."
+            )
+        if self.trainer.current_epoch:
+            _log.warning(
+                "%s: the features of the %d epochs before this fit was resumed are not kept; it is solved from those "
+                "that follow",
+                type(self).__name__, self.trainer.current_epoch,
+            )  # fmt: skip
+        self._batches: list[Samples] = []
+        self._passes: list[Samples] = []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Collect the features of one batch; return a loss of 0."""
+        with torch.no_grad():
+            self._batches.append(Samples(batch["index"], features_of(self, batch), batch["target"]))
+        # Linked to all that is solved for: processes that share the work wait for a gradient of each.
+        return torch.stack([parameter.flatten()[:0].sum() for parameter in self._solved()]).sum()
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Solve, once the last batch of an epoch is in."""
+        super().on_train_batch_end(outputs, batch, batch_idx)
+        if not self.trainer.is_last_batch:
+            return
+        self._passes.append(gather(self._batches))
+        self._batches = []
+        index, features, target = (torch.cat(tensors) for tensors in zip(*self._passes, strict=True))
+        whole = self.on_before_batch_transfer({"index": index, "target": target}, 0)
+        self.solve(features, whole)
+        self.take(self.choices()[0])
+
+    def _solved(self) -> list[torch.nn.Parameter]:
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Build an optimiser that changes nothing; the trainer saves checkpoints by the number of its steps."""
+        return torch.optim.SGD(self._solved(), lr=0.0)

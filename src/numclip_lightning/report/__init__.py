@@ -1,0 +1,1 @@
+"""Tables, tests, figures and pages from the files that runs leave."""

@@ -1,0 +1,160 @@
+"""Pictures of a benchmark: a metric against the number of shots, and the error against the target.
+
+As in `plots`, every function draws on axes that it is given and nothing touches `matplotlib.pyplot`.
+"""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
+
+from numclip_lightning.report.summary import Table
+
+__all__ = ["draw_curves", "draw_errors", "save_curves", "save_errors"]
+
+# Errors that differ by more than this factor are drawn on a logarithmic axis, with a margin below them.
+_MOST_RATIO = 10
+_MARGIN = 0.85
+# Ten colours in four shapes: 40 methods that can be told apart, in print too.
+_SHAPES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))
+_LOOKS: list[dict[str, Any]] = [
+    {"linestyle": line, "marker": marker, "color": colour, "markersize": 4, "linewidth": 1.4}
+    for (line, marker), colour in product(_SHAPES, colormaps["tab10"].colors)  # type: ignore[attr-defined]
+]
+
+
+def draw_curves(axes: Axes, table: Table) -> None:
+    """Draw a metric against the number of shots, a line for each method with a band of one standard deviation.
+
+    The axis of shots is logarithmic; "all" stands at the right, apart from the numbers. So is that of an error where
+    the largest is more than ten times the smallest, which would otherwise press the small ones together. The legend
+    stands beside the axes and names the methods from the highest end of a line to the lowest.
+
+    Args:
+        axes: Where to draw.
+        table: The metric on a dataset; cells without a number are left out.
+    """
+    numbers = [shots for shots in table.shots if shots]
+    # Two doublings to the right of the largest number.
+    places = [shots or 4 * max(numbers, default=1) for shots in table.shots]
+    for look, (method, cells) in zip(_looks(len(table.rows)), table.rows.items(), strict=True):
+        points = [
+            (place, cell.mean * table.measure.factor, (cell.std or 0.0) * table.measure.factor)
+            for place, cell in zip(places, cells, strict=True)
+            if cell.mean is not None
+        ]
+        x, mean, std = ([point[i] for point in points] for i in range(3))
+        axes.plot(x, mean, label=_marked(method, any(cell.paper and cell.n for cell in cells)), **look)
+        low, high = ([m + sign * s for m, s in zip(mean, std, strict=True)] for sign in (-1, 1))
+        axes.fill_between(x, low, high, color=look["color"], alpha=0.1, linewidth=0)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(places, [str(shots or "all") for shots in table.shots])
+    axes.minorticks_off()
+    axes.set_xlabel("training images for each value")
+    axes.set_ylabel(table.measure.title)
+    means = [cell.mean for cell in table.cells if cell.mean is not None]
+    # Not where an error is 0, which such an axis would hide.
+    if table.measure.lower_is_better and 0 < _MOST_RATIO * min(means, default=0) < max(means, default=0):
+        # A band that reaches below 0 is cut at the edge.
+        axes.set_yscale("log", nonpositive="clip")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+        axes.set_ylim(bottom=_MARGIN * min(means))
+    axes.grid(alpha=0.3)
+    # In the order in which the lines end at the right, so that the eye finds them.
+    lines = sorted((line for line in axes.lines if np.size(line.get_ydata())), key=_end, reverse=True)
+    axes.legend(handles=lines, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize="small", frameon=False)
+
+
+def draw_errors(axes: Axes, below: Axes, errors: pd.DataFrame) -> None:
+    """Draw the mean absolute error by target, a row for each method, and below it how many images there are.
+
+    Twenty lines would hide each other; rows of colours with the numbers in them don't.
+
+    Args:
+        axes: Where to draw the errors.
+        below: Where to draw the number of test images in a run; shares its x-axis.
+        errors: What `errors_by_value` returns.
+    """
+    # Methods stay in the order of the plan; a method without images in a bin has no colour there.
+    methods = list(dict.fromkeys(errors["method"]))
+    grid = errors.pivot(index="method", columns=["low", "high"], values="mae").sort_index(axis="columns").loc[methods]
+    picture = axes.imshow(grid.to_numpy(), cmap="viridis_r", aspect="auto")
+    paper = set(errors["method"][errors["protocol"] == "paper"])
+    axes.set_yticks(range(len(methods)), [_marked(method, method in paper) for method in methods])
+    axes.tick_params(axis="x", bottom=False, labelbottom=False)
+    lowest, highest = grid.min(axis=None), grid.max(axis=None)
+    for (row, column), number in np.ndenumerate(grid.to_numpy()):
+        # White on the dark half of the colours.
+        colour = "white" if number > (lowest + highest) / 2 else "black"
+        axes.text(column, row, f"{number:.3g}", ha="center", va="center", fontsize="x-small", color=colour)
+    axes.get_figure(root=True).colorbar(picture, ax=axes, label="mean absolute error")  # type: ignore[union-attr]
+    images = errors.groupby(["low", "high"])["images"].mean()
+    below.bar(range(len(images)), images, color="0.6")
+    below.set_xticks(range(len(images)), [_bin_name(low, high) for low, high in images.index], fontsize="small")
+    below.set_ylabel("test images")
+    below.set_xlabel("target")
+
+
+def save_curves(path: Path, table: Table) -> None:
+    """Write the picture of `draw_curves` as PNG."""
+    figure = _figure(len(table.rows))
+    axes = figure.subplots()
+    draw_curves(axes, table)
+    title = f"{table.measure.label} on {table.dataset}, mean ± standard deviation"
+    axes.set_title(_plain(title) + _mark_said(any(cell.paper and cell.n for cell in table.cells)))
+    _save(figure, path)
+
+
+def save_errors(path: Path, errors: pd.DataFrame, title: str) -> None:
+    """Write the picture of `draw_errors` as PNG."""
+    figure = _figure(errors["method"].nunique())
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
+    draw_errors(axes, below, errors)
+    axes.set_title(_plain(title) + _mark_said("paper" in set(errors["protocol"])))
+    _save(figure, path)
+
+
+def _end(line: Line2D) -> float:
+    return float(np.asarray(line.get_ydata())[-1])
+
+
+def _bin_name(low: float, high: float) -> str:
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _looks(number: int) -> list[dict[str, Any]]:
+    """Return how the lines look, one for each method; more than 40 begin again."""
+    return [_LOOKS[place % len(_LOOKS)] for place in range(number)]
+
+
+def _figure(methods: int) -> Figure:
+    """Return a figure that is tall enough for the names of all methods."""
+    return Figure(figsize=(10, max(4.5, 0.3 * methods)), layout="constrained")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def _marked(method: str, paper: bool) -> str:
+    return _plain(method) + (" †" if paper else "")
+
+
+def _mark_said(paper: bool) -> str:
+    """Say in a title what the mark means, where there is one."""
+    return "\n† selected on the test set (protocol: paper)" if paper else ""
+
+
+def _plain(text: str) -> str:
+    """Keep matplotlib from reading dollars as mathematics."""
+    return text.replace("$", r"\$")

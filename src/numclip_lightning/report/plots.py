@@ -1,0 +1,99 @@
+"""Pictures of what a method says: predicted against true, how alike its prototypes are, images with predictions.
+
+Every function draws on axes that it is given, so that figures and files are the caller's. Nothing here touches
+`matplotlib.pyplot`: no window, no global state, no display is needed. matplotlib comes with the extra `plots`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from numclip_lightning.errors import ConfigError
+from numclip_lightning.images.transforms import CLIP_MEAN, CLIP_STD
+
+__all__ = ["plot_images", "plot_predictions", "plot_similarity"]
+
+
+def plot_predictions(axes: Axes, target: Tensor, value: Tensor, unit: str) -> None:
+    """Draw predicted against true numbers, a dot for each image, and the line where both are equal.
+
+    Args:
+        axes: Where to draw.
+        target: The true numbers, (N,).
+        value: The predicted numbers, (N,), in the target's unit.
+        unit: What the numbers count, for the labels; may be empty.
+
+    Raises:
+        ConfigError: If there are no numbers, or not as many true as predicted ones.
+    """
+    _require_equal("target", len(target), "value", len(value))
+    target, value = target.detach().float().cpu(), value.detach().float().cpu()
+    ends = [min(target.min(), value.min()).item(), max(target.max(), value.max()).item()]
+    axes.plot(ends, ends, color="black", linewidth=1, linestyle="--", label="predicted = true")
+    axes.scatter(target.numpy(), value.numpy(), s=16, alpha=0.35, linewidths=0, label=f"{len(target)} images")
+    unit = f" ({unit})" if unit else ""
+    axes.set_xlabel(f"true{unit}")
+    axes.set_ylabel(f"predicted{unit}")
+    axes.legend(loc="best")
+
+
+def plot_similarity(axes: Axes, prototypes: Tensor, phrases: Sequence[str], title: str) -> None:
+    """Draw how alike the prototypes are: the cosine similarity of each pair, and a bar that explains the colours.
+
+    Colours run from -1 to 1, so that two pictures can be compared. Where a method has learned the order of the levels,
+    similarity falls with the distance from the diagonal.
+
+    Args:
+        axes: Where to draw.
+        prototypes: One for each level, (K, D), of any length.
+        phrases: The words for the levels, K of them.
+        title: What stands above the picture.
+
+    Raises:
+        ConfigError: If there are no prototypes, or not as many as phrases.
+    """
+    _require_equal("prototypes", len(prototypes), "phrases", len(phrases))
+    directions = F.normalize(prototypes.detach().float().cpu(), dim=-1)
+    picture = axes.imshow((directions @ directions.T).numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
+    places = range(len(phrases))
+    axes.set_xticks(places, phrases, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(places, phrases)
+    axes.set_title(title)
+    axes.get_figure(root=True).colorbar(picture, ax=axes, label="cosine similarity", shrink=0.8)  # type: ignore[union-attr]
+
+
+def plot_images(
+    axes_list: Sequence[Axes], images: Tensor, target: Tensor, value: Tensor, phrases: Sequence[str]
+) -> None:
+    """Show images, each with its true number, the predicted one and the predicted phrase above it.
+
+    Args:
+        axes_list: Where to draw, N of them.
+        images: (N, 3, H, W), normalised with CLIP's mean and deviation.
+        target: The true numbers, (N,).
+        value: The predicted numbers, (N,).
+        phrases: The predicted phrases, N of them.
+
+    Raises:
+        ConfigError: If there are no images, or not as many of everything.
+    """
+    for name, other in (("axes_list", axes_list), ("target", target), ("value", value), ("phrases", phrases)):
+        _require_equal("images", len(images), name, len(other))
+    mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (CLIP_MEAN, CLIP_STD))
+    pixels = (images.detach().float().cpu() * std + mean).clamp(0, 1).permute(0, 2, 3, 1)
+    for axes, image, true, number, phrase in zip(
+        axes_list, pixels, target.tolist(), value.tolist(), phrases, strict=True
+    ):
+        axes.imshow(image.numpy())
+        axes.set_title(f"true {true:g}\npredicted {number:.1f}\n{phrase}", fontsize="small")
+        axes.set_axis_off()
+
+
+def _require_equal(name: str, number: int, other: str, other_number: int) -> None:
+    if number != other_number or not number:
+        raise ConfigError(
+            f"{name} has {number} entries and {other} has {other_number}; give equally many, and at least one."
+        )

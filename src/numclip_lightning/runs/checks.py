@@ -1,0 +1,91 @@
+"""Checks of the data against the method, before the first step."""
+
+import csv
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
+from numclip_lightning.data.base.files import FileDataModule
+from numclip_lightning.data.base.labels import LabelTable
+from numclip_lightning.images.transforms import CLIP_MEAN, CLIP_STD
+from numclip_lightning.errors import ConfigError, DataError
+from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.methods.base.types import Prediction
+from numclip_lightning.models.image_tower import ImageTower
+from numclip_lightning.runs.folder import protocol_of
+from numclip_lightning.scale import OrdinalScale
+
+__all__ = ["CheckData", "check_targets"]
+
+_log = logging.getLogger(__name__)
+
+_SPLITS: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+_SHOWN = 10
+
+
+class CheckData(Callback):
+    """Refuses data that don't fit the method before the first step."""
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Check the images' size and all targets of the splits that the stage uses.
+
+        Raises:
+            ConfigError: If the backbone takes images of another size, or the precision would round targets.
+            DataError: If a target lies outside the scale.
+        """
+        data: Any = getattr(trainer, "datamodule", None)
+        if not (isinstance(data, OrdinalDataModule) and isinstance(pl_module, OrdinalMethod)):
+            return
+        _check_format(data, pl_module.clip)
+        if str(trainer.precision) in ("16-true", "bf16-true"):
+            # Lightning would round the targets too: 257 to 256.
+            raise ConfigError(
+                f"trainer.precision={trainer.precision} rounds targets; set {trainer.precision[:-4]}mixed."
+            )
+        for split in _SPLITS.get(stage, ()):
+            check_targets(data, split, pl_module.scale)
+
+
+def check_targets(data: OrdinalDataModule, split: Split, scale: OrdinalScale) -> None:
+    """Refuse targets outside the scale, naming the file and the line.
+
+    Args:
+        data: The images and targets.
+        split: Which of its splits.
+        scale: The scale of the method.
+
+    Raises:
+        DataError: If a target lies outside the scale.
+    """
+    found = [(label, target) for label in data.labels(split) for target in label.targets]
+    inside = scale.contains(torch.tensor([target for _, target in found], dtype=torch.float64))
+    wrong = [pair for pair, is_inside in zip(found, inside.tolist(), strict=True) if not is_inside]
+    if wrong:
+        lines = [f"  {label.where}: {label.path} has {target:g}" for label, target in wrong[:_SHOWN]]
+        more = f"\n  and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise DataError(
+            f"{len(wrong)} of {len(found)} targets in the {split} split lie outside the scale {scale.describe()}:\n"
+            + "\n".join(lines)
+            + more
+            + "\nMend the labels, or widen model.scale.minimum and model.scale.maximum."
+        )
+
+
+def _check_format(data: OrdinalDataModule, clip: ImageTower) -> None:
+    clip.require_size(data.image_size, data.image_size)
+    if (
+        isinstance(data, FileDataModule)
+        and data.preprocess == "clip"
+        and (clip.mean, clip.std) != (CLIP_MEAN, CLIP_STD)
+    ):
+        _log.warning(
+            "the backbone was trained on images normalised with mean %s and deviation %s; preprocess='clip' normalises "
+            "with %s and %s, which may cost accuracy where the image tower is frozen",
+            clip.mean, clip.std, CLIP_MEAN, CLIP_STD,
+        )  # fmt: skip

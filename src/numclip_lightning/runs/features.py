@@ -1,0 +1,111 @@
+"""Features computed once: a frozen image tower need not see the same image in every epoch."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
+
+from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
+from numclip_lightning.errors import ConfigError
+from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.methods.base.samples import Samples, encode_share, gather
+
+__all__ = ["KeepFeatures"]
+
+_log = logging.getLogger(__name__)
+
+_GIGABYTE = 1e9
+
+
+class KeepFeatures(Callback):
+    """Encodes the images of a fit once, where the image tower is frozen and the images are the same in every epoch.
+
+    From then on batches carry features and no images: neither decoding nor the tower runs again. That holds for
+    validation images, and for training images without augmentation (`data.augment: false`). Results are the same but
+    for rounding. Each process encodes its share and keeps all features.
+
+    Args:
+        enabled: Whether to do so.
+        most_gigabytes: The most memory that the features of a split may take in a process, in 10^9 bytes; a larger
+            split is encoded in every epoch, as without this callback.
+
+    Raises:
+        ConfigError: If `most_gigabytes` is negative or NaN.
+    """
+
+    def __init__(self, enabled: bool = True, most_gigabytes: float = 4.0) -> None:
+        if math.isnan(most_gigabytes) or most_gigabytes < 0:
+            raise ConfigError(f"features.most_gigabytes is {most_gigabytes}; give a number of 0 or more.")
+        self.enabled = enabled
+        self.most_bytes = most_gigabytes * _GIGABYTE
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Offer to encode the splits of a fit; the datamodule asks once the weights are on their device."""
+        data: Any = getattr(trainer, "datamodule", None)
+        if not isinstance(data, OrdinalDataModule):
+            return
+        data.keep_features(None)  # of a fit that was broken off
+        if not (self.enabled and stage == "fit" and isinstance(pl_module, OrdinalMethod)):
+            return
+        if pl_module.learning_rates.image_encoder == 0:
+            data.keep_features(partial(self._encode, trainer, pl_module, data))
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Free the memory; another method may see the same data next."""
+        data: Any = getattr(trainer, "datamodule", None)
+        if isinstance(data, OrdinalDataModule):
+            data.keep_features(None)
+
+    def _encode(
+        self, trainer: L.Trainer, method: OrdinalMethod, data: OrdinalDataModule, split: Split
+    ) -> Tensor | None:
+        """Return the features of a split, (N, ...), or None where they are not to be kept."""
+        if not _uses_all(trainer, split):
+            return None
+        start, total = time.monotonic(), len(data.labels(split))
+        # The order of the training images must not depend on whether features are kept.
+        with isolate_rng():
+            batches = encode_share(method, data.dataset(split), data.batch_size, data.num_workers)
+            with closing(batches):
+                parts = self._within_limit(batches, split, total)
+        if parts is None:
+            return None
+        features = gather(parts).features
+        _log.info(
+            "features: the image tower is frozen, %d %s images encoded once in %.1f s, %s",
+            total, split, time.monotonic() - start, _size(features.numel() * features.element_size()),
+        )  # fmt: skip
+        return features
+
+    def _within_limit(self, batches: Iterator[Samples], split: Split, total: int) -> list[Samples] | None:
+        """Encode all batches unless the first shows that they would take too much memory."""
+        first = next(batches)
+        needed = first.num_bytes / len(first.position) * total
+        if needed > self.most_bytes:
+            _log.warning(
+                "features: those of %d %s images would take %s, more than features.most_gigabytes=%g; "
+                "the images are encoded in every epoch",
+                total, split, _size(needed), self.most_bytes / _GIGABYTE,
+            )  # fmt: skip
+            return None
+        return [first, *batches]
+
+
+def _uses_all(trainer: L.Trainer, split: Split) -> bool:
+    """Tell whether a fit uses the whole of a split; trying out a few batches is no reason to encode all images."""
+    limit = trainer.limit_train_batches if split == "train" else trainer.limit_val_batches
+    # An integer is a number of batches, a float a share of them.
+    return isinstance(limit, float) and limit == 1.0
+
+
+def _size(num_bytes: float) -> str:
+    """Write a number of bytes for people."""
+    return f"{num_bytes / 1e6:.1f} MB"

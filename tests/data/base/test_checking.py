@@ -1,0 +1,177 @@
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from numclip_lightning.data.base.checking import check_images
+from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
+from numclip_lightning.data.base.paths import resolve
+from numclip_lightning.errors import DataError
+from numclip_lightning.images.loading import list_images, load_rgb
+from support.fake_data import make_image, make_images
+
+WHITE, RED, HALF = (255, 255, 255), (255, 0, 0), (128, 128, 128)
+
+
+def unlabelled(*paths: str) -> LabelTable:
+    return LabelTable(Label(path, (), None, i, Path("list.txt")) for i, path in enumerate(paths, start=1))
+
+
+def save(path: Path, image: Image.Image, **options: object) -> Path:
+    image.save(path, **options)  # type: ignore[arg-type]
+    return path
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "LA"])
+def test_white_stays_white(tmp_path: Path, mode: str) -> None:
+    pixels = load_rgb(save(tmp_path / "x.png", Image.new("RGB", (3, 2), "white").convert(mode)))
+    assert pixels.shape == (2, 3, 3)
+    assert pixels.dtype == np.uint8
+    assert (pixels == 255).all()
+
+
+def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (2, 1), (255, 0, 0, 0))
+    image.putpixel((1, 0), (255, 0, 0, 255))
+    assert load_rgb(save(tmp_path / "rgba.png", image)).tolist() == [[list(WHITE), list(RED)]]
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([0, 0, 255, 255, 0, 0])
+    palette.putpixel((1, 0), 1)
+    assert load_rgb(save(tmp_path / "p.png", palette, transparency=0)).tolist() == [[list(WHITE), list(RED)]]
+    assert load_rgb(save(tmp_path / "p.gif", palette, transparency=0)).tolist() == [[list(WHITE), list(RED)]]
+    bytewise = save(tmp_path / "pb.png", palette, transparency=bytes([0, 255]))
+    assert load_rgb(bytewise).tolist() == [[list(WHITE), list(RED)]]
+    assert load_rgb(save(tmp_path / "opaque.png", palette)).tolist() == [[[0, 0, 255], list(RED)]]
+    grey = save(tmp_path / "l.png", Image.new("L", (1, 1), 7), transparency=7)
+    assert load_rgb(grey).tolist() == [[list(WHITE)]]
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    cyan = save(tmp_path / "x.jpg", Image.new("CMYK", (8, 8), (255, 0, 0, 0)), quality=95)
+    assert np.abs(load_rgb(cyan).astype(int) - (0, 255, 255)).max() < 8
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bits_are_scaled_not_clipped(tmp_path: Path, suffix: str) -> None:
+    values = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
+    pixels = load_rgb(save(tmp_path / f"x.{suffix}", Image.fromarray(values)))
+    assert pixels[0, :, 0].tolist() == [0, 1, 128, 255]
+    assert (pixels == pixels[..., :1]).all()
+
+
+def test_32_bits(tmp_path: Path) -> None:
+    as_16 = save(tmp_path / "a.tif", Image.fromarray(np.array([[0, 65535]], dtype=np.int32)))
+    assert load_rgb(as_16)[0, :, 0].tolist() == [0, 255]
+    as_32 = save(tmp_path / "b.tif", Image.fromarray(np.array([[-5, 2**31 - 1, 2**30]], dtype=np.int32)))
+    assert load_rgb(as_32)[0, :, 0].tolist() == [0, 255, 128]
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    image = Image.new("RGB", (32, 16), "black")
+    image.paste("white", (0, 0, 16, 16))  # left half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise: left becomes top
+    pixels = load_rgb(save(tmp_path / "x.jpg", image, exif=exif))
+    assert pixels.shape == (32, 16, 3)
+    assert pixels[:12].min() > 240
+    assert pixels[-12:].max() < 15
+
+
+def test_unreadable_images(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no\.jpg doesn't exist"):
+        load_rgb(tmp_path / "no.jpg")
+    (tmp_path / "text.jpg").write_text("no image")
+    with pytest.raises(DataError, match=r"can't read image .*text\.jpg: cannot identify"):
+        load_rgb(tmp_path / "text.jpg")
+    floats = save(tmp_path / "f.tif", Image.fromarray(np.zeros((2, 2), dtype=np.float32)))
+    with pytest.raises(
+        DataError, match="holds floating-point pixels, whose range is unknown; save it with 8 or 16 bits"
+    ):
+        load_rgb(floats)
+    with pytest.raises(DataError, match="floating-point"):
+        check_images(unlabelled("f.tif"), tmp_path)
+
+
+def test_resolve(tmp_path: Path) -> None:
+    make_images(tmp_path, ["a/deep.jpg", "flat.jpg", "image/inner.jpg"])
+    assert resolve(tmp_path, "a/deep.jpg") == tmp_path / "a" / "deep.jpg"
+    assert resolve(tmp_path, r".\a\deep.jpg") == tmp_path / "a" / "deep.jpg"
+    for prefix in ("", "./", "../../datasets/Morph/image/", "C:\\faces\\", "/mnt/faces/"):
+        assert resolve(tmp_path, prefix + "flat.jpg") == tmp_path / "flat.jpg"
+        assert resolve(tmp_path, prefix + "inner.jpg") == tmp_path / "image" / "inner.jpg"
+    assert resolve("elsewhere", str(tmp_path / "flat.jpg")) == tmp_path / "flat.jpg"
+    assert resolve(tmp_path, "no/x.jpg") == tmp_path / "no" / "x.jpg"
+
+
+def test_list_images(tmp_path: Path) -> None:
+    make_images(tmp_path, ["b.JPG".lower(), "a.png", "sub/c.webp", ".hidden.png"])
+    (tmp_path / "notes.txt").write_text("x")
+    assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.jpg"]
+    assert [path.name for path in list_images(tmp_path, recursive=True)] == ["a.png", "b.jpg", "c.webp"]
+
+
+def test_check_lists_every_fault(tmp_path: Path) -> None:
+    names = [f"{i:02d}.png" for i in range(30)]
+    images = make_images(tmp_path, names)
+    for image in images[3:15]:
+        image.unlink()
+    images[20].write_text("no image")
+    file = tmp_path / "list.txt"
+    file.write_text("".join(f"{name} {i}\n" for i, name in enumerate(names)))
+    with pytest.raises(DataError) as caught:
+        check_images(read_labels(file), tmp_path)
+    message = str(caught.value)
+    assert message.startswith("12 of 30 images are missing and 1 unreadable (root is ")
+    assert f"{file}:4: 03.png: missing" in message
+    assert message.count(": missing") == 10
+    assert "and 3 more" in message
+    assert message.endswith(
+        "Set root to the folder the list is relative to, restore the images, or remove their lines."
+    )
+    check_images(read_labels(file), tmp_path, "none")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp", "bmp", "tif"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_check_finds_truncated_images(tmp_path: Path, suffix: str, share: float) -> None:
+    name = f"x.{suffix}"
+    image = make_image(tmp_path / name, size=(200, 150))
+    check_images(unlabelled(name), tmp_path)
+    data = image.read_bytes()
+    image.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(
+        DataError, match=r"0 of 1 images are missing and 1 unreadable[^\n]*\n  list.txt:1: x\.\w+: unreadable"
+    ):
+        check_images(unlabelled(name), tmp_path)
+    with pytest.raises(DataError, match="can't read image"):
+        load_rgb(image)
+
+
+def test_header_check_is_shallow(tmp_path: Path) -> None:
+    image = make_image(tmp_path / "x.jpg", size=(200, 150))
+    image.write_bytes(image.read_bytes()[:-3000])
+    check_images(unlabelled("x.jpg"), tmp_path, "header")
+    with pytest.raises(DataError, match="1 of 2 images are missing"):
+        check_images(unlabelled("x.jpg", "y.jpg"), tmp_path, "header")
+
+
+def test_two_entries_found_as_one_file(tmp_path: Path) -> None:
+    make_images(tmp_path, ["x.jpg"])
+    file = tmp_path / "list.txt"
+    file.write_text("anna/x.jpg 3\nbert/x.jpg 4\n")
+    with pytest.raises(
+        DataError, match=r"list.txt:2 \(bert/x.jpg\) and .*list.txt:1 \(anna/x.jpg\) have different labels"
+    ):
+        check_images(read_labels(file), tmp_path)
+
+
+def test_checking_is_quick(tmp_path: Path) -> None:
+    make_image(tmp_path / "x.jpg", size=(200, 200))
+    names = [f"{i}.jpg" for i in range(1000)]
+    for name in names:
+        (tmp_path / name).hardlink_to(tmp_path / "x.jpg")
+    start = time.perf_counter()
+    check_images(unlabelled(*names), tmp_path)
+    assert time.perf_counter() - start < 5

@@ -1,0 +1,114 @@
+"""Images that two splits share: refused when they are fitted, and when a checkpoint is tested later."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from numclip_lightning.data import ListDataModule
+from numclip_lightning.errors import DataError
+from support.list_data import make_three_lists, module, paths
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """30 training, 11 validation and 9 test images."""
+    return make_three_lists(tmp_path)
+
+
+def test_selecting_on_the_test_list_is_refused(root: Path) -> None:
+    message = (
+        "9 of 9 validation images are also in the test list, first 'test_000.png' .*test.txt:1.*allow_test_as_val=true"
+    )
+    with pytest.raises(DataError, match=message):
+        module(root, val_file="test.txt").setup("fit")
+    (root / "copy.txt").write_text("./test_003.png 13\nval_001.png 11\n")
+    with pytest.raises(DataError, match="1 of 2 validation images are also in the test list"):
+        module(root, val_file="copy.txt").setup("fit")
+
+
+def test_selecting_on_the_test_list_by_permission(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = module(root, val_file=None, allow_test_as_val=True)
+    data.setup("fit")
+    assert paths(data.labels("val")) == paths(data.labels("test"))
+    assert len(data.labels("train")) == 30
+    assert "allow_test_as_val: 9 of 9 validation images are test images" in caplog.text
+    caplog.clear()
+    module(root, allow_test_as_val=True).setup("fit")
+    assert "validation images are test images" not in caplog.text
+    without_test = module(root, val_file=None, test_file=None, allow_test_as_val=True)
+    assert len(without_test.labels("val")) == 3
+
+
+def test_a_later_test_on_what_was_selected_on_is_refused(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    module(root, test_file=None).setup("fit")
+    message = (
+        r"11 of 11 validation images are also in the test list, first 'val_000\.png' .*val\.txt:1.* Give another "
+        "test_file, or set allow_test_as_val=true if you mean it"
+    )
+    with pytest.raises(DataError, match=message):
+        module(root, test_file="val.txt").setup("test")
+    allowed = module(root, test_file="val.txt", allow_test_as_val=True)
+    allowed.setup("test")
+    assert allowed.protocol_in_force() == "paper"
+    assert "allow_test_as_val: 11 of 11 validation images are test images" in caplog.text
+    assert allowed.summary() == "test 11 (targets 10..19), shots 0"
+
+
+def test_a_later_test_on_what_was_trained_on_is_refused(root: Path) -> None:
+    message = r"30 training images are also in the test list, first 'train_000\.png' \(.*; remove them from one of"
+    for allowed in (False, True):
+        with pytest.raises(DataError, match=message):
+            module(root, test_file="train.txt", allow_test_as_val=allowed).setup("test")
+    # As in the fit: a part of the list is set aside, and few shots leave images that nothing has seen.
+    part = module(root, val_file=None, test_file=None).labels("val")
+    (root / "part.txt").write_text("".join(f"{label.path} {label.target:g}\n" for label in part))
+    with pytest.raises(DataError, match="3 of 3 validation images are also in the test list"):
+        module(root, val_file=None, test_file="part.txt").setup("test")
+    few = module(root, num_shots=1)
+    unseen = [label for label in module(root).labels("train") if label.path not in paths(few.labels("train"))]
+    (root / "unseen.txt").write_text("".join(f"{label.path} {label.target:g}\n" for label in unseen))
+    module(root, num_shots=1, test_file="unseen.txt").setup("test")
+
+
+@pytest.mark.parametrize("absent", [("train",), ("val",), ("train", "val")])
+def test_on_a_machine_without_the_other_lists(root: Path, absent: tuple[str, ...]) -> None:
+    for split in absent:
+        (root / f"{split}.txt").unlink()
+    for allowed in (False, True):
+        data = module(root, allow_test_as_val=allowed)
+        data.setup("test")
+        assert (len(data.labels("test")), data.protocol_in_force()) == (9, "clean")
+    # What is there still counts.
+    kept = "val" if absent == ("train",) else "train"
+    if kept not in absent:
+        with pytest.raises(DataError, match="images are also in the test list"):
+            module(root, test_file=f"{kept}.txt").setup("test")
+
+
+@pytest.mark.parametrize(("split", "name"), [("val", "validation"), ("test", "test")])
+def test_training_images_are_for_training_alone(root: Path, split: str, name: str) -> None:
+    with (root / f"{split}.txt").open("a") as file:
+        file.write("train_004.png 3\n")
+    pattern = rf"1 training images are also in the {name} list, first 'train_004\.png' \(.*train\.txt:5\); remove them"
+    with pytest.raises(DataError, match=pattern):
+        module(root).setup("fit")
+
+
+def test_groups_that_lists_share_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, people in (("train", "aabbcc"), ("val", "ddee"), ("test", "bcff")):
+        lines = [f"{name}_{i}.png,{i},{person}" for i, person in enumerate(people)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["path,age,person", *lines]), encoding="utf-8")
+    lists = {f"{split}_file": f"{split}.csv" for split in ("train", "val", "test")}
+
+    def fit(**options: Any) -> str:
+        caplog.clear()
+        given: dict[str, Any] = {**lists, "group_column": "person", **options}
+        ListDataModule(root=str(tmp_path), check_images="none", **given).setup("fit")
+        return caplog.text
+
+    assert "2 of 3 groups in the test list, such as 'b', are in the training list too" in fit()
+    assert "groups in the validation list" not in caplog.text
+    assert "groups in the" not in fit(test_file=None)
+    assert "groups in the" not in fit(test_file=None, val_file=None, val_fraction=0.3)
+    assert "groups in the" not in fit(group_column=None)

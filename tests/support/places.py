@@ -1,0 +1,8 @@
+"""Where the repository lies, and what may lie beside it."""
+
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIGS = REPOSITORY / "configs"
+SHARED = REPOSITORY.parent / "shared"
+DATALISTS = SHARED / "data" / "datalists"
