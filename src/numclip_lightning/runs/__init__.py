@@ -1,0 +1,1 @@
+"""One run of the Lightning command and its folder; many runs: plan and workers."""
