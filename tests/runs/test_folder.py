@@ -122,7 +122,7 @@ class TestCheckpoint:
         self, data: Path, numclip: Numclip, tmp_path: Path
     ) -> None:
         method = NumCLIP(
-            OrdinalScale(minimum=10, maximum=19, step=0.5),
+            scale=OrdinalScale(minimum=10, maximum=19, step=0.5),
             backbone="tiny-vit",
             pretrained=None,
             num_context=3,
@@ -150,7 +150,7 @@ class TestCheckpoint:
 
         again = NumCLIP.load_from_checkpoint(keep.best_model_path)
         assert again.hparams == method.hparams
-        assert (again.optimizer_spec, again.scheduler_spec) == (method.optimizer_spec, method.scheduler_spec)
+        assert (again.optimizer, again.lr_scheduler) == (method.optimizer, method.lr_scheduler)
         run = numclip("test", f"--ckpt_path={keep.best_model_path}")
         assert config_of(run)["model"]["init_args"]["optimizer"]["args"] == {"betas": [0.8, 0.9]}
         assert metrics_of(run) == pytest.approx({**expected, "protocol": "clean"}, abs=1e-5)
