@@ -2,10 +2,12 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import Any, dataclass_transform, get_args
 
 __all__ = ["KeywordDataclass", "from_plain", "plain_arguments", "to_plain"]
+
+_FIELDS = "__dataclass_fields__"
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(field,))
@@ -23,15 +25,23 @@ class KeywordDataclass:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Apply the decorator."""
         super().__init_subclass__(**kwargs)
-        own = inspect.get_annotations(cls)
-        inherited = {f.name: f.type for base in reversed(cls.__mro__[1:]) for f in _fields_of(base)}
-        # `dataclass` reads annotations alone: a bare assignment takes the annotation of the argument that it changes.
-        changed = {name: kind for name, kind in inherited.items() if name in vars(cls) and name not in own}
-        cls.__annotations__ = {**own, **changed}
+        own = dict(inspect.get_annotations(cls))
+        merged = {f.name: f for base in reversed(cls.__mro__[1:]) for f in _fields_of(base)}
+        for name, found in merged.items():
+            nearest = next(
+                vars(base)[_FIELDS][name] for base in cls.__mro__[1:] if name in inspect.get_annotations(base)
+            )
+            if name in vars(cls):
+                own.setdefault(name, found.type)
+            elif nearest is not found:
+                # `dataclass` takes all fields of one base class before those of the next, also those that both inherit.
+                own[name] = nearest.type
+                setattr(cls, name, field(default=nearest.default, init=nearest.init))
+        cls.__annotations__ = own
         dataclass(kw_only=True, eq=False, repr=False)(cls)
 
 
-def _fields_of(kind: type) -> Sequence[Any]:
+def _fields_of(kind: type) -> Sequence[Field[Any]]:
     return fields(kind) if is_dataclass(kind) else ()
 
 
