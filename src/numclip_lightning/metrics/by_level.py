@@ -1,6 +1,9 @@
 """Mean absolute errors within each true level, and their mean and largest (AMAE, MMAE).
 
 Every level counts the same, however many images it has. A level that does not occur among the targets does not count.
+
+Of levels they equal dlordinal's `amae` and `mmae`, but where a level occurs neither among the targets nor among the
+predictions: dlordinal numbers the levels that occur, so that the distance over such a gap shrinks; here it does not.
 """
 
 import torch

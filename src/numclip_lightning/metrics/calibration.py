@@ -32,9 +32,10 @@ def calibration_error_update(probabilities: Tensor, level: Tensor, bins: int) ->
     num_levels = probabilities.shape[-1] if probabilities.ndim == 2 else 0
     check_probabilities(probabilities, num_levels, level)
     check_levels("target", level, num_levels)
-    confidence, top = probabilities.detach().float().max(dim=1)
-    # A sum of probabilities may lie a rounding above 1.
-    edges = torch.linspace(0, 1, bins + 1, device=confidence.device)
+    precise = probabilities.detach() if probabilities.dtype == torch.float64 else probabilities.detach().float()
+    confidence, top = precise.max(dim=1)
+    # A sum of probabilities may lie a rounding above 1: it goes to the last bin.
+    edges = torch.linspace(0, 1, bins + 1, dtype=confidence.dtype, device=confidence.device)
     place = torch.bucketize(confidence, edges, right=True) - 1
     gap = confidence.double() - (top == level).double()
     sums = gap.new_zeros(bins + 1).scatter_add_(0, place, gap)

@@ -16,12 +16,12 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 # Imported for their names: `class_path: NumCLIP` finds every class that is imported here.
 import numclip_lightning.data
 import numclip_lightning.methods  # noqa: F401
-from numclip_lightning.runs.checks import CheckData, check_targets
-from numclip_lightning.runs.checkpoints import BestCheckpoint, read_hyperparameters
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.runs.checkpoints import BestCheckpoint, read_hyperparameters
+from numclip_lightning.runs.checks import CheckData, check_targets
+from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.runs.folder import RunFolder, new_run_name
 from numclip_lightning.runs.predictions import WritePredictions
 from numclip_lightning.runs.terminal import own_words

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from numclip_lightning.runs.code import own_sources
 from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.runs.code import own_sources
 
 __all__ = ["ALL_IMAGES", "Benchmark", "DatasetEntry", "MeanEntry", "MethodEntry", "PlannedRun", "plan"]
 

@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from numclip_lightning.errors import ConfigError, DataError, NumClipError
 from numclip_lightning.runs.code import COMMIT, VERSIONS
+from numclip_lightning.runs.command import NumClipCLI
 from numclip_lightning.runs.plan import PlannedRun
 from numclip_lightning.runs.records import PREDICTIONS, read_record
-from numclip_lightning.runs.command import NumClipCLI
-from numclip_lightning.errors import ConfigError, DataError, NumClipError
 from numclip_lightning.runs.terminal import speak, told
 
 __all__ = ["execute", "find_record", "gpu_of", "has_finished", "peak_memory"]
