@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
-from sklearn.metrics import brier_score_loss, log_loss
+from sklearn.metrics import brier_score_loss, log_loss, mean_squared_error
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 from torchmetrics.functional.regression import continuous_ranked_probability_score
@@ -46,7 +46,7 @@ class TestOverLevels:
 
     def test_brier_equals_scikit_learn(self, seed: int, among: tuple[int, ...]) -> None:
         probabilities, level = drawn(seed, among)
-        expected = brier_score_loss(level, probabilities, labels=range(LEVELS))
+        expected = LEVELS * mean_squared_error(sure_of(level), probabilities)
         assert Brier(LEVELS)(probabilities, level).item() == pytest.approx(expected, rel=1e-5)
 
     @pytest.mark.parametrize("bins", [1, 10, 15])
@@ -74,6 +74,13 @@ class TestRPS:
         level = torch.multinomial(probabilities[0], 200_000, replacement=True, generator=torch.manual_seed(0))
         found = RPS(LEVELS)(probabilities.expand(len(level), -1), level).item()
         assert found == pytest.approx(expected, rel=0.02)
+
+
+class TestBrier:
+    def test_of_two_levels_it_is_twice_the_score_of_one(self) -> None:
+        probabilities, level = draw_probabilities(100, 0, num_levels=2), draw_levels(100, 0, (0, 1))[1] % 2
+        expected = 2 * brier_score_loss(level, probabilities[:, 1])
+        assert Brier(2)(probabilities, level).item() == pytest.approx(expected, rel=1e-5)
 
 
 class TestNLL:
