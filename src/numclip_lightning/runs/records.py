@@ -1,0 +1,33 @@
+"""Reading what a run of a benchmark left in its folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from numclip_lightning.errors import DataError
+
+__all__ = ["PREDICTIONS", "read_record"]
+
+PREDICTIONS = "test_predictions.csv"
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read what a run wrote at its end, good or bad, and add its folder.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The content of result.json with `folder`.
+
+    Raises:
+        DataError: If result.json is missing, or is no JSON object with a status.
+    """
+    path = folder / "result.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} can't be read ({error}); delete {folder} and run the benchmark again.") from error
+    if not isinstance(record, dict) or record.get("status") not in ("finished", "failed"):
+        raise DataError(f"{path} is no JSON object with a status; delete {folder} and run the benchmark again.")
+    return {**record, "folder": folder}
