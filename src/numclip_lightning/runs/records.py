@@ -1,4 +1,4 @@
-"""Reading what a run of a benchmark left in its folder."""
+"""Reading the record that a run of a benchmark leaves in its folder."""
 
 import json
 from pathlib import Path
@@ -9,10 +9,12 @@ from numclip_lightning.errors import DataError
 __all__ = ["PREDICTIONS", "read_record"]
 
 PREDICTIONS = "test_predictions.csv"
+# Records of versions before 0.1.0 have `protocol` in place of `select_on`. Their runs are old data and stay readable.
+_PROTOCOLS = {"clean": "val", "paper": "test"}
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Read what a run wrote at its end, good or bad, and add its folder.
+    """Read what a run wrote at its end, finished or failed, and add its folder.
 
     Args:
         folder: The run folder.
@@ -30,4 +32,6 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise DataError(f"{path} can't be read ({error}); delete {folder} and run the benchmark again.") from error
     if not isinstance(record, dict) or record.get("status") not in ("finished", "failed"):
         raise DataError(f"{path} is no JSON object with a status; delete {folder} and run the benchmark again.")
+    if "protocol" in record:
+        record["select_on"] = _PROTOCOLS.get(record.pop("protocol"))
     return {**record, "folder": folder}
