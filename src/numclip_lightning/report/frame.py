@@ -10,7 +10,17 @@ import pandas as pd
 
 from numclip_lightning.errors import ConfigError, DataError
 
-__all__ = ["COLUMNS", "COSTS", "KEY", "at_every_shots", "mean_rows", "results_frame", "run_name", "shots_of", "shots_name"]
+__all__ = [
+    "COLUMNS",
+    "COSTS",
+    "KEY",
+    "at_every_shots",
+    "mean_rows",
+    "results_frame",
+    "run_name",
+    "shots_of",
+    "shots_name",
+]
 
 # The columns that identify a run; `shots` 0 means all images.
 KEY = ["dataset", "method", "fold", "shots", "seed"]
@@ -188,7 +198,8 @@ def _checked(key: tuple[Any, ...], record: Mapping[str, Any]) -> Mapping[str, An
     """Refuse a record without a valid status or folder."""
     if record.get("status") not in ("finished", "failed"):
         raise DataError(
-            f"the record of {_key_name(key)} has the status {record.get('status')!r}; it must be 'finished' or 'failed'."
+            f"the record of {_key_name(key)} has the status {record.get('status')!r}; it must be 'finished' or "
+            "'failed'."
         )
     if "folder" not in record:
         raise ConfigError(

@@ -63,7 +63,9 @@ def _read_errors(run: dict[str, object]) -> pd.DataFrame:
         raise DataError(f"{path}, the predictions of {run_name(run)}, can't be read ({error}); {again}") from error
     # An untrained run may predict NaN; a target is always a number.
     if frame.empty or not np.isfinite(frame["target"]).all():
-        raise DataError(f"{path}, the predictions of {run_name(run)}, has no rows, or a target that is no number; {again}")
+        raise DataError(
+            f"{path}, the predictions of {run_name(run)}, has no rows, or a target that is no number; {again}"
+        )
     error = (frame["value"] - frame["target"]).abs()
     return pd.DataFrame({"method": run["method"], "target": frame["target"], "error": error})
 

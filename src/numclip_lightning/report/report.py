@@ -101,7 +101,12 @@ def write_report(
     (folder / "tables").mkdir(parents=True, exist_ok=True)
     frame[COLUMNS].to_csv(folder / "results.csv", index=False)
     frame[COLUMNS].to_parquet(folder / "results.parquet", index=False)
-    parts = [f"# {request.title}", "Made by", f"```sh\n{request.command}\n```", *what_ran(frame, request.metrics, folder)]
+    parts = [
+        f"# {request.title}",
+        "Made by",
+        f"```sh\n{request.command}\n```",
+        *what_ran(frame, request.metrics, folder),
+    ]
     parts += how_to_read(request.compare_to)
     for dataset in datasets:
         rows = frame[frame["dataset"] == dataset]
