@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from support.command import Numclip, config_of, failure, metrics_of
-from numclip_lightning.runs.checkpoints import read_hyperparameters
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.runs.checkpoints import read_hyperparameters
+from support.command import Numclip, config_of, failure, metrics_of
 from support.tiny_clip import TINY_CLIPS
 
 

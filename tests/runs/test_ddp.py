@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from support.command import SIZES, Numclip, config_of, make_data, metrics_of, rows_of
-from support.tiny_clip import TINY_CLIPS
 from support.places import REPOSITORY
+from support.tiny_clip import TINY_CLIPS
 
 TWO = ("--trainer.devices=2", "--trainer.strategy=ddp")
 # Methods that gather features from all processes.

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from support.command import SIZES, Numclip, failure, metrics_of, rows_of
 from numclip_lightning.cli import main
 from numclip_lightning.images.loading import load_rgb
 from numclip_lightning.images.transforms import build_transform
 from numclip_lightning.methods import NumCLIP
+from support.command import SIZES, Numclip, failure, metrics_of, rows_of
 
 COLUMNS = ["path", "value", "level", "p(few)", "p(some)", "p(many)"]
 

@@ -16,7 +16,7 @@ from numclip_lightning.report.report import Request, write_report
 from numclip_lightning.report.results import shots_name
 from numclip_lightning.runs.code import COMMIT
 from numclip_lightning.runs.plan import Benchmark, PlannedRun, plan
-from numclip_lightning.runs.terminal import own_words
+from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.workers import execute, find_record, has_finished
 
 __all__ = ["benchmark", "parse"]
@@ -84,7 +84,7 @@ def parse(words: Sequence[str]) -> tuple[Benchmark, Path, bool]:
     parser.add_argument("--report_only", type=bool, default=False, help="Run nothing; report what there is.")
     config = parser.parse_args(list(words))
     files, report_only = config.pop("config") or [], config.pop("report_only")
-    with own_words():
+    with unwrap_errors():
         chosen = Benchmark(**parser.instantiate_classes(config).as_dict())
     name = Path(str(files[0])).stem if files else "benchmark"
     return chosen, Path(chosen.output or Path(chosen.root, "reports", name)), report_only

@@ -1,9 +1,6 @@
 """Checks of the data against the method, before the first step."""
 
-import csv
 import logging
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -12,13 +9,10 @@ from lightning.pytorch.callbacks import Callback
 
 from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
 from numclip_lightning.data.base.files import FileDataModule
-from numclip_lightning.data.base.labels import LabelTable
-from numclip_lightning.images.transforms import CLIP_MEAN, CLIP_STD
 from numclip_lightning.errors import ConfigError, DataError
+from numclip_lightning.images.transforms import CLIP_MEAN, CLIP_STD
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.models.image_tower import ImageTower
-from numclip_lightning.runs.folder import protocol_of
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["CheckData", "check_targets"]

@@ -10,14 +10,10 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
-from numclip_lightning.data.base.files import FileDataModule
+from numclip_lightning.data.base.datamodule import Split
 from numclip_lightning.data.base.labels import LabelTable
-from numclip_lightning.images.transforms import CLIP_MEAN, CLIP_STD
 from numclip_lightning.errors import ConfigError, DataError
-from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.types import Prediction
-from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.runs.folder import protocol_of
 from numclip_lightning.scale import OrdinalScale
 

@@ -27,7 +27,7 @@ from numclip_lightning.runs.plan import PlannedRun
 from numclip_lightning.runs.records import PREDICTIONS, read_record
 from numclip_lightning.runs.command import NumClipCLI
 from numclip_lightning.errors import ConfigError, DataError, NumClipError
-from numclip_lightning.runs.terminal import speak, told
+from numclip_lightning.runs.terminal import configure_logging, message_of
 
 __all__ = ["execute", "find_record", "gpu_of", "has_finished", "peak_memory"]
 
@@ -49,7 +49,7 @@ def find_record(run: PlannedRun) -> dict[str, Any] | None:
     try:
         record = read_record(run.folder)
     except DataError as error:
-        record = {**_failed(told(error)), "folder": run.folder}
+        record = {**_failed(message_of(error)), "folder": run.folder}
     if record.get("status") == "finished" and not (run.folder / PREDICTIONS).is_file():
         record = {**record, **_failed(f"{PREDICTIONS} is gone from {run.folder}; run the benchmark again.")}
     # Names may change between two calls, the numbers don't.
@@ -144,7 +144,7 @@ def _work(run: PlannedRun, slot: int, processes: int, threads: int, keep_checkpo
             return
         _empty(run.folder)
         _speak_into(run.folder / _LOG)
-        speak()
+        configure_logging()
         if gpus := torch.cuda.device_count():
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu_of(slot, gpus)
         torch.set_num_threads(threads)
@@ -158,7 +158,7 @@ def _work(run: PlannedRun, slot: int, processes: int, threads: int, keep_checkpo
             # Whatever it is, it must not hide the other runs; the whole story is in the log.
             traceback.print_exc()
             record = _failed(
-                told(error) if isinstance(error, NumClipError) else f"{type(error).__name__}: {told(error)}"
+                message_of(error) if isinstance(error, NumClipError) else f"{type(error).__name__}: {message_of(error)}"
             )
         _tidy(run.folder, keep_checkpoints)
         _write(run, record)
