@@ -83,7 +83,7 @@ class NumClipCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks with settings, which a list of callbacks in a configuration can't replace."""
         parser.add_lightning_class_args(KeepFeatures, "features")
-        # Not as a class of Lightning's, which would be a callback of every run: some runs keep no checkpoints.
+        # A plain class and not one of Lightning's: that would be a callback of every run, some of which keep none.
         parser.add_class_arguments(BestCheckpoint, "checkpoint", fail_untyped=False, sub_configs=True)
         parser.set_defaults({
             "checkpoint.monitor": "val_mae",
@@ -238,7 +238,7 @@ def _parser_kwargs(verb: str) -> dict[str, str]:
 
 
 def _listed(given: Any) -> list[Any]:
-    """Return the loggers or callbacks of the `trainer` section as a list; None and True stand for none of one's own."""
+    """Return loggers or callbacks of the `trainer` section as a list; None and True mean that none were given."""
     if given is None or given is True:
         return []
     return list(given) if isinstance(given, list) else [given]
