@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from numclip_lightning.data.base.datamodule import Split
 from numclip_lightning.data.base.labels import LabelTable
 from numclip_lightning.data.base.pools import DrawnDataModule, Named, read_names
+from numclip_lightning.data.base.types import Split
 from numclip_lightning.errors import ConfigError, DataError, check_choice
 
 __all__ = ["UTKFaceDataModule"]
