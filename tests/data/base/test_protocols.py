@@ -6,14 +6,11 @@ from typing import Any
 
 import pytest
 
-from numclip_lightning.data import (
-    AestheticsDataModule,
-    CountingDataModule,
-    FileDataModule,
-    HistoricalDataModule,
-    LabelTable,
-    MorphDataModule,
-)
+from numclip_lightning.data.aesthetics import AestheticsDataModule
+from numclip_lightning.data.base import FileDataModule, LabelTable
+from numclip_lightning.data.counting import CountingDataModule
+from numclip_lightning.data.historical import HistoricalDataModule
+from numclip_lightning.data.morph import MorphDataModule
 from numclip_lightning.errors import ConfigError, DataError
 from support import list_data
 from support.fake_data import make_aesthetics, make_historical, make_list_dataset
