@@ -18,7 +18,7 @@ from support.command import Numclip, config_of, metrics_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 
-SCALE = OrdinalScale(1, 60, levels=[{"phrase": "few", "start": 1}, {"phrase": "many", "start": 9}])  # type: ignore[list-item]
+SCALE = OrdinalScale(1, 60, levels=[{"phrase": "few", "start": 1}, {"phrase": "many", "start": 9}])
 TRAIN, VAL, BATCH, EPOCHS = 22, 9, 4, 3
 
 

@@ -56,7 +56,7 @@ def quadratic_kappa_update(preds: Tensor, target: Tensor, num_levels: int) -> Te
                 f"{num_levels - 1}."
             )
         outside = outside | wrong
-    # Not `bincount`, which asks the device for the size of its result. Index K * K doesn't exist: the device refuses it.
+    # Not `bincount`, which asks the device for the size of its result. Index K * K is outside, and refused.
     pair = torch.where(outside, num_levels**2, target * num_levels + preds).flatten()
     counts = torch.zeros(num_levels**2, dtype=torch.int64, device=pair.device)
     return counts.scatter_add_(0, pair, torch.ones_like(pair)).reshape(num_levels, num_levels)

@@ -34,6 +34,9 @@ def is_within(preds: Tensor, target: Tensor, tolerance: float) -> Tensor:
 class SampleMean(MeanMetric):
     """Base of metrics that are the mean of one number for each sample; 0.0 without samples, never NaN for that."""
 
+    # torchmetrics leaves open which way a mean is better; subclasses know.
+    higher_is_better: bool | None = None  # type: ignore[assignment]
+
     def __init__(self) -> None:
         super().__init__(nan_strategy="disable")
 
