@@ -18,7 +18,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from numclip_lightning.data import CountingDataModule
+from numclip_lightning.data.counting import CountingDataModule
 from numclip_lightning.errors import NumClipError
 from numclip_lightning.report.plots import plot_images, plot_predictions, plot_similarity
 from numclip_lightning.runs.command import NumClipCLI

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from numclip_lightning.cli import main
-from numclip_lightning.data import CLAP2015DataModule
+from numclip_lightning.data.clap2015 import CLAP2015DataModule
 from numclip_lightning.methods import OrdinalMethod
 from numclip_lightning.runs.command import NumClipCLI
 from support.command import TINY, Numclip, config_of, metrics_of, rows_of

@@ -6,15 +6,13 @@ from typing import Any
 import pytest
 
 from numclip_lightning.cli import main
-from numclip_lightning.data import (
-    AestheticsDataModule,
-    CLAP2015DataModule,
-    FileDataModule,
-    ListDataModule,
-    MorphDataModule,
-    UTKFaceDataModule,
-)
+from numclip_lightning.data.aesthetics import AestheticsDataModule
+from numclip_lightning.data.base import FileDataModule
 from numclip_lightning.data.base.writing import write_splits
+from numclip_lightning.data.clap2015 import CLAP2015DataModule
+from numclip_lightning.data.lists import ListDataModule
+from numclip_lightning.data.morph import MorphDataModule
+from numclip_lightning.data.utkface import UTKFaceDataModule
 from support.command import failure
 from support.fake_data import make_aesthetics, make_clap2015, make_image, make_list_dataset, make_morph, make_utkface
 from support.places import CONFIGS, DATALISTS

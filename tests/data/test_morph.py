@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 import pytest
 
-from numclip_lightning.data import LabelTable, MorphDataModule
+from numclip_lightning.data.base import LabelTable
+from numclip_lightning.data.morph import MorphDataModule
 from numclip_lightning.errors import ConfigError, DataError
 from support.fake_data import make_image, make_morph
 from support.places import DATALISTS

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from numclip_lightning.data import CountingDataModule
+from numclip_lightning.data.counting import CountingDataModule
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods import (
     CORAL,
@@ -36,7 +36,7 @@ SCALE = OrdinalScale(
     1930,
     1980,
     10,
-    levels=[{"phrase": "old", "start": 1930}, {"phrase": "new", "start": 1960}],  # type: ignore[list-item]
+    levels=[{"phrase": "old", "start": 1930}, {"phrase": "new", "start": 1960}],
 )
 TINY: dict[str, Any] = {"scale": SCALE, "backbone": "tiny-vit", "pretrained": None}
 METHODS: list[Any] = [CosineClassifier, L1Regression, CORAL, CORN, SORD, MeanVariance]

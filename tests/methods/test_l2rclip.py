@@ -23,7 +23,7 @@ SCALE = OrdinalScale(
     0,
     6,
     template="{} dots",
-    levels=[{"phrase": "hardly any", "start": 0}, {"phrase": "many", "start": 4}],  # type: ignore[list-item]
+    levels=[{"phrase": "hardly any", "start": 0}, {"phrase": "many", "start": 4}],
 )
 TARGETS = [0.0, 2.0, 4.0, 6.0]
 

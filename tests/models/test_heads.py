@@ -198,7 +198,7 @@ class TestPrecision:
 class TestArguments:
     def test_the_edges_of_a_scale_are_taken_as_they_are(self) -> None:
         levels = [("child", 0), ("teen", 13), ("adult", 19)]
-        scale = OrdinalScale(0, 64, levels=[{"phrase": p, "start": s} for p, s in levels])  # type: ignore[misc]
+        scale = OrdinalScale(0, 64, levels=[{"phrase": p, "start": s} for p, s in levels])
         head = build_head("bounded", scale.lower, scale.upper, scale.centers)
         assert isinstance(head, BoundedHead)
         assert head.centers.tolist() == [6.0, 15.5, 41.5]

@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from numclip_lightning.cli import main
-from numclip_lightning.data import ListDataModule
+from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.methods import LearningRates, LossWeights, NumCLIP, OptimizerSpec, SchedulerSpec
 from numclip_lightning.runs.folder import new_run_name
 from numclip_lightning.scale import OrdinalScale

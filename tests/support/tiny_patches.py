@@ -23,7 +23,7 @@ SCALE = OrdinalScale(
     0,
     6,
     template="{} dots",
-    levels=[{"phrase": "hardly any", "start": 0}, {"phrase": "many", "start": 4}],  # type: ignore[list-item]
+    levels=[{"phrase": "hardly any", "start": 0}, {"phrase": "many", "start": 4}],
 )
 TINY: dict[str, Any] = {"scale": SCALE, "backbone": "tiny-vit", "pretrained": None}
 TARGETS = [float(value) for value in range(7)] * 3

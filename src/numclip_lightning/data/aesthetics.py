@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
 
-from numclip_lightning.data.base.datamodule import Split
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.folds import check_fold, cross_validate
 from numclip_lightning.data.base.labels import LabelTable
 from numclip_lightning.data.base.splits import random_split
+from numclip_lightning.data.base.types import Split
 from numclip_lightning.errors import ConfigError, check_choice
 
 __all__ = ["AestheticsDataModule"]

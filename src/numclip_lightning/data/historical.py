@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from numclip_lightning.data.base.datamodule import Split
 from numclip_lightning.data.base.folds import check_fold, split_each_value
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.paths import path_key
 from numclip_lightning.data.base.pools import PoolDataModule
+from numclip_lightning.data.base.types import Split
 from numclip_lightning.errors import DataError
 from numclip_lightning.images.loading import list_images
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from numclip_lightning.data.base.datamodule import Split
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.folds import check_fold
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.paths import path_key
+from numclip_lightning.data.base.types import Split
 from numclip_lightning.errors import ConfigError, DataError, check_choice
 
 __all__ = ["MorphDataModule"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from numclip_lightning.data import ListDataModule
+from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.errors import DataError
 from support.list_data import make_three_lists, module, paths
 

@@ -6,17 +6,14 @@ from typing import Any, get_args
 
 import pytest
 
-from numclip_lightning.data import (
-    AestheticsDataModule,
-    CLAP2015DataModule,
-    CountingDataModule,
-    FileDataModule,
-    HistoricalDataModule,
-    LabelTable,
-    ListDataModule,
-    MorphDataModule,
-)
+from numclip_lightning.data.aesthetics import AestheticsDataModule
+from numclip_lightning.data.base import FileDataModule, LabelTable
 from numclip_lightning.data.base.types import SelectOn
+from numclip_lightning.data.clap2015 import CLAP2015DataModule
+from numclip_lightning.data.counting import CountingDataModule
+from numclip_lightning.data.historical import HistoricalDataModule
+from numclip_lightning.data.lists import ListDataModule
+from numclip_lightning.data.morph import MorphDataModule
 from numclip_lightning.errors import ConfigError, DataError
 from support import list_data
 from support.fake_data import make_aesthetics, make_list_dataset

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from numclip_lightning.data.base.arguments import require_fraction
-from numclip_lightning.data.base.datamodule import Split
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.splits import random_split
+from numclip_lightning.data.base.types import Split
 from numclip_lightning.images.loading import list_images
 
-__all__ = ["DrawnDataModule", "Named", "PoolDataModule", "read_names"]
+__all__ = ["DrawnDataModule", "NameLabel", "PoolDataModule", "read_names"]
 
 _log = logging.getLogger(__name__)
 
@@ -79,14 +79,14 @@ class DrawnDataModule(PoolDataModule):
         return {"train": train, "test": test}
 
 
-class Named(NamedTuple):
+class NameLabel(NamedTuple):
     """What an image's name says."""
 
     target: float
     group: str | None = None
 
 
-def read_names(root: str, folders: Sequence[str], parse: Callable[[str], Named | None]) -> LabelTable:
+def read_names(root: str, folders: Sequence[str], parse: Callable[[str], NameLabel | None]) -> LabelTable:
     """Read labels from the images' names, in `root` or else the first of its folders where a name says something.
 
     Args:
