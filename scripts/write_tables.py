@@ -136,11 +136,11 @@ def page_table(method: Method) -> str:
 
 def readme_table(methods: Sequence[Method]) -> str:
     """Return the table of overlays in README.md."""
-    rows = [
-        (method.facts["overlay"], f"[{method.name}](docs/methods/{method.page.name}): {method.about}", method.facts["trains"])
-        for method in methods
-        if method.overlay
-    ]  # fmt: skip
+    rows = []
+    for method in methods:
+        if method.overlay:
+            text = f"[{method.name}](docs/methods/{method.page.name}): {method.about}"
+            rows.append((method.facts["overlay"], text, method.facts["trains"]))
     return _table(("overlay", "method", "trains"), rows)
 
 
@@ -165,7 +165,9 @@ def dataset_table(root: Path) -> str:
     for file in sorted(root.glob("configs/*.yaml")):
         run = _load(file)
         backbone = run["model"]["init_args"]["backbone"]
-        rows.append((f"`{file.relative_to(root)}`", first_line(file), f"`{run['data']['class_path']}`", f"`{backbone}`"))
+        rows.append(
+            (f"`{file.relative_to(root)}`", first_line(file), f"`{run['data']['class_path']}`", f"`{backbone}`")
+        )
     return _table(("file", "data", "datamodule", "backbone"), rows)
 
 
