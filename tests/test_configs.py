@@ -149,7 +149,7 @@ def method_on_run() -> Iterator[Any]:
             yield pytest.param(run, method, marks=marks, id=f"{run.stem}-{method.stem}")
 
 
-@pytest.mark.parametrize(("run", "method"), method_on_run())
+@pytest.mark.parametrize(("run", "method"), list(method_on_run()))
 def test_a_method_trains_the_parts_that_its_page_names(
     method: Path, run: Path, numclip: Numclip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
