@@ -3,8 +3,8 @@
     python scripts/demo.py [--num-train 8000] [--epochs 4] [--folder runs/demo]
 
 On configs/counting.yaml, without network: zero-shot with phrases, zero-shot with numbers, then NumCLIP, trained and
-tested. Every step is a `numclip` command, shown before it runs. The last output is a table, with the result of guessing,
-and a picture.
+tested. Every step is a `numclip` command, which is printed before it runs. At the end there is a table, which also has
+the result of guessing, and a picture.
 """
 
 import argparse
