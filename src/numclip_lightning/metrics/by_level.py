@@ -38,7 +38,7 @@ def level_mae_update(preds: Tensor, target: Tensor, level: Tensor, num_levels: i
         The sums, float64 of shape (K,); and how many samples each level has, int64 of shape (K,).
 
     Raises:
-        ConfigError: If the shapes differ, or a level lies outside 0..K-1 (on the CPU; elsewhere a device assert).
+        ConfigError: If the shapes differ, or a level is outside 0..K-1 (on the CPU; elsewhere a device assert).
 
     Example:
         >>> target = torch.tensor([0, 0, 2])

@@ -23,7 +23,7 @@ def minimum_sensitivity_update(preds: Tensor, target: Tensor, num_levels: int) -
         Two int64 tensors of shape (K,).
 
     Raises:
-        ConfigError: If the shapes differ, or a level lies outside 0..K-1.
+        ConfigError: If the shapes differ, or a level is outside 0..K-1.
 
     Example:
         >>> minimum_sensitivity_update(torch.tensor([0, 1, 2]), torch.tensor([0, 0, 2]), 3)

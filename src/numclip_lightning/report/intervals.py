@@ -51,7 +51,7 @@ class Difference(Interval):
     """The mean of one method less another on the same images, its interval, and a two-sided p-value.
 
     Attributes:
-        p: Of the bootstrap: how often, times two, a drawn difference lies on the other side of 0, or on it.
+        p: Of the bootstrap: how often, times two, a drawn difference is 0 or has the other sign.
     """
 
     p: float
