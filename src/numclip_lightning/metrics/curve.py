@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.metrics.shares import check_shapes, share_within_compute
+from numclip_lightning.metrics.shares import check_shapes
 
 __all__ = ["CumulativeScoreCurve", "score_curve_update"]
 
@@ -39,8 +39,6 @@ def score_curve_update(preds: Tensor, target: Tensor, tolerances: Tensor) -> tup
 
 class CumulativeScoreCurve(Metric):
     """CS@t for each t of a list, shape (T,): `CumulativeScore` at many tolerances at once; zeros of nothing.
-
-    The counts become shares by `share_within_compute`.
 
     Args:
         tolerances: Each t in the target's unit, 0 or more.
@@ -74,4 +72,4 @@ class CumulativeScoreCurve(Metric):
 
     def compute(self) -> Tensor:
         """Return the share at each tolerance, 0..1, shape (T,)."""
-        return share_within_compute(self.within, self.total)
+        return self.within / self.total.clamp(min=1)

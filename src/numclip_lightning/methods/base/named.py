@@ -18,7 +18,7 @@ from numclip_lightning.models.heads import Decode, build_decoder
 from numclip_lightning.models.prompts import ConceptPrompts
 from numclip_lightning.scale import OrdinalScale
 
-__all__ = ["Names", "NamedMethod"]
+__all__ = ["NamedMethod", "Names"]
 
 Names = Literal["phrases", "numbers", "ranges"]
 
