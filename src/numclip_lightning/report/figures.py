@@ -1,6 +1,6 @@
 """Pictures of a benchmark: a metric against the number of shots, and the error against the target.
 
-As in `plots`, every function draws on axes that it is given and nothing touches `matplotlib.pyplot`.
+As in `plots`, every function draws on given axes and nothing uses `matplotlib.pyplot`.
 """
 
 from itertools import cycle, product
@@ -79,12 +79,12 @@ def _spread_errors(axes: Axes, means: pd.Series, measure: Measure) -> None:
 def draw_errors(axes: Axes, below: Axes, errors: pd.DataFrame) -> None:
     """Draw the mean absolute error by target, a row for each method, and below it how many images there are.
 
-    Twenty lines would hide each other; rows of colours with the numbers in them don't.
+    Twenty lines would hide each other; rows of colours with numbers don't.
 
     Args:
         axes: Where to draw the errors.
         below: Where to draw the number of test images in a run; shares its x-axis.
-        errors: What `errors_by_value` returns.
+        errors: See `errors_by_value`.
     """
     # Methods stay in the order of the plan; a method without images in a bin has no colour there.
     methods = list(dict.fromkeys(errors["method"]))
@@ -153,5 +153,5 @@ def _explained(selected_on_test: bool) -> str:
 
 
 def _plain(text: str) -> str:
-    """Keep matplotlib from reading dollars as mathematics."""
+    """Escape dollars, which matplotlib reads as mathematics."""
     return text.replace("$", r"\$")

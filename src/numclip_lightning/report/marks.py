@@ -1,4 +1,4 @@
-"""A page of documentation with a report in it: words of people around, the report between two marks."""
+"""Puts a report into a page of documentation, between two marks; the words around them are kept."""
 
 import re
 import shutil
@@ -12,13 +12,13 @@ _BEGIN, _END = "<!-- report -->", "<!-- end of report -->"
 
 
 def check_page(page: Path) -> None:
-    """Refuse a page that a report can't be put into; call it before the first run.
+    """Refuse a page without the two marks; call it before the first run.
 
     Args:
         page: A Markdown file.
 
     Raises:
-        DataError: If the file is missing, or doesn't hold both marks once, in their order.
+        DataError: If the file is missing, or doesn't have both marks once, in this order.
     """
     _split(page)
 
@@ -26,12 +26,12 @@ def check_page(page: Path) -> None:
 def update_page(page: Path, report: Path) -> None:
     """Put a report between the marks of a page, and its pictures into a folder of the page's name beside it.
 
-    The report's own title is left out, the page has one. What stands around the marks is left alone, and so is
-    everything in that folder but the pictures of the report before.
+    The report's own title is left out, since the page has one. The text around the marks is kept, and so is everything
+    in that folder except the pictures of the earlier report.
 
     Args:
         page: A Markdown file with the lines `<!-- report -->` and `<!-- end of report -->`.
-        report: A `report.md` as `write_report` leaves it, with `plots/` beside it.
+        report: A `report.md` as `write_report` writes it, with `plots/` beside it.
 
     Raises:
         DataError: As `check_page`.
@@ -40,7 +40,7 @@ def update_page(page: Path, report: Path) -> None:
     pictures = page.with_suffix("")
     for name in re.findall(rf"\]\({re.escape(pictures.name)}/([^/)]+)\)", old):
         (pictures / name).unlink(missing_ok=True)
-    # Where no run has finished there are none.
+    # If no run has finished there are none.
     for picture in (report.parent / "plots").glob("*.png"):
         pictures.mkdir(exist_ok=True)
         shutil.copy(picture, pictures)
@@ -52,7 +52,7 @@ def update_page(page: Path, report: Path) -> None:
 
 
 def _split(page: Path) -> tuple[str, str, str]:
-    """Return what stands before, between and after the marks."""
+    """Return the text before, between and after the marks."""
     try:
         text = page.read_text(encoding="utf-8")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The sections of a report in Markdown that are words: what ran, how to read it, the result of the tests."""
+"""Sections of a report in words: the runs that ran or failed, how to read the tables, the result of the tests."""
 
 import html
 import os
@@ -12,9 +12,9 @@ import pandas as pd
 from numclip_lightning.metrics import Measure
 from numclip_lightning.report.frame import KEY, run_name, shots_name
 from numclip_lightning.report.statistics import ASSUMPTIONS, LEVEL
-from numclip_lightning.report.tables import MARKDOWN, markdown_grid, test_table
+from numclip_lightning.report.tables import MARKDOWN, comparison_table, markdown_grid
 
-__all__ = ["code", "how_to_read", "test_summary", "what_ran"]
+__all__ = ["code", "how_to_read", "comparison_summary", "what_ran"]
 
 _STATUS = {"finished": "Finished", "failed": "Failed", "missing": "Not run"}
 
@@ -42,7 +42,7 @@ def what_ran(frame: pd.DataFrame, metrics: Sequence[str], folder: Path) -> list[
 
 
 def _counts(runs: pd.DataFrame) -> pd.DataFrame:
-    """Count the runs of each dataset by what became of them."""
+    """Count the runs of each dataset by status."""
     counts = pd.crosstab(runs["dataset"], runs["status"])
     counts = counts.reindex(index=runs["dataset"].unique(), columns=list(_STATUS), fill_value=0)
     counts.insert(0, "Planned", counts.sum(axis="columns"))
@@ -61,23 +61,23 @@ def _versions(runs: pd.DataFrame) -> str:
     return made + (" The runs were made by different code: compare with care." if len(commits) > 1 else "")
 
 
-def _line(run: dict[str, object], what: str, folder: Path) -> str:
-    """Return a line that names a run, what became of it and its folder."""
+def _line(run: dict[str, object], problem: str, folder: Path) -> str:
+    """Return a line with the name of a run, its problem and its folder."""
     where = Path(os.path.relpath(str(run["folder"]), folder)).as_posix()
-    return f"- {MARKDOWN.escape(run_name(run))}: {what} ({code(where)})"
+    return f"- {MARKDOWN.escape(run_name(run))}: {problem} ({code(where)})"
 
 
 def how_to_read(reference: str | None) -> list[str]:
     """Explain shots, files and, if there is a reference, the tests."""
     shots = (
-        "Shots are training images for each value; all images stand last. A method that learns nothing has the same "
+        "Shots are training images for each value; all images come last. A method that learns nothing has the same "
         "numbers at any number of shots. The tables are also in `tables/`, as CSV (in the unit of the runs) and LaTeX; "
         "every run is in `results.csv` and `results.parquet`."
     )
     return ["## How to read this", shots, *([ASSUMPTIONS] if reference is not None else [])]
 
 
-def test_summary(tests: pd.DataFrame, measure: Measure, reference: str, *, several_shots: bool) -> str:
+def comparison_summary(tests: pd.DataFrame, measure: Measure, reference: str, *, several_shots: bool) -> str:
     """Write the result of the tests in a sentence, and the numbers folded away.
 
     Args:
@@ -98,7 +98,7 @@ def test_summary(tests: pd.DataFrame, measure: Measure, reference: str, *, sever
     summary = f"Against {MARKDOWN.escape(reference)}, {tested}: {'; '.join(found)}."
     # Within HTML there is no Markdown.
     details = f"<details><summary>All comparisons (method minus {html.escape(reference)})</summary>"
-    return f"{summary}\n\n{details}\n\n{test_table(tests, measure)}\n\n</details>"
+    return f"{summary}\n\n{details}\n\n{comparison_table(tests, measure)}\n\n</details>"
 
 
 def code(text: str) -> str:

@@ -66,8 +66,8 @@ def _read_errors(run: dict[str, object]) -> pd.DataFrame:
         raise DataError(
             f"{path}, the predictions of {run_name(run)}, has no rows, or a target that is no number; {again}"
         )
-    error = (frame["value"] - frame["target"]).abs()
-    return pd.DataFrame({"method": run["method"], "target": frame["target"], "error": error})
+    errors = (frame["value"] - frame["target"]).abs()
+    return pd.DataFrame({"method": run["method"], "target": frame["target"], "error": errors})
 
 
 def _bins(targets: Sequence[float]) -> tuple[list[float], list[float]]:

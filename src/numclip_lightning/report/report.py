@@ -1,4 +1,4 @@
-"""The report of a benchmark: a page that can be read on its own, and beside it the files that it is made from."""
+"""The report of a benchmark: a page that can be read on its own, and beside it the tables and pictures in it."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ from numclip_lightning.errors import ConfigError, DataError, check_choice
 from numclip_lightning.metrics import measure_of
 from numclip_lightning.report.figures import save_curves, save_errors
 from numclip_lightning.report.frame import COLUMNS, mean_rows, results_frame, shots_name, shots_of
-from numclip_lightning.report.page import code, how_to_read, test_summary, what_ran
+from numclip_lightning.report.page import code, comparison_summary, how_to_read, what_ran
 from numclip_lightning.report.predictions import errors_by_value
 from numclip_lightning.report.published import PublishedFigure, published_figures
 from numclip_lightning.report.statistics import compare, costs, summarise
@@ -24,15 +24,15 @@ __all__ = ["Request", "write_report"]
 
 @dataclass(frozen=True)
 class Request:
-    """What a report is to show.
+    """The content of a report.
 
     Args:
-        title: Its heading.
-        command: The command that makes it, for the reader to repeat.
-        metrics: A table and a picture for each of them.
+        title: The heading.
+        command: The command that makes the report, for the reader to repeat.
+        metrics: The metrics, a table and a picture for each.
         compare_to: The method that all others are tested against; None for no tests.
-        published: For a dataset or mean, the name under which others have published figures of it (`published.py`).
-        means: Datasets by the name of the mean over them, which is shown like a dataset, behind them.
+        published: For a dataset or mean, the name of its published figures (`published.py`).
+        means: Datasets by the name of the mean over them, which is shown like a dataset, after them.
     """
 
     title: str
@@ -43,14 +43,14 @@ class Request:
     means: Mapping[str, Sequence[str]] | None = None
 
     def check(self, methods: Sequence[str], datasets: Sequence[str]) -> None:
-        """Refuse what can't be reported; call it before the first run.
+        """Refuse a report that can't be written; call it before the first run.
 
         Args:
             methods: All methods of the benchmark.
             datasets: All its datasets.
 
         Raises:
-            ConfigError: If there is no metric, or one of which it isn't known which way it is better; if `compare_to`
+            ConfigError: If there is no metric, or one that is not known; if `compare_to`
                 or `published` names nothing; or if two datasets would write the same files.
         """
         if not self.metrics:
@@ -73,16 +73,16 @@ class Request:
 def write_report(
     planned: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, Any]], folder: Path, request: Request
 ) -> Path:
-    """Write the report of a benchmark and everything it is made from, in place of an earlier report.
+    """Write the report of a benchmark with its files, in place of an earlier report.
 
     The folder then holds `report.md`; `results.csv` and `results.parquet` (a row for each run and metric); in `tables/`
     every table as Markdown, CSV and LaTeX, and the tests, costs and errors by value as CSV; in `plots/` the pictures.
 
     Args:
-        planned: The runs that were asked for, see `results_frame`.
-        records: What they wrote, see `read_record`. Failed runs and those without a record are shown as such.
-        folder: Where to write; created where it doesn't exist.
-        request: What to show.
+        planned: The runs of the benchmark, see `results_frame`.
+        records: Their records, see `read_record`. Failed runs and those without a record are shown as such.
+        folder: Where to write; created if it doesn't exist.
+        request: The content.
 
     Returns:
         The path of `report.md`.
@@ -101,24 +101,25 @@ def write_report(
     (folder / "tables").mkdir(parents=True, exist_ok=True)
     frame[COLUMNS].to_csv(folder / "results.csv", index=False)
     frame[COLUMNS].to_parquet(folder / "results.parquet", index=False)
-    parts = [
-        f"# {request.title}",
-        "Made by",
-        f"```sh\n{request.command}\n```",
-        *what_ran(frame, request.metrics, folder),
-    ]
-    parts += how_to_read(request.compare_to)
+    report = folder / "report.md"
+    text = "\n\n".join(part.strip() for part in _sections(frame, datasets, request, folder))
+    report.write_text(text + "\n", encoding="utf-8")
+    return report
+
+
+def _sections(frame: pd.DataFrame, datasets: Sequence[str], request: Request, folder: Path) -> list[str]:
+    """Write the files of all datasets and means, and return the sections of the page."""
+    parts = [f"# {request.title}", "Made by", f"```sh\n{request.command}\n```"]
+    parts += [*what_ran(frame, request.metrics, folder), *how_to_read(request.compare_to)]
     for dataset in datasets:
         rows = frame[frame["dataset"] == dataset]
         parts += [f"## {MARKDOWN.escape(dataset)}", *_metrics(rows, dataset, request, folder)]
         parts += [*_errors(rows, dataset, folder), *_costs(rows, dataset, folder)]
     for name, members in (request.means or {}).items():
         of = ", ".join(map(MARKDOWN.escape, members))
-        parts += [f"## {MARKDOWN.escape(name)}", f"The mean over {of}, of each fold and seed that all of them have."]
+        parts += [f"## {MARKDOWN.escape(name)}", f"The mean over {of}, for each fold and seed that all of them have."]
         parts += _metrics(mean_rows(frame, name, members), name, request, folder)
-    report = folder / "report.md"
-    report.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
-    return report
+    return parts
 
 
 def _metrics(rows: pd.DataFrame, dataset: str, request: Request, folder: Path) -> list[str]:
@@ -164,7 +165,7 @@ def _tests(rows: pd.DataFrame, dataset: str, metric: str, reference: str | None,
         return [f"{MARKDOWN.escape(reference)} is not run on this dataset, so nothing is tested against it."]
     tests = compare(rows, metric, reference)
     tests.to_csv(folder / "tables" / f"{_stem(dataset)}-{metric}-tests.csv", index=False)
-    return [test_summary(tests, measure_of(metric), reference, several_shots=len(shots_of(rows)) > 1)]
+    return [comparison_summary(tests, measure_of(metric), reference, several_shots=len(shots_of(rows)) > 1)]
 
 
 def _errors(rows: pd.DataFrame, dataset: str, folder: Path) -> list[str]:
@@ -190,5 +191,5 @@ def _costs(rows: pd.DataFrame, dataset: str, folder: Path) -> list[str]:
 
 
 def _stem(dataset: str) -> str:
-    """Return what the names of a dataset's files begin with."""
+    """Return the beginning of the names of a dataset's files."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", dataset)

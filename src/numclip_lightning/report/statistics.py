@@ -19,7 +19,7 @@ ASSUMPTIONS = (
     "normally distributed. Seeds that share a test set, and folds that share training images, are not wholly "
     "independent, so that true p-values are larger than the printed ones. p-values are corrected after Holm for all "
     "comparisons of one table. Three runs have little power (two degrees of freedom): no difference shown is not no "
-    "difference. What was selected on the test set is not paired with what wasn't."
+    "difference. Results selected on the test set are paired only with each other."
 )
 # Differences that vary by less than this share of the numbers themselves vary by rounding only.
 _ROUNDING = 1e-9

@@ -20,22 +20,24 @@ __all__ = [
     "markdown_grid",
     "markdown_table",
     "notes",
-    "test_table",
+    "comparison_table",
 ]
 
-_LATEX_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
-}
+_LATEX_SPECIAL = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+    }
+)
 
 
 def _escape_latex(text: str) -> str:
-    return text.translate(str.maketrans(_LATEX_SPECIAL))
+    return text.translate(_LATEX_SPECIAL)
 
 
 def _escape_markdown(text: str) -> str:
@@ -107,13 +109,13 @@ def notes(
     best, second = style.best.format("best"), style.second.format("second best")
     found = [f"{number} over {runs}; {better} is better; {best}, {second} of a column."]
     if (cells["n"] < cells["planned"]).any():
-        found.append("“2 of 3”: so many of the planned runs have a number. Such cells are not ranked.")
+        found.append("“2 of 3”: 2 of 3 planned runs have a number. Such cells are not ranked.")
     if cells["selected_on_test"].any():
         mark = style.dagger.strip()
-        found.append(f"{mark}: selected on the test set (select_on: test), and not ranked beside what isn't.")
+        found.append(f"{mark}: selected on the test set (select_on: test), and not ranked beside other results.")
     if figures:
         sources = ", ".join(dict.fromkeys(figure.source for figure in figures))
-        found.append(f"Published: as printed in {style.escape(sources)}, with backbone and splits of its own.")
+        found.append(f"Published: as printed in {style.escape(sources)}, with their own backbones and splits.")
     return " ".join(found)
 
 
@@ -136,7 +138,7 @@ def markdown_table(cells: pd.DataFrame, measure: Measure, below: str) -> str:
 def latex_table(cells: pd.DataFrame, measure: Measure, below: str, dataset: str, metric: str) -> str:
     r"""Write a table as a LaTeX `table` with caption, label and notes; it needs `\usepackage{booktabs}`."""
     shown = format_cells(cells, measure, LATEX)
-    text = shown.style.hide(axis="index").to_latex(
+    text: str = shown.style.hide(axis="index").to_latex(
         column_format="l" + "r" * (shown.shape[1] - 1),
         position_float="centering",
         hrules=True,
@@ -148,7 +150,7 @@ def latex_table(cells: pd.DataFrame, measure: Measure, below: str, dataset: str,
     return "% \\usepackage{booktabs}\n" + text.replace(end, footnote)
 
 
-def test_table(tests: pd.DataFrame, measure: Measure) -> str:
+def comparison_table(tests: pd.DataFrame, measure: Measure) -> str:
     """Write paired tests in Markdown; differences are in the unit in which the metric is printed.
 
     Args:
@@ -164,13 +166,13 @@ def test_table(tests: pd.DataFrame, measure: Measure) -> str:
             "95 % interval": _texts(tests["low"], measure.text, " to ") + _texts(tests["high"], measure.text),
             "p": _texts(tests["p"], _p_text),
             "p, corrected": _texts(tests["p_holm"], _p_text),
-            "Says": tests["verdict"],
+            "Result": tests["verdict"],
         }
     )
     return markdown_grid(shown)
 
 
-def _texts(numbers: pd.Series, text: Callable[[float], str], after: str = "") -> list[str]:
+def _texts(numbers: pd.Series, text: Callable[[float], str], after: str = "") -> pd.Series:
     return pd.Series(["" if pd.isna(number) else text(number) + after for number in numbers], dtype="object")
 
 
@@ -206,12 +208,12 @@ def _cost_notes(rows: pd.DataFrame) -> str:
         "Means over the finished runs of a method at a number of shots; of the memory, the largest of these. "
         "Solved are parameters that are set without a step: a closed form, or a cache of training features, which has "
         "an entry for each image. A method that learns nothing was run once for all numbers of shots. "
-        "Memory on a GPU is what the run took of it; on a CPU it is the whole process, with the libraries."
+        "Memory on a GPU is that of the run; on a CPU it is that of the whole process, with the libraries."
     )
     runs = rows[rows["status"] == "finished"].drop_duplicates(KEY)
     known = runs[runs["device"].notna()]
     if known.empty:
         return found
     devices = sorted({f"{run.device}, {run.processes} at once" for run in known.itertuples()})
-    others = "" if len(known) == len(runs) else "; others do not say"
+    others = "" if len(known) == len(runs) else "; unknown for the others"
     return f"{found} Made on {'; '.join(devices)}{others}."
