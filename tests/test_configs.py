@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 
-from numclip_lightning.cli import main
 from numclip_lightning.data import CLAP2015DataModule
 from numclip_lightning.methods import OrdinalMethod
 from numclip_lightning.runs.command import NumClipCLI
@@ -162,12 +161,9 @@ def test_a_method_learns_the_same_parts_on_every_run(
     method: Path, run: Path, numclip: Numclip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
-    seen: list[OrdinalMethod] = []
-    monkeypatch.setattr(NumClipCLI, "_run_subcommand", lambda cli, _: seen.append(cli.model))
     # The methods' contexts want more than 16 tokens.
     words = ["--config", str(run), "--config", str(method), *TINY, "--model.backbone=tiny-timm", *numclip.small]
-    assert main(["test", *words]) == 0
-    (built,) = seen
+    built: OrdinalMethod = NumClipCLI(["test", *words], until="built").model
     parts = {part: list(parameters) for part, parameters in built.parts().items()}
     assert {part for part, ps in parts.items() if any(p.requires_grad for p in ps)} == LEARNS[method.stem]
 
