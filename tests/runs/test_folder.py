@@ -122,7 +122,7 @@ class TestCheckpoint:
         self, data: Path, numclip: Numclip, tmp_path: Path
     ) -> None:
         method = NumCLIP(
-            OrdinalScale(minimum=10, maximum=19, step=0.5),
+            scale=OrdinalScale(minimum=10, maximum=19, step=0.5),
             backbone="tiny-vit",
             pretrained=None,
             num_context=3,

@@ -88,7 +88,7 @@ class KeepFeatures(Callback):
     def _within_limit(self, batches: Iterator[Samples], split: Split, total: int) -> list[Samples] | None:
         """Encode all batches; return None if the first shows that they would take too much memory."""
         first = next(batches)
-        needed = first.num_bytes / len(first.position) * total
+        needed = first.num_bytes / len(first.features) * total
         if needed > self.most_bytes:
             _log.warning(
                 "features: those of %d %s images would take %s, more than features.most_gigabytes=%g; "
