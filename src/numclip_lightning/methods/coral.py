@@ -12,7 +12,7 @@ from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSp
 from numclip_lightning.methods.base.thresholds import CumulativeMethod
 from numclip_lightning.methods.base.types import Batch, Output
 from numclip_lightning.models.image_heads import CoralHead
-from numclip_lightning.models.thresholds import CumulativeDecode
+from numclip_lightning.models.thresholds import ThresholdDecode
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["CORAL"]
@@ -41,7 +41,7 @@ class CORAL(CumulativeMethod):
         scale: OrdinalScale,
         backbone: str = "ViT-B-16-quickgelu",
         pretrained: str | None = "openai",
-        decode: CumulativeDecode = "median",
+        decode: ThresholdDecode = "median",
         learning_rates: LearningRates = LearningRates(adapter=0, context=0, phrases=0, head=1e-2),
         optimizer: OptimizerSpec = OptimizerSpec(),
         lr_scheduler: SchedulerSpec | None = SchedulerSpec(),

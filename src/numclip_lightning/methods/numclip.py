@@ -16,7 +16,8 @@ from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSp
 from numclip_lightning.methods.base.prompted import PromptedMethod
 from numclip_lightning.methods.base.types import Batch, Output
 from numclip_lightning.models.adapters import ResidualAdapter
-from numclip_lightning.models.heads import ExpectationHead, HeadKind, build_head
+from numclip_lightning.models.heads import ExpectationHead
+from numclip_lightning.models.learned_heads import HeadKind, build_head
 from numclip_lightning.models.prompts import ConceptPrompts, Position
 from numclip_lightning.scale import OrdinalScale
 

@@ -9,7 +9,7 @@ from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.methods.base.image import ImageMethod
 from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.methods.base.types import Output
-from numclip_lightning.models.thresholds import CumulativeDecode, class_log_probabilities, count_steps
+from numclip_lightning.models.thresholds import ThresholdDecode, decode_rank, rank_log_probabilities
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["CumulativeMethod"]
@@ -37,13 +37,13 @@ class CumulativeMethod(ImageMethod):
         scale: OrdinalScale,
         backbone: str,
         pretrained: str | None,
-        decode: CumulativeDecode,
+        decode: ThresholdDecode,
         learning_rates: LearningRates,
         optimizer: OptimizerSpec,
         lr_scheduler: SchedulerSpec | None,
         tolerance: float,
     ) -> None:
-        check_choice("decode", decode, get_args(CumulativeDecode))
+        check_choice("decode", decode, get_args(ThresholdDecode))
         super().__init__(scale, backbone, pretrained, learning_rates, optimizer, lr_scheduler, tolerance)
         if self.scale.num_ranks < 2:
             raise ConfigError(
@@ -60,5 +60,5 @@ class CumulativeMethod(ImageMethod):
         """Return log-probabilities of the ranks, (B, R), values (B,), and the head's logits, (B, R-1)."""
         logits = self.head(features)
         log_beyond = self.log_beyond(logits)
-        steps = count_steps(log_beyond, self.decode)
-        return Output(class_log_probabilities(log_beyond), self.scale.minimum + self.scale.step * steps, logits)
+        steps = decode_rank(log_beyond, self.decode)
+        return Output(rank_log_probabilities(log_beyond), self.scale.minimum + self.scale.step * steps, logits)
