@@ -150,7 +150,7 @@ class TestCheckpoint:
 
         again = NumCLIP.load_from_checkpoint(keep.best_model_path)
         assert again.hparams == method.hparams
-        assert (again.optimizer_spec, again.scheduler_spec) == (method.optimizer_spec, method.scheduler_spec)
+        assert (again.optimizer, again.lr_scheduler) == (method.optimizer, method.lr_scheduler)
         run = numclip("test", f"--ckpt_path={keep.best_model_path}")
         assert config_of(run)["model"]["init_args"]["optimizer"]["args"] == {"betas": [0.8, 0.9]}
         assert metrics_of(run) == pytest.approx({**expected, "select_on": "val"}, abs=1e-5)

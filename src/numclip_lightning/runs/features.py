@@ -16,7 +16,7 @@ from torch import Tensor
 from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.methods.base.samples import Samples, encode_share, gather
+from numclip_lightning.methods.base.samples import Samples, encode_share, gather_by_index
 
 __all__ = ["KeepFeatures"]
 
@@ -78,7 +78,7 @@ class KeepFeatures(Callback):
                 parts = self._within_limit(batches, split, total)
         if parts is None:
             return None
-        features = gather(parts).features
+        features = gather_by_index(parts).features
         _log.info(
             "features: the image tower is frozen, %d %s images encoded once in %.1f s, %s",
             total, split, time.monotonic() - start, _size(features.numel() * features.element_size()),
@@ -88,7 +88,7 @@ class KeepFeatures(Callback):
     def _within_limit(self, batches: Iterator[Samples], split: Split, total: int) -> list[Samples] | None:
         """Encode all batches; return None if the first shows that they would take too much memory."""
         first = next(batches)
-        needed = first.num_bytes / len(first.features) * total
+        needed = first.num_bytes / len(first.index) * total
         if needed > self.most_bytes:
             _log.warning(
                 "features: those of %d %s images would take %s, more than features.most_gigabytes=%g; "
