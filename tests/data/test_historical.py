@@ -102,7 +102,7 @@ def test_decades_that_are_not_what_they_say(tmp_path: Path) -> None:
     for decade in DECADES[:-1]:
         make_image(tmp_path / "folders" / f"{decade}s" / "a.jpg")
     (tmp_path / "folders" / "1970s").mkdir()
-    with pytest.raises(DataError, match="1970s holds no image; put those of the 1970s there, all five"):
+    with pytest.raises(DataError, match="1970s has no image; put those of the 1970s there, all five"):
         HistoricalDataModule(root=str(tmp_path / "folders")).setup("fit")
 
 
