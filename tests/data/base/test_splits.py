@@ -101,7 +101,7 @@ def test_what_shifts_and_long_tails_refuse() -> None:
     with pytest.raises(ConfigError, match="number=0 must be at least 1"):
         shift_values(labels(TARGETS), 0, 0.5, seed=0)
     for factor in (0.0, 1.0):
-        with pytest.raises(ConfigError, match=f"factor={factor} must lie between 0 and 1"):
+        with pytest.raises(ConfigError, match=f"factor={factor} must be between 0 and 1"):
             shift_values(labels(TARGETS), 1, factor, seed=0)
     for ratio in (0.5, float("inf"), float("nan")):
         with pytest.raises(ConfigError, match=f"ratio={ratio} must be a number of at least 1"):
@@ -183,7 +183,7 @@ def test_both_sides_get_an_image() -> None:
 
 
 def test_what_cannot_be_split() -> None:
-    with pytest.raises(ConfigError, match=r"fraction=1.0 must lie between 0 and 1"):
+    with pytest.raises(ConfigError, match=r"fraction=1.0 must be between 0 and 1"):
         random_split(labels([1.0, 2.0]), 1.0, seed=0)
     with pytest.raises(DataError, match="can't split 1 images in two"):
         random_split(labels([1.0]), 0.5, seed=0)

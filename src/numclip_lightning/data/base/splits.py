@@ -50,12 +50,12 @@ def shift_values(labels: Sequence[Label], number: int, factor: float, seed: int)
         seed: Seed of the draw; the images of a smaller factor are among those of a larger one.
 
     Raises:
-        ConfigError: If `number` is less than 1, or `factor` lies outside (0, 1).
+        ConfigError: If `number` is less than 1, or `factor` is outside (0, 1).
     """
     if number < 1:
         raise ConfigError(f"number={number} must be at least 1")
     if not 0 < factor < 1:
-        raise ConfigError(f"factor={factor} must lie between 0 and 1, both excluded")
+        raise ConfigError(f"factor={factor} must be between 0 and 1, both excluded")
     by_value = _by_value(labels)
     kept = {value: max(1, int(len(by_value[value]) * factor)) for value in _by_frequency(by_value)[:number]}
     return _keep(labels, kept, f"shift {seed}")
@@ -128,7 +128,7 @@ def random_split(labels: Sequence[Label], fraction: float, seed: int) -> tuple[l
         The rest and the part set aside.
 
     Raises:
-        ConfigError: If `fraction` lies outside (0, 1).
+        ConfigError: If `fraction` is outside (0, 1).
         DataError: If there is only one image, or only one group.
 
     Example:
@@ -139,7 +139,7 @@ def random_split(labels: Sequence[Label], fraction: float, seed: int) -> tuple[l
         (16, [0.0, 0.0, 1.0, 1.0])
     """
     if not 0 < fraction < 1:
-        raise ConfigError(f"fraction={fraction} must lie between 0 and 1, both excluded")
+        raise ConfigError(f"fraction={fraction} must be between 0 and 1, both excluded")
     if len(labels) < 2:
         raise DataError(f"can't split {len(labels)} images in two; give another list")
     ordered = sorted(labels, key=sort_key)

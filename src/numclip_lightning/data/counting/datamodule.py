@@ -24,10 +24,10 @@ class CountingDataModule(OrdinalDataModule):
     """Scenes with 1 to 60 things on a background; counts are drawn evenly in the logarithm, and are the targets.
 
     Sizes, shapes, colours, contrast, overlap and clutter vary, and the things' total area does not depend on their
-    number (see `data/scenes.py`). A scene is the same for a seed on every machine. Training, validation and test are
-    separate streams, and a larger split begins with the scenes of a smaller one. Scenes are drawn when they are first
-    needed and kept in memory, 12 kB each, so loading processes bring no gain. `predict` has the scenes of the test
-    split.
+    number (see `data/counting/scenes.py`). A scene is the same for a seed on every machine. Training, validation and
+    test are separate streams, and a larger split begins with the scenes of a smaller one. Scenes are drawn when they
+    are first needed and kept in memory, 12 kB each, so loading processes bring no gain. `predict` has the scenes of
+    the test split.
 
     With `augment`, training scenes are turned by quarters and mirrored. Nothing is cropped: that would change the
     count. The other arguments are those of `OrdinalDataModule`.
