@@ -145,7 +145,7 @@ def test_real_folds_have_their_sizes_and_share_no_subject_but_in_d(
 
 
 @needs_lists
-def test_setting_b_in_the_other_direction() -> None:
+def test_setting_b_with_two_training_parts_tests_on_the_third() -> None:
     one, two = (MorphDataModule(root=str(LISTS), setting="B", fold=1, train_parts=parts) for parts in (1, 2))
     assert (len(two.labels("train")) + len(two.labels("val")), len(two.labels("test"))) == (14000, 7000)
     assert [source.name for source in two.labels("test").sources] == ["Setting_B_fold1.txt"]

@@ -90,7 +90,7 @@ def test_without_labels(tmp_path: Path) -> None:
     assert entries(table) == [("a.jpg", (), 2)]
 
 
-def test_several_labels_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_several_labels_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """They may be columns of a table that lacks its header."""
     read_labels(write(tmp_path, "a.jpg,31\nb.jpg,31,0,2\nc.jpg,7,1,1\n"))
     (record,) = caplog.records

@@ -136,7 +136,7 @@ def polygon_area(mask: npt.NDArray[np.int16]) -> float:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("turn", range(TURNS))
-def test_stamps_have_the_area_asked_for(shape: str, turn: int) -> None:
+def test_stamps_have_their_area(shape: str, turn: int) -> None:
     for side in (10, 24, 60, 132):
         mask = stamp(shape, side, turn)
         assert mask.shape[0] == mask.shape[1]
