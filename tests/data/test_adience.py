@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 import pytest
 
-from numclip_lightning.data import AdienceDataModule, LabelTable
-from numclip_lightning.data.adience import age_class
+from numclip_lightning.data.adience import AdienceDataModule, age_class
+from numclip_lightning.data.base import LabelTable
 from numclip_lightning.errors import ConfigError, DataError
 from support.fake_data import make_adience
 from support.places import DATALISTS

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from numclip_lightning.data import CLAP2015DataModule
+from numclip_lightning.data.clap2015 import CLAP2015DataModule
 from numclip_lightning.errors import DataError
 from support.fake_data import make_clap2015
 from support.places import DATALISTS

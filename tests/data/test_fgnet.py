@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from numclip_lightning.data import FGNETDataModule, LabelTable
+from numclip_lightning.data.base import LabelTable
+from numclip_lightning.data.fgnet import FGNETDataModule
 from numclip_lightning.errors import ConfigError, DataError
 from support.fake_data import make_fgnet, make_images
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 import pytest
 
-from numclip_lightning.data import HistoricalDataModule, Label, read_labels
-from numclip_lightning.data.historical import historical_fold
+from numclip_lightning.data.base import Label, read_labels
+from numclip_lightning.data.historical import HistoricalDataModule, historical_fold
 from numclip_lightning.errors import ConfigError, DataError
 from support.fake_data import DECADES, make_historical, make_image
 from support.places import DATALISTS

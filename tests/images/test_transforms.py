@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from numclip_lightning.data import ListDataModule
+from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.images.transforms import Preprocess, build_transform
 from support.fake_data import make_list_dataset

@@ -18,7 +18,7 @@ from numclip_lightning.runs.benchmark import Benchmark
 from numclip_lightning.runs.code import current_code
 from numclip_lightning.runs.plan import PlannedRun, plan
 from numclip_lightning.runs.records import find_record, has_finished
-from numclip_lightning.runs.terminal import own_words
+from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.workers import execute
 
 __all__ = ["benchmark", "parse"]
@@ -86,7 +86,7 @@ def parse(words: Sequence[str]) -> tuple[Benchmark, Path, bool]:
     parser.add_argument("--report_only", type=bool, default=False, help="Run nothing; report the runs that exist.")
     config = parser.parse_args(list(words))
     files, report_only = config.pop("config") or [], config.pop("report_only")
-    with own_words():
+    with unwrap_errors():
         chosen = Benchmark(**parser.instantiate_classes(config).as_dict())
     name = Path(str(files[0])).stem if files else "benchmark"
     return chosen, Path(chosen.output or Path(chosen.root, "reports", name)), report_only

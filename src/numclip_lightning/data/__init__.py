@@ -1,35 +1,33 @@
-"""From label files and images to batches; knows nothing of models, methods or scales."""
+"""From label files and images to batches; knows nothing of models, methods or scales.
 
-from numclip_lightning.data.adience import AdienceDataModule
-from numclip_lightning.data.aesthetics import AestheticsDataModule
-from numclip_lightning.data.base.datamodule import OrdinalDataModule
-from numclip_lightning.data.base.dataset import OrdinalDataset
-from numclip_lightning.data.base.files import FileDataModule
-from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
-from numclip_lightning.data.clap2015 import CLAP2015DataModule
-from numclip_lightning.data.counting.datamodule import CountingDataModule
-from numclip_lightning.data.fgnet import FGNETDataModule
-from numclip_lightning.data.historical import HistoricalDataModule
-from numclip_lightning.data.lists import ListDataModule
-from numclip_lightning.data.morph import MorphDataModule
-from numclip_lightning.data.retina import RetinaDataModule
-from numclip_lightning.data.utkface import UTKFaceDataModule
+Each module of this folder is a dataset, found by itself: its datamodule is a name of the package, so that the command
+line knows it. In Python, import it from its own module, which type checkers can follow.
+"""
 
-__all__ = [
-    "AdienceDataModule",
-    "AestheticsDataModule",
-    "CLAP2015DataModule",
-    "CountingDataModule",
-    "FGNETDataModule",
-    "FileDataModule",
-    "HistoricalDataModule",
-    "Label",
-    "LabelTable",
-    "ListDataModule",
-    "MorphDataModule",
-    "OrdinalDataModule",
-    "OrdinalDataset",
-    "RetinaDataModule",
-    "UTKFaceDataModule",
-    "read_labels",
-]
+import pkgutil
+from importlib import import_module
+
+from numclip_lightning.data.base import OrdinalDataModule
+
+_SHARED = "base"
+
+
+def _find_datamodules() -> dict[str, type[OrdinalDataModule]]:
+    """Import every dataset of this folder; return the datamodules that they define, by name."""
+    found: dict[str, type[OrdinalDataModule]] = {}
+    for entry in pkgutil.iter_modules(__path__):
+        if entry.name == _SHARED:
+            continue
+        place = f"{__name__}.{entry.name}"
+        for name, value in vars(import_module(place)).items():
+            # Not what a dataset imports: the bases, or another dataset.
+            own = isinstance(value, type) and f"{value.__module__}.".startswith(f"{place}.")
+            if own and issubclass(value, OrdinalDataModule):
+                found[name] = value
+    return found
+
+
+_DATAMODULES = _find_datamodules()
+globals().update(_DATAMODULES)
+
+__all__ = sorted(_DATAMODULES)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from numclip_lightning.data.base.datamodule import Split
 from numclip_lightning.data.base.dialects import Record, read_records
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.folds import check_fold
 from numclip_lightning.data.base.labels import Label, LabelTable, without_repeats
 from numclip_lightning.data.base.paths import path_key
+from numclip_lightning.data.base.types import Split
 from numclip_lightning.errors import DataError, check_choice
 
 __all__ = ["AGES", "AdienceDataModule", "age_class"]

@@ -5,10 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from numclip_lightning.data.base.datamodule import Split
-from numclip_lightning.data.base.folds import Part, check_fold, leave_group_out
+from numclip_lightning.data.base.folds import check_fold, leave_group_out
 from numclip_lightning.data.base.labels import Label, LabelTable
-from numclip_lightning.data.base.pools import DrawnDataModule, Named, read_names
+from numclip_lightning.data.base.pools import DrawnDataModule, NameLabel, read_names
+from numclip_lightning.data.base.types import Split
 
 __all__ = ["FGNETDataModule"]
 
@@ -44,7 +44,7 @@ class FGNETDataModule(DrawnDataModule):
         """The images whose names have a person and an age."""
         return read_names(self.root, ("images", "FGNET/images"), _person_and_age)
 
-    def divide(self, pool: LabelTable) -> Mapping[Part, Sequence[Label]]:
+    def divide(self, pool: LabelTable) -> Mapping[Split, Sequence[Label]]:
         """Leave the person out, or draw people."""
         if self.fold is None:
             return super().divide(pool)
@@ -62,6 +62,6 @@ class FGNETDataModule(DrawnDataModule):
         return f"put images named like 078A11.JPG into {self.root!r} or its folder 'images'"
 
 
-def _person_and_age(name: str) -> Named | None:
+def _person_and_age(name: str) -> NameLabel | None:
     match = _NAME.match(name)
-    return Named(float(match["age"]), f"{int(match['person']):03d}") if match else None
+    return NameLabel(float(match["age"]), f"{int(match['person']):03d}") if match else None

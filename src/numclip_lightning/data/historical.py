@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from numclip_lightning.data.base.datamodule import Split
-from numclip_lightning.data.base.folds import Part, check_fold, split_each_value
+from numclip_lightning.data.base.folds import check_fold, split_each_value
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.paths import path_key
 from numclip_lightning.data.base.pools import PoolDataModule
+from numclip_lightning.data.base.types import Split
 from numclip_lightning.errors import DataError
 from numclip_lightning.images.loading import list_images
 
@@ -42,7 +42,7 @@ class HistoricalDataModule(PoolDataModule):
         super().validate_arguments()
         check_fold(self.fold, FOLDS)
 
-    def divide(self, pool: LabelTable) -> Mapping[Part, Sequence[Label]]:
+    def divide(self, pool: LabelTable) -> Mapping[Split, Sequence[Label]]:
         """Draw the fold."""
         return historical_fold(pool, self.fold, self.split_seed)
 
@@ -88,7 +88,7 @@ class HistoricalDataModule(PoolDataModule):
                 yield Label(str(image.relative_to(self.root)), (float(decade),), None, 0, image)
 
 
-def historical_fold(labels: Sequence[Label], fold: int, seed: int) -> dict[Part, list[Label]]:
+def historical_fold(labels: Sequence[Label], fold: int, seed: int) -> dict[Split, list[Label]]:
     """Divide the images of each decade 210 / 5 / 50; sets of another size keep these proportions.
 
     The draw depends on `seed`, `fold` and the images' own keys (the md5 sum in their names), not on the order of the

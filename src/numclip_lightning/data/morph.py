@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from numclip_lightning.data.base.datamodule import Split
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.folds import check_fold
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.paths import path_key
+from numclip_lightning.data.base.types import Split
 from numclip_lightning.errors import ConfigError, DataError, check_choice
 
 __all__ = ["MorphDataModule"]
@@ -31,7 +31,7 @@ class MorphDataModule(FileDataModule):
         setting: `A`: five random 80/20 draws of 5,942 images. `B`: three parts, trained on some and tested on the rest.
             `C`: five random parts, test on one and train on the others. `D`: as C, each subject in one part but for
             three in a hundred. `ET`: `ET_proto_train.txt` for training and `ET_proto_val.txt` for testing; OrdinalCLIP
-            and NumCLIP select on it too, which `protocol=paper` does.
+            and NumCLIP also select on it, which `select_on=test` does.
         fold: Which fold, from 0; B has 3, ET has 1, the others 5.
         train_parts: How many of B's three parts are trained on, as papers don't agree: 1, part `fold`, testing on the
             other two; or 2, testing on part `fold`.
@@ -52,9 +52,9 @@ class MorphDataModule(FileDataModule):
                 "or 2 of three; leave it out otherwise"
             )
 
-    def papers_select_on_test(self) -> bool:
-        """The code of OrdinalCLIP and NumCLIP does, on the lists of `ET`."""
-        return self.setting == "ET"
+    def may_select_on_test(self) -> bool:
+        """Return True for setting `ET` too: the code of OrdinalCLIP and NumCLIP selects on its test list."""
+        return self.setting == "ET" or super().may_select_on_test()
 
     def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
         """Read one list, take the subjects from the file names, and compare the ages with them."""

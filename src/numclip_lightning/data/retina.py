@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from numclip_lightning.data.base.datamodule import Split
 from numclip_lightning.data.base.dialects import read_header
 from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
 from numclip_lightning.data.base.pools import DrawnDataModule
+from numclip_lightning.data.base.types import Split
 from numclip_lightning.errors import DataError
 from numclip_lightning.images.loading import IMAGE_SUFFIXES, list_images
 

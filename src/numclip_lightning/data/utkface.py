@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from numclip_lightning.data.base.datamodule import Split
 from numclip_lightning.data.base.labels import LabelTable
-from numclip_lightning.data.base.pools import DrawnDataModule, Named, read_names
+from numclip_lightning.data.base.pools import DrawnDataModule, NameLabel, read_names
+from numclip_lightning.data.base.types import Split
 from numclip_lightning.errors import ConfigError, DataError, check_choice
 
 __all__ = ["UTKFaceDataModule"]
@@ -71,6 +71,6 @@ class UTKFaceDataModule(DrawnDataModule):
         return kept
 
 
-def _age(name: str) -> Named | None:
+def _age(name: str) -> NameLabel | None:
     match = _AGE.match(name)
-    return Named(float(match[1])) if match else None
+    return NameLabel(float(match[1])) if match else None

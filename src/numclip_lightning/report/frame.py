@@ -18,8 +18,8 @@ __all__ = [
     "mean_rows",
     "results_frame",
     "run_name",
-    "shots_of",
     "shots_name",
+    "shots_of",
 ]
 
 # The columns that identify a run; `shots` 0 means all images.

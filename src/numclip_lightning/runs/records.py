@@ -9,7 +9,7 @@ from typing import Any
 from numclip_lightning.errors import DataError
 from numclip_lightning.runs.code import CodeVersion
 from numclip_lightning.runs.plan import PlannedRun
-from numclip_lightning.runs.terminal import told
+from numclip_lightning.runs.terminal import message_of
 
 __all__ = [
     "LOG",
@@ -64,7 +64,7 @@ def find_record(run: PlannedRun) -> dict[str, Any] | None:
     try:
         record = read_record(run.folder)
     except DataError as error:
-        record = {**failed_record(told(error)), "folder": run.folder}
+        record = {**failed_record(message_of(error)), "folder": run.folder}
     if record.get("status") == "finished" and not (run.folder / PREDICTIONS).is_file():
         record = {**record, **failed_record(f"{PREDICTIONS} is gone from {run.folder}; run the benchmark again.")}
     # Names may change between two calls, results don't.

@@ -34,7 +34,7 @@ from numclip_lightning.runs.records import (
     tidy_folder,
     write_record,
 )
-from numclip_lightning.runs.terminal import speak, told
+from numclip_lightning.runs.terminal import configure_logging, message_of
 
 __all__ = ["execute", "gpu_of", "peak_memory"]
 
@@ -128,7 +128,7 @@ def _work(run: PlannedRun, code: CodeVersion, slot: int, processes: int, threads
             return
         empty_folder(run.folder)
         _redirect_output(run.folder / LOG)
-        speak()
+        configure_logging()
         if gpus := torch.cuda.device_count():
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu_of(slot, gpus)
         torch.set_num_threads(threads)
@@ -142,7 +142,7 @@ def _work(run: PlannedRun, code: CodeVersion, slot: int, processes: int, threads
             # No error may hide the other runs; the traceback is in the log.
             traceback.print_exc()
             record = failed_record(
-                told(error) if isinstance(error, NumClipError) else f"{type(error).__name__}: {told(error)}"
+                message_of(error) if isinstance(error, NumClipError) else f"{type(error).__name__}: {message_of(error)}"
             )
         tidy_folder(run.folder, keep_checkpoints)
         write_record(run, code, record)

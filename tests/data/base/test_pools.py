@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 
-from numclip_lightning.data import (
-    AestheticsDataModule,
-    FGNETDataModule,
-    FileDataModule,
-    HistoricalDataModule,
-    RetinaDataModule,
-    UTKFaceDataModule,
-)
-from numclip_lightning.data.base.datamodule import Split
+from numclip_lightning.data.aesthetics import AestheticsDataModule
+from numclip_lightning.data.base import FileDataModule
+from numclip_lightning.data.base.types import Split
+from numclip_lightning.data.fgnet import FGNETDataModule
+from numclip_lightning.data.historical import HistoricalDataModule
+from numclip_lightning.data.retina import RetinaDataModule
+from numclip_lightning.data.utkface import UTKFaceDataModule
 from numclip_lightning.errors import DataError
 from support.fake_data import make_aesthetics, make_fgnet, make_historical, make_images, make_retina, make_utkface
 

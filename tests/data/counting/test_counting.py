@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import RandomSampler, SequentialSampler
 
-from numclip_lightning.data import CountingDataModule
 from numclip_lightning.data.base.datamodule import Split
+from numclip_lightning.data.counting import CountingDataModule
 from numclip_lightning.data.counting.datamodule import turn_and_flip
 from numclip_lightning.data.counting.scenes import draw_counts, make_scenes, paint
 from numclip_lightning.errors import ConfigError

@@ -5,15 +5,13 @@ As in `splits`, a draw depends on the entries and the seed alone, and entries ar
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 from numclip_lightning.data.base.labels import Label
 from numclip_lightning.data.base.splits import sort_key
+from numclip_lightning.data.base.types import Split
 from numclip_lightning.errors import ConfigError, DataError
 
-__all__ = ["Part", "check_fold", "cross_validate", "k_folds", "leave_group_out", "split_each_value"]
-
-Part = Literal["train", "val", "test"]
+__all__ = ["check_fold", "cross_validate", "k_folds", "leave_group_out", "split_each_value"]
 
 
 def k_folds(labels: Sequence[Label], folds: int, seed: int) -> list[list[Label]]:
@@ -97,7 +95,7 @@ def split_each_value(
     fold: int,
     seed: int,
     key: Callable[[Label], object] = sort_key,
-) -> dict[Part, list[Label]]:
+) -> dict[Split, list[Label]]:
     """Divide the images of every value by fixed numbers.
 
     Folds are independent draws, so their test parts overlap. Values with more or fewer images than the sizes add up to
@@ -120,7 +118,7 @@ def split_each_value(
     by_value: dict[float, list[Label]] = {}
     for label in sorted(labels, key=lambda label: (label.target, key(label))):
         by_value.setdefault(label.target, []).append(label)
-    splits: dict[Part, list[Label]] = {"train": [], "val": [], "test": []}
+    splits: dict[Split, list[Label]] = {"train": [], "val": [], "test": []}
     for value, members in by_value.items():
         count = len(members)
         if count < 3:

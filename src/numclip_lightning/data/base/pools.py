@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from numclip_lightning.data.base.datamodule import Split, require_fraction
+from numclip_lightning.data.base.arguments import require_fraction
 from numclip_lightning.data.base.files import FileDataModule
-from numclip_lightning.data.base.folds import Part
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.splits import random_split
+from numclip_lightning.data.base.types import Split
 from numclip_lightning.images.loading import list_images
 
-__all__ = ["DrawnDataModule", "Named", "PoolDataModule", "read_names"]
+__all__ = ["DrawnDataModule", "NameLabel", "PoolDataModule", "read_names"]
 
 _log = logging.getLogger(__name__)
 
@@ -35,14 +35,14 @@ class PoolDataModule(FileDataModule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._parts: dict[Part, LabelTable] | None = None
+        self._parts: dict[Split, LabelTable] | None = None
 
     @abstractmethod
     def read_pool(self) -> LabelTable:
         """All labelled images; empty where there are none."""
 
     @abstractmethod
-    def divide(self, pool: LabelTable) -> Mapping[Part, Sequence[Label]]:
+    def divide(self, pool: LabelTable) -> Mapping[Split, Sequence[Label]]:
         """The images for `"train"` and `"test"`, and for `"val"` where no part of the former is to be set aside."""
 
     def published(self, split: Split) -> LabelTable | None:
@@ -73,20 +73,20 @@ class DrawnDataModule(PoolDataModule):
         super().validate_arguments()
         require_fraction("test_fraction", self.test_fraction)
 
-    def divide(self, pool: LabelTable) -> Mapping[Part, Sequence[Label]]:
+    def divide(self, pool: LabelTable) -> Mapping[Split, Sequence[Label]]:
         """Draw the test part."""
         train, test = random_split(pool, self.test_fraction, self.split_seed)
         return {"train": train, "test": test}
 
 
-class Named(NamedTuple):
+class NameLabel(NamedTuple):
     """What an image's name says."""
 
     target: float
     group: str | None = None
 
 
-def read_names(root: str, folders: Sequence[str], parse: Callable[[str], Named | None]) -> LabelTable:
+def read_names(root: str, folders: Sequence[str], parse: Callable[[str], NameLabel | None]) -> LabelTable:
     """Read labels from the images' names, in `root` or else the first of its folders where a name says something.
 
     Args:

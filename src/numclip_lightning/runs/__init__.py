@@ -1,0 +1,1 @@
+"""One run (command, folder, callbacks) and many runs (plan, workers)."""
