@@ -1,10 +1,13 @@
-"""How much of a training run on generated scenes is spent on the scenes: python benchmarks/counting_loader.py."""
+"""Measure which part of a training run on generated scenes is spent on the scenes.
+
+python scripts/time_counting_loader.py
+"""
 
 import time
 
 import torch
 
-from numclip_lightning.data import CountingDataModule
+from numclip_lightning.data.counting import CountingDataModule
 from numclip_lightning.models import load_clip
 
 

@@ -6,15 +6,13 @@ from typing import Any
 import pytest
 
 from numclip_lightning.cli import main
-from numclip_lightning.data import (
-    AestheticsDataModule,
-    CLAP2015DataModule,
-    FileDataModule,
-    ListDataModule,
-    MorphDataModule,
-    UTKFaceDataModule,
-)
+from numclip_lightning.data.aesthetics import AestheticsDataModule
+from numclip_lightning.data.base import FileDataModule
 from numclip_lightning.data.base.writing import write_splits
+from numclip_lightning.data.clap2015 import CLAP2015DataModule
+from numclip_lightning.data.lists import ListDataModule
+from numclip_lightning.data.morph import MorphDataModule
+from numclip_lightning.data.utkface import UTKFaceDataModule
 from support.command import failure
 from support.fake_data import make_aesthetics, make_clap2015, make_image, make_list_dataset, make_morph, make_utkface
 from support.places import CONFIGS, DATALISTS
@@ -134,7 +132,7 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         ([*own, f"--output={tmp_path}/o", "--data.test_file=null"], "there is no test list; give test_file"),
         (
             ["--data=CountingDataModule", f"--output={tmp_path}/o"],
-            "CountingDataModule draws its images, so there are no",
+            "CountingDataModule generates its images, so there are",
         ),
         ([*own, f"--output={tmp_path}/o", "--data.shots=3"], "Option 'shots' is not accepted"),
         (own, "output"),
@@ -142,10 +140,3 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert failure("splits", *words) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
-
-
-def test_the_help_speaks_of_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert failure("--help") == 0
-    assert "`numclip splits` writes the lists of a protocol" in " ".join(capsys.readouterr().out.split())
-    assert failure("splits", "--help") == 0
-    assert "--output OUTPUT" in capsys.readouterr().out

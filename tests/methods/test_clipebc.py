@@ -65,7 +65,7 @@ def test_anchors_are_the_means_of_the_targets_in_each_bin() -> None:
     of_numbers = build(names="numbers", scale=OrdinalScale(0, 6, template="it is {}."))
     of_numbers.set_anchors(torch.tensor([1.25, 2.0]))
     assert anchors_of(of_numbers) == [0, 1.25, 2, 3, 4, 5, 6]
-    with pytest.raises(ScaleError, match="target 7 lies outside the scale"):
+    with pytest.raises(ScaleError, match="target 7 is outside the scale"):
         method.set_anchors(torch.tensor([7.0]))
 
 

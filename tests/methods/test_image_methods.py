@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from numclip_lightning.data import CountingDataModule
+from numclip_lightning.data.counting import CountingDataModule
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base import LearningRates, OptimizerSpec, OrdinalMethod, SchedulerSpec
 from numclip_lightning.methods.coral import CORAL
@@ -30,7 +30,7 @@ SCALE = OrdinalScale(
     1930,
     1980,
     10,
-    levels=[{"phrase": "old", "start": 1930}, {"phrase": "new", "start": 1960}],  # type: ignore[list-item]
+    levels=[{"phrase": "old", "start": 1930}, {"phrase": "new", "start": 1960}],
 )
 DECADES: dict[str, Any] = {"scale": SCALE, "backbone": "tiny-vit", "pretrained": None}
 METHODS: list[Any] = [CosineClassifier, L1Regression, CORAL, CORN, SORD, MeanVariance]

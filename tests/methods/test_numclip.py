@@ -232,7 +232,7 @@ def test_predictions_need_no_targets() -> None:
 
 
 def test_a_target_outside_the_scale_stops_the_training() -> None:
-    with pytest.raises(ScaleError, match=r"target 91 lies outside the scale 0\.\.90 years"):
+    with pytest.raises(ScaleError, match=r"target 91 is outside the scale 0\.\.90 years"):
         trainer(max_epochs=1).fit(build(), DataLoader(Images([3.0, 91.0]), batch_size=2))
 
 

@@ -8,17 +8,17 @@ import lightning as L
 import pytest
 import torch
 
-from support.command import Numclip, config_of, metrics_of
 from numclip_lightning.cli import main
-from numclip_lightning.data import CountingDataModule
+from numclip_lightning.data.counting import CountingDataModule
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.methods import CoOp, LearningRates
+from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.scale import OrdinalScale
+from support.command import Numclip, config_of, metrics_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 
-SCALE = OrdinalScale(1, 60, levels=[{"phrase": "few", "start": 1}, {"phrase": "many", "start": 9}])  # type: ignore[list-item]
+SCALE = OrdinalScale(1, 60, levels=[{"phrase": "few", "start": 1}, {"phrase": "many", "start": 9}])
 TRAIN, VAL, BATCH, EPOCHS = 22, 9, 4, 3
 
 

@@ -14,7 +14,8 @@ from numclip_lightning.errors import ConfigError, check_choice, check_weight
 from numclip_lightning.losses import Weighting, fcrc_image_to_text, fcrc_text_to_image
 from numclip_lightning.methods.base import Batch, ContextMethod, Output
 from numclip_lightning.models.adapters import ResidualAdapter
-from numclip_lightning.models.heads import ExpectationHead, HeadKind, build_head
+from numclip_lightning.models.heads import ExpectationHead
+from numclip_lightning.models.learned_heads import HeadKind, build_head
 from numclip_lightning.models.prompts import ConceptPrompts
 
 __all__ = ["LossWeights", "NumCLIP"]

@@ -1,4 +1,4 @@
-"""Checks of the data against the method, before the first step."""
+"""Checks that the data fit the method, before the first step."""
 
 import logging
 from typing import Any
@@ -51,7 +51,7 @@ def check_targets(data: OrdinalDataModule, split: Split, scale: OrdinalScale) ->
 
     Args:
         data: The images and targets.
-        split: Which of its splits.
+        split: The split to check.
         scale: The scale of the method.
 
     Raises:
@@ -67,7 +67,7 @@ def check_targets(data: OrdinalDataModule, split: Split, scale: OrdinalScale) ->
             f"{len(wrong)} of {len(found)} targets in the {split} split lie outside the scale {scale.describe()}:\n"
             + "\n".join(lines)
             + more
-            + "\nMend the labels, or widen model.scale.minimum and model.scale.maximum."
+            + "\nCorrect the labels, or widen model.scale.minimum and model.scale.maximum."
         )
 
 
@@ -80,6 +80,6 @@ def _check_format(data: OrdinalDataModule, clip: ImageTower) -> None:
     ):
         _log.warning(
             "the backbone was trained on images normalised with mean %s and deviation %s; preprocess='clip' normalises "
-            "with %s and %s, which may cost accuracy where the image tower is frozen",
+            "with %s and %s, which may cost accuracy if the image tower is frozen",
             clip.mean, clip.std, CLIP_MEAN, CLIP_STD,
         )  # fmt: skip

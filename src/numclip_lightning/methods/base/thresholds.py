@@ -8,7 +8,7 @@ from torch import Tensor
 from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.methods.base.image import ImageMethod
 from numclip_lightning.methods.base.types import Output
-from numclip_lightning.models.thresholds import CumulativeDecode, class_log_probabilities, count_steps
+from numclip_lightning.models.thresholds import ThresholdDecode, decode_rank, rank_log_probabilities
 
 __all__ = ["ThresholdMethod"]
 
@@ -24,12 +24,12 @@ class ThresholdMethod(ImageMethod):
         ConfigError: If the scale has a single value.
     """
 
-    decode: CumulativeDecode = "median"
+    decode: ThresholdDecode = "median"
 
     def check(self) -> None:
         """Refuse an unknown `decode` and a scale without thresholds."""
         super().check()
-        check_choice("decode", self.decode, get_args(CumulativeDecode))
+        check_choice("decode", self.decode, get_args(ThresholdDecode))
         if self.scale.num_ranks < 2:
             raise ConfigError(
                 f"the scale {self.scale.describe()} has a single value, and no threshold to ask about; "
@@ -44,5 +44,5 @@ class ThresholdMethod(ImageMethod):
         """Return log-probabilities of the ranks, (B, R), values (B,), and the head's logits `thresholds`, (B, R-1)."""
         logits = self.head(features)
         log_beyond = self.log_beyond(logits)
-        value = self.scale.minimum + self.scale.step * count_steps(log_beyond, self.decode)
-        return Output(class_log_probabilities(log_beyond), value, {"thresholds": logits})
+        value = self.scale.minimum + self.scale.step * decode_rank(log_beyond, self.decode)
+        return Output(rank_log_probabilities(log_beyond), value, {"thresholds": logits})
