@@ -4,29 +4,32 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow mini lint types check format clean
+.PHONY: help setup demo test test-slow tables mini lint types check format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1|/' | column -t -s '|'
 
-setup: $(READY) ## Make the virtual environment and install everything into it
+setup: $(READY) ## Create the virtual environment and install everything
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-demo: $(READY) ## Show what NumCLIP adds to a CLIP without numbers, in a table and a picture; 2 to 4 minutes
+demo: $(READY) ## Show what NumCLIP adds to a CLIP that knows no numbers: a table and a picture; 2 to 4 minutes
 	$(BIN)/python scripts/demo.py
 
 # One thread for each worker: two workers with two threads each would fight for two cores.
-test: $(READY) ## Run the tests but for the slow ones; src must be covered to 90 %
+test: $(READY) ## Run all tests except the slow ones; they must cover 90 % of src
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m 'not slow' --cov --cov-report=term-missing:skip-covered
 
 test-slow: $(READY) ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-mini: $(READY) ## Pre-train the embedded CLIP anew on one thread, about 20 minutes
+tables: $(READY) ## Write the tables of methods and datasets in README.md and docs/methods
+	$(BIN)/python scripts/write_tables.py
+
+mini: $(READY) ## Pre-train the embedded CLIP again on one thread, about 20 minutes
 	$(BIN)/python scripts/pretrain_mini.py
 
 lint: $(READY) ## Check style
@@ -38,9 +41,9 @@ types: $(READY) ## Check types
 
 check: lint types test ## Everything that CI checks
 
-format: $(READY) ## Mend style where that can be done by a machine
+format: $(READY) ## Fix style as far as a machine can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean: ## Remove the environment and caches; runs stay
+clean: ## Remove the environment and caches; keep the runs
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .coverage* htmlcov build dist src/*.egg-info

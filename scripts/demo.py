@@ -1,10 +1,10 @@
-"""What `make demo` runs: a CLIP that knows quantity words and no numbers, before and after NumCLIP has taught it.
+"""Run the demo: a CLIP that knows quantity words and no numbers, before and after training with NumCLIP.
 
     python scripts/demo.py [--num-train 8000] [--epochs 4] [--folder runs/demo]
 
 On configs/counting.yaml, without network: zero-shot with phrases, zero-shot with numbers, then NumCLIP, trained and
-tested. Every step is a `numclip` command, shown before it runs. At the end come a table, with what guessing would
-reach, and a picture.
+tested. Every step is a `numclip` command, which is printed before it runs. At the end there is a table, which also has
+the result of guessing, and a picture.
 """
 
 import argparse
@@ -22,17 +22,17 @@ from numclip_lightning.data.counting import CountingDataModule
 from numclip_lightning.errors import NumClipError
 from numclip_lightning.report.plots import plot_images, plot_predictions, plot_similarity
 from numclip_lightning.runs.command import NumClipCLI
-from numclip_lightning.runs.terminal import speak, told
+from numclip_lightning.runs.terminal import configure_logging, message_of
 from numclip_lightning.scale import OrdinalScale
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 class Result(NamedTuple):
-    """What one method says of the test scenes.
+    """The result of one method on the test scenes.
 
     Attributes:
-        name: What it is called in the table.
+        name: Its name in the table.
         accuracy: Share of scenes with the right phrase, 0..1.
         mae: Mean absolute error, in things.
         value: The predicted numbers, (N,).
@@ -49,12 +49,12 @@ class Result(NamedTuple):
 
 
 def config(name: str) -> str:
-    """Return the flag for a file under configs/, as one would type it here."""
+    """Return the flag for a file under configs/, relative to the working directory."""
     return f"--config={os.path.relpath(CONFIGS / name)}"
 
 
 def run(name: str, words: Sequence[str], options: argparse.Namespace) -> tuple[Result, NumClipCLI]:
-    """Run a `numclip` command that tests a method, and ask the method for its predictions.
+    """Run a `numclip` command that tests a method, and predict the test scenes with it.
 
     Returns:
         The result, and the command with its run folder.
@@ -74,10 +74,10 @@ def run(name: str, words: Sequence[str], options: argparse.Namespace) -> tuple[R
 
 
 def guess(data: CountingDataModule, scale: OrdinalScale) -> tuple[float, float]:
-    """Measure guessing, which looks at no image: always the commonest training level, always the training median.
+    """Measure guessing without images: always the most common training level, always the training median.
 
     Returns:
-        The accuracy of the one, 0..1, and the mean absolute error of the other, in things.
+        The accuracy of the level, 0..1, and the mean absolute error of the median, in things.
     """
     train, test = (torch.tensor(data.labels(split).targets) for split in ("train", "test"))
     commonest = scale.to_level(train).mode().values
@@ -94,7 +94,7 @@ def draw(results: Sequence[Result], data: CountingDataModule, scale: OrdinalScal
     for axes, result in zip(top.subplots(1, 2, sharex=True, sharey=True), (numbers, trained), strict=True):
         plot_predictions(axes, targets, result.value, scale.unit)
         axes.set_title(f"{result.name[0].upper()}{result.name[1:]}: MAE {result.mae:.1f} {scale.unit}")
-        # Counts are even in the logarithm; each level begins at a tick.
+        # Counts are spread evenly in the logarithm; each level begins at a tick.
         axes.set(xscale="log", yscale="log", aspect="equal")
         for axis in (axes.xaxis, axes.yaxis):
             ticks = [*scale.lower.tolist(), scale.maximum]
@@ -102,7 +102,7 @@ def draw(results: Sequence[Result], data: CountingDataModule, scale: OrdinalScal
             axis.set_ticks([], minor=True)
         axes.grid(alpha=0.3)
     moved = (trained.prototypes @ trained.prototypes.T - words.prototypes @ words.prototypes.T).abs().max().item()
-    # Words that the CLIP has in order already need not move far: said, since the eye can't see it.
+    # Words that are in order already move little, too little to see: so the title has the number.
     titles = ("Prototypes before training", f"Prototypes after training\n(largest change: {moved:.3f})")
     for axes, result, title in zip(middle.subplots(1, 2), (words, trained), titles, strict=True):
         plot_similarity(axes, result.prototypes, scale.phrases, title)
@@ -117,7 +117,7 @@ def draw(results: Sequence[Result], data: CountingDataModule, scale: OrdinalScal
 
 
 def table(results: Sequence[Result], chance: tuple[float, float], scale: OrdinalScale) -> str:
-    """Return the table: a line for each method, and first what guessing reaches."""
+    """Return the table: first the result of guessing, then a line for each method."""
     head = ("", f"accuracy over {scale.num_levels} phrases", f"MAE in {scale.unit}")
     guessing = ("guessing (the commonest phrase, the median)", f"{chance[0]:.3f}", f"{chance[1]:.2f}")
     rows = [head, guessing, *((result.name, f"{result.accuracy:.3f}", f"{result.mae:.2f}") for result in results)]
@@ -137,7 +137,7 @@ def demonstrate(options: argparse.Namespace) -> None:
         f"\n{options.num_test} test scenes with 1 to 60 things; NumCLIP has learned from {options.num_train} others.\n"
     )
     print(table(results, guess(cli.datamodule, scale), scale))
-    print("\nA phrase counts as the middle of its level; so zero-shot with phrases has an MAE too.")
+    print("\nThe number of a phrase is the middle of its level, so zero-shot with phrases has an MAE too.")
     print(f"picture:    {path}\nrun folder: {cli.folder}")
 
 
@@ -150,11 +150,11 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--num-test", type=int, default=2000, help="test scenes")
     parser.add_argument("--epochs", type=int, default=4, help="how often NumCLIP sees each training scene")
     options = parser.parse_args(args)
-    speak()
+    configure_logging()
     try:
         demonstrate(options)
     except NumClipError as error:
-        parser.error(told(error))
+        parser.error(message_of(error))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure a small CLIP on fresh scenes without training it, and what ink and brightness alone give away.
+"""Measure a small CLIP on new scenes without training it, and how well ink and brightness alone predict the count.
 
 python scripts/measure_mini.py [--backbone mini] [--seed 987]
 """
@@ -21,7 +21,7 @@ from numclip_lightning.data.counting.scenes import LARGEST
 from numclip_lightning.models import CLIPBackbone, load_clip
 
 TEMPLATES = ("a picture of {}.", "there are {}.", "{}.", "an image showing {}.")
-"""The first is the one of configs/counting.yaml; the numbers are asked for in all of them."""
+"""The first is the one of configs/counting.yaml; the numbers are tried in all of them."""
 
 
 def scenes(seed: int, number: int) -> tuple[Tensor, Tensor]:

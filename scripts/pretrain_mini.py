@@ -2,8 +2,8 @@
 
     python scripts/pretrain_mini.py [--output src/numclip_lightning/models/mini] [--threads 1]
 
-All randomness follows from the seed and the number of the step, so that a run that was stopped goes on as if it had
-not been: its state is written to `runs/mini/` every two minutes or so, and removed at the end.
+All randomness follows from the seed and the number of the step, so that a run that was stopped continues with the same
+result. Its state is written to `runs/mini/` about every two minutes, and removed at the end.
 """
 
 import argparse
@@ -41,7 +41,7 @@ FRESH_SEED = 987
 
 
 class Scenes:
-    """Generated scenes of the pre-training stream, none of which a datamodule ever shows.
+    """Generated scenes of the pre-training stream; no datamodule contains any of them.
 
     Args:
         seed: Seed of the scenes.
@@ -68,7 +68,7 @@ class Scenes:
 
 
 class Pretraining:
-    """A model, its optimiser and how far they have come.
+    """A model, its optimiser and the number of steps done.
 
     Args:
         folder: Holds the model's `open_clip_config.json`.
@@ -88,10 +88,10 @@ class Pretraining:
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.step = saved["step"]
-            print(f"going on from step {self.step}, found in {state}")
+            print(f"continuing from step {self.step}, found in {state}")
 
     def run(self, data: Scenes) -> None:
-        """Train to the last step, saying now and then how far it is."""
+        """Train to the last step, and print the progress from time to time."""
         look = scenes(FRESH_SEED + 1, 1000)
         start, first = time.perf_counter(), self.step
         while self.step < self.steps:
@@ -130,7 +130,7 @@ class Pretraining:
 
 
 def _groups(model: nn.Module) -> list[dict[str, object]]:
-    """Weight decay for matrices only. Embeddings have none: the words that no caption has must stay random."""
+    """Return groups with weight decay for matrices only; embeddings have none, so that unused words stay random."""
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
@@ -139,14 +139,14 @@ def _groups(model: nn.Module) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    """Pre-train, write the weights in half precision, read them back and print what they can do."""
+    """Pre-train, write the weights in half precision, read them back and measure them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--output", type=Path, default=Path("src/numclip_lightning/models/mini"))
-    parser.add_argument("--states", type=Path, default=Path("runs/mini"), help="folder of the state, to go on from")
+    parser.add_argument("--states", type=Path, default=Path("runs/mini"), help="folder of the state to continue from")
     parser.add_argument("--scenes", type=int, default=SCENES)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, help="more are quicker, and sum in another order")
+    parser.add_argument("--threads", type=int, default=1, help="more threads are faster, but sum in another order")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)

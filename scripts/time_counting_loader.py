@@ -1,4 +1,7 @@
-"""How much of a training run on generated scenes is spent on the scenes: python benchmarks/counting_loader.py."""
+"""Measure which part of a training run on generated scenes is spent on the scenes.
+
+python scripts/time_counting_loader.py
+"""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Every notebook runs from beginning to end, and is kept without outputs."""
+"""Every notebook runs from beginning to end, and is committed without outputs. The longest one is slow."""
 
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from support.places import REPOSITORY
 FOLDER = REPOSITORY / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
-each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+# It trains eight models, where one of the others trains one.
+LONG = "03_what_prototypes_learn"
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -25,7 +26,7 @@ def test_there_are_notebooks() -> None:
     assert NOTEBOOKS, "a test over no notebook at all would pass too"
 
 
-@each_notebook
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_outputs_are_stripped(path: Path) -> None:
     for cell in read(path).cells:
         if cell.cell_type == "code":
@@ -33,7 +34,11 @@ def test_outputs_are_stripped(path: Path) -> None:
             assert cell.execution_count is None, f"{path.name}: clear the execution counts"
 
 
-@each_notebook
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.slow if path.stem == LONG else ()) for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_it_runs_and_leaves_nothing_behind(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     working, temporary = tmp_path / "working", tmp_path / "temporary"
     working.mkdir()

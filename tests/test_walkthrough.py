@@ -9,24 +9,26 @@ import pytest
 
 from numclip_lightning.cli import main
 from support.command import config_of, metrics_of
+from support.pages import blocks, commands
 from support.places import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "add_a_method.md").read_text(encoding="utf-8")
 SMALL = {
-    "fit": ["--trainer.max_epochs=2", "--data.num_train=640", "--data.num_workers=0"],
-    "benchmark": ["--processes=2"],
+    "fit": [
+        "--trainer.max_epochs=1",
+        "--data.num_train=640",
+        "--data.num_val=64",
+        "--data.num_test=100",
+        "--data.num_workers=0",
+    ],
+    "benchmark": ["--processes=2", "--args.data.num_val=64", "--args.data.num_test=400"],
 }
-
-
-def blocks(language: str) -> list[tuple[str, str]]:
-    """Return the name and text of every block of a language."""
-    return re.findall(rf"^```{language} ?(\S*)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the page's files and the shipped configurations, where Python looks for modules."""
-    for name, text in [*blocks("python"), *blocks("yaml")]:
+    for name, text in [*blocks(PAGE, "python"), *blocks(PAGE, "yaml")]:
         (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / "configs").symlink_to(REPOSITORY / "configs", target_is_directory=True)
     monkeypatch.chdir(tmp_path)
@@ -37,9 +39,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_page_can_be_followed(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    commands = [shlex.split(line) for _, text in blocks("sh") for line in text.splitlines()]
-    assert [words[:2] for words in commands] == [["numclip", "fit"], ["numclip", "benchmark"]]
-    for _, subcommand, *words in commands:
+    given = commands(PAGE, "sh")
+    assert [subcommand for subcommand, *_ in given] == ["fit", "benchmark"]
+    for subcommand, *words in given:
         assert main([subcommand, *words, *SMALL[subcommand]]) == 0
 
     (run,) = workspace.glob("runs/20*")
@@ -53,5 +55,5 @@ def test_the_page_can_be_followed(workspace: Path, capsys: pytest.CaptureFixture
     table = report.partition("Mean absolute error")[2].partition("Mean ")[0]
     found = {name: float(mae) for name, mae in re.findall(r"^\| (PriorCLIP|Zero-shot) \| \D*([\d.]+)", table, re.M)}
     assert "Against PriorCLIP, 1 of 1 comparisons tested" in report
-    # Knowing how common the levels are can only help, over images enough.
+    # It can only help to know how common the levels are, if there are enough images.
     assert found["PriorCLIP"] < found["Zero-shot"]

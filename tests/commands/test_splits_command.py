@@ -132,7 +132,7 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         ([*own, f"--output={tmp_path}/o", "--data.test_file=null"], "there is no test list; give test_file"),
         (
             ["--data=CountingDataModule", f"--output={tmp_path}/o"],
-            "CountingDataModule draws its images, so there are no",
+            "CountingDataModule generates its images, so there are",
         ),
         ([*own, f"--output={tmp_path}/o", "--data.shots=3"], "Option 'shots' is not accepted"),
         (own, "output"),
@@ -140,10 +140,3 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert failure("splits", *words) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
-
-
-def test_the_help_speaks_of_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert failure("--help") == 0
-    assert "`numclip splits` writes the lists of a protocol" in " ".join(capsys.readouterr().out.split())
-    assert failure("splits", "--help") == 0
-    assert "--output OUTPUT" in capsys.readouterr().out

@@ -36,7 +36,7 @@ def test_et_lists_are_clean_by_default(tmp_path: Path) -> None:
     clean = MorphDataModule(root=str(tmp_path), setting="ET", check_images="none")
     clean.setup("fit")
     assert [len(clean.labels(split)) for split in ("train", "val", "test")] == [36, 4, 20]
-    published = MorphDataModule(root=str(tmp_path), setting="ET", allow_test_as_val=True, check_images="none")
+    published = MorphDataModule(root=str(tmp_path), setting="ET", select_on="test", check_images="none")
     published.setup("fit")
     assert len(published.labels("train")) == 40
     assert [label.path for label in published.labels("val")] == names[40:]

@@ -1,10 +1,10 @@
 """Metrics are known by name, with the way that is better; others are refused."""
 
 import pytest
+from numclip_lightning.report.measures import measure_of
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.metrics import level_metrics, value_metrics
-from numclip_lightning.report.measures import measure_of
 from numclip_lightning.report.published import published_figures
 
 

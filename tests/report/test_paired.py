@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
-
 from numclip_lightning.report.paired import Comparison, compare, holm
 from numclip_lightning.report.results import Results
+from scipy import stats
+
 from support.benchmark_runs import Entry, make_plan, write_all
 
 

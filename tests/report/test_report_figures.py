@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numclip_lightning.report.results import Results
+from numclip_lightning.report.summary import summarise
 
 from numclip_lightning.errors import DataError
 from numclip_lightning.report.figures import draw_curves, draw_errors, save_curves, save_errors
 from numclip_lightning.report.predictions import errors_by_value
-from numclip_lightning.report.results import Results
-from numclip_lightning.report.summary import summarise
 from support.benchmark_runs import Entry, make_plan, write_all, write_failure, write_run
 
 COLUMNS = ["method", "protocol", "low", "high", "images", "mae"]

@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-
 from numclip_lightning.report.costs import cost_frame, cost_table
 from numclip_lightning.report.paired import compare
-from numclip_lightning.report.published import PublishedFigure
 from numclip_lightning.report.results import Results
 from numclip_lightning.report.summary import summarise
+
+from numclip_lightning.report.published import PublishedFigure
 from numclip_lightning.report.tables import (
     comparison_frame,
     comparison_table,

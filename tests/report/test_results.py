@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from numclip_lightning.report.results import Results, shots_name
 
 from numclip_lightning.errors import ConfigError, DataError
-from numclip_lightning.report.results import Results, shots_name
 from numclip_lightning.runs.records import read_record
 from support.benchmark_runs import make_plan, write_all, write_failure, write_run
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from numclip_lightning.errors import ConfigError
 from numclip_lightning.report.results import Results
 from numclip_lightning.report.summary import Table, summarise
+
+from numclip_lightning.errors import ConfigError
 from support.benchmark_runs import Entry, make_plan, write_all, write_failure, write_run
 
 

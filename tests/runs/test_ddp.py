@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from support.command import SIZES, Numclip, config_of, make_data, metrics_of, rows_of
-from support.tiny_clip import TINY_CLIPS
 from support.places import REPOSITORY
+from support.tiny_clip import TINY_CLIPS
 
 TWO = ("--trainer.devices=2", "--trainer.strategy=ddp")
 # Methods that gather features from all processes.
@@ -130,7 +130,7 @@ def test_a_prediction_writes_every_row_once(folder: Path, fitted_by_two: Path, b
     assert [row["path"] for row in rows] == [f"test_{i:03d}.png" for i in range(SIZES["test"])]
     values, expected_values = ([float(row["value"]) for row in table] for table in (rows, expected))
     assert values == pytest.approx(expected_values, abs=1e-4)
-    assert [row["level"] for row in rows] == [row["level"] for row in expected]
+    assert [row["phrase"] for row in rows] == [row["phrase"] for row in expected]
 
 
 def test_methods_with_parts_at_rest_fit_in_two_processes(folder: Path) -> None:

@@ -33,7 +33,9 @@ class Watched:
     def __init__(self, callback: KeepFeatures, module: CountingDataModule, rate: float = 0.0, **arguments: Any) -> None:
         torch.manual_seed(1)
         rates = LearningRates(image_encoder=rate, adapter=0, context=2e-3, phrases=0, head=0)
-        self.method = CoOp(SCALE, "tiny-vit", None, "phrases", 4, learning_rates=rates)
+        self.method = CoOp(
+            scale=SCALE, backbone="tiny-vit", pretrained=None, names="phrases", num_context=4, learning_rates=rates
+        )
         self.seen = 0
         self.keys: set[str] = set()
         self.method.clip.visual.register_forward_hook(self.count)

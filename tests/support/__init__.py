@@ -1,0 +1,16 @@
+"""Helpers that several tests share; no test is in here.
+
+| module | what it has |
+| --- | --- |
+| `benchmark_runs` | finished and failed runs of a benchmark, written to disk without running anything |
+| `benchmark_victim` | methods that are killed, that fail, or that never end |
+| `command` | `numclip` in this process, on small lists and a tiny CLIP; readers of a run folder |
+| `ddp_worker` | a script: one of several processes that share a training |
+| `fake_data` | makers of each dataset's files, with images whose brightness follows the target |
+| `list_data` | datamodules of list files |
+| `pages` | the code blocks and commands of a Markdown page |
+| `places` | paths of the repository and of the data beside it |
+| `tiny_clip` | small random CLIPs that open_clip finds by name |
+| `tiny_fit` | images in memory and a quiet trainer, for fits of a second |
+| `tiny_patches` | images of noise, for methods that are solved from features |
+"""

@@ -30,7 +30,7 @@ class AestheticsDataModule(FileDataModule):
     Args:
         category: Which of the four categories; each is a task of its own.
         fold: Which of the five folds, 0 to 4; None takes the published lists. NumCLIP's code selects its checkpoints on
-            the published test list, which `protocol=paper` does.
+            the published test list, which `select_on=test` does.
         split_seed: Seed of the folds and of their validation parts; the published lists use `seed` for theirs.
         val_fraction: Share of the training list or part set aside for validation, in (0, 1).
     """
@@ -49,8 +49,8 @@ class AestheticsDataModule(FileDataModule):
             if self.lists_given:
                 raise ConfigError(f"fold={self.fold} divides the published lists; leave it or your list files out")
 
-    def papers_select_on_test(self) -> bool:
-        """Return True on the published lists, as NumCLIP's code does."""
+    def may_select_on_test(self) -> bool:
+        """Return True for the published lists: NumCLIP's code selects on their test list."""
         return self.fold is None
 
     def published(self, split: Split) -> LabelTable | None:

@@ -31,7 +31,7 @@ class MorphDataModule(FileDataModule):
         setting: `A`: five random 80/20 draws of 5,942 images. `B`: three parts, trained on some and tested on the rest.
             `C`: five random parts, test on one and train on the others. `D`: as C, but only three in a hundred
             subjects are in more than one part. `ET`: `ET_proto_train.txt` for training and `ET_proto_val.txt` for
-            testing; OrdinalCLIP and NumCLIP also select on it, which `protocol=paper` does.
+            testing; OrdinalCLIP and NumCLIP also select on it, which `select_on=test` does.
         fold: Which fold, from 0; B has 3, ET has 1, the others 5.
         train_parts: Number of B's three parts for training; papers don't agree. 1: train on part `fold` and test on the
             other two. 2: test on part `fold`.
@@ -52,9 +52,9 @@ class MorphDataModule(FileDataModule):
                 "or 2 of three; leave it out otherwise"
             )
 
-    def papers_select_on_test(self) -> bool:
-        """Return True for `ET`, as the code of OrdinalCLIP and NumCLIP does."""
-        return self.setting == "ET"
+    def may_select_on_test(self) -> bool:
+        """Return True for setting `ET` too: the code of OrdinalCLIP and NumCLIP selects on its test list."""
+        return self.setting == "ET" or super().may_select_on_test()
 
     def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
         """Read one list, take the subjects from the file names, and compare the ages with them."""

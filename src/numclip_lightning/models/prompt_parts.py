@@ -17,9 +17,9 @@ __all__ = [
     "Position",
     "Prompts",
     "build_context",
+    "check_joins",
     "embed_tokens",
     "phrase_tokens",
-    "check_joins",
 ]
 
 Position = Literal["tail", "middle", "front"]

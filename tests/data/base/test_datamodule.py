@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import RandomSampler, SequentialSampler
 
 from numclip_lightning.data.base import FileDataModule, LabelTable
-from numclip_lightning.data.base.datamodule import Split
+from numclip_lightning.data.base.types import Split
 from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.errors import ConfigError, DataError
 from support.fake_data import make_image

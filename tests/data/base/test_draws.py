@@ -8,7 +8,7 @@ import pytest
 
 from numclip_lightning.data.aesthetics import AestheticsDataModule
 from numclip_lightning.data.base import FileDataModule
-from numclip_lightning.data.base.datamodule import Split
+from numclip_lightning.data.base.types import Split
 from numclip_lightning.data.clap2015 import CLAP2015DataModule
 from numclip_lightning.data.historical import HistoricalDataModule
 from numclip_lightning.data.morph import MorphDataModule

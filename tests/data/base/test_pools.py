@@ -8,7 +8,7 @@ import pytest
 
 from numclip_lightning.data.aesthetics import AestheticsDataModule
 from numclip_lightning.data.base import FileDataModule
-from numclip_lightning.data.base.datamodule import Split
+from numclip_lightning.data.base.types import Split
 from numclip_lightning.data.fgnet import FGNETDataModule
 from numclip_lightning.data.historical import HistoricalDataModule
 from numclip_lightning.data.retina import RetinaDataModule

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from numclip_lightning.data.base.datamodule import require_fraction
+from numclip_lightning.data.base.arguments import require_fraction
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.splits import random_split

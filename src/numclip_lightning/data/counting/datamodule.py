@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from numclip_lightning.data.base.datamodule import OrdinalDataModule, require_least
+from numclip_lightning.data.base.arguments import require_least
+from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.types import Batch, Split
 from numclip_lightning.data.counting.scenes import SIDE, Stream, draw_counts, make_scenes, paint

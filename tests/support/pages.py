@@ -1,0 +1,15 @@
+"""The code blocks and commands of a Markdown page."""
+
+import re
+import shlex
+
+
+def blocks(text: str, language: str) -> list[tuple[str, str]]:
+    """Return the name (often empty) and the text of every code block of a language."""
+    return re.findall(rf"^```{language} ?(\S*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(text: str, language: str = "console") -> list[list[str]]:
+    """Return the words of every `numclip` command in the blocks of a language, without `numclip` itself."""
+    lines = "".join(block for _, block in blocks(text, language)).replace("\\\n", " ").splitlines()
+    return [words[1:] for words in map(shlex.split, lines) if words[:1] == ["numclip"]]
