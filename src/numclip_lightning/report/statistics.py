@@ -158,7 +158,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
         [0.03, 0.06, 0.06]
     """
     ranks = pd.Series(p_values, dtype="float64").sort_values(kind="stable")
-    corrected = (ranks * range(len(ranks), 0, -1)).clip(upper=1).cummax()
+    corrected = (ranks * np.arange(len(ranks), 0, -1)).clip(upper=1).cummax()
     found: list[float] = corrected.sort_index().tolist()
     return found
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from numclip_lightning.errors import DataError
-from numclip_lightning.report.page import check_page, update_page
+from numclip_lightning.report.marks import check_page, update_page
 
 MARKED = "# Ours\n\nWords.\n\n<!-- report -->\nold ![a](evidence/old.png)\n<!-- end of report -->\n\nMore words.\n"
 
