@@ -8,14 +8,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from numclip_lightning.methods import OrdinalMethod
-from numclip_lightning.scale import OrdinalScale
+from support.scales import DOTS
 
-SCALE = OrdinalScale(
-    0,
-    6,
-    template="{} dots",
-    levels=[{"phrase": "hardly any", "start": 0}, {"phrase": "many", "start": 4}],  # type: ignore[list-item]
-)
+SCALE = DOTS
 TINY: dict[str, Any] = {"scale": SCALE, "backbone": "tiny-vit", "pretrained": None}
 TARGETS = [0.0, 2.0, 4.0, 6.0]
 
