@@ -1,7 +1,8 @@
-"""The benchmarks under configs/benchmarks: the small one runs, and none forgets a method."""
+"""The benchmarks under configs/benchmarks: the small one runs, and none lacks a method."""
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 from numclip_lightning.cli import main
 from numclip_lightning.commands.benchmark import parse
 from numclip_lightning.report.published import published_figures
+from numclip_lightning.runs.benchmark import Benchmark
 from numclip_lightning.runs.command import NumClipCLI
 from numclip_lightning.runs.plan import plan
 from support.fake_data import make_historical
@@ -25,18 +27,27 @@ def load(name: str) -> Any:
     return yaml.safe_load((REPOSITORY / "configs" / "benchmarks" / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
+def chosen(name: str) -> Benchmark:
+    return parse([f"--config={REPOSITORY / 'configs' / 'benchmarks' / name}.yaml"])[0]
+
+
 @pytest.mark.parametrize("name", ["smoke", "collection", "papers", "fewshot"])
-def test_every_method_is_in(name: str) -> None:
-    methods = load(name)["methods"].values()
-    assert {entry["config"] for entry in methods if "config" in entry} == OVERLAYS
+def test_every_method_is_in(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    configs = [entry.config for entry in chosen(name).methods.values()]
     # The configurations' own method is NumCLIP.
-    assert [entry for entry in methods if "config" not in entry]
+    assert set(configs) == {*OVERLAYS, None}
+
+
+def test_every_overlay_has_its_name_in_its_first_line() -> None:
+    for file in OVERLAYS:
+        first = (REPOSITORY / file).read_text(encoding="utf-8").splitlines()[0]
+        assert re.match(r"# Overlay: [^:]+: \S", first), file
 
 
 def test_what_two_benchmarks_share_is_the_same_run() -> None:
     evidence, collection = load("evidence"), load("collection")
-    for part in ("args", "datasets"):
-        assert evidence[part] == collection[part]
+    assert [evidence[part] for part in ("args", "datasets")] == [collection[part] for part in ("args", "datasets")]
     # CoOp's rate was searched for the collection, after the evidence was there.
     shared = (evidence["methods"].keys() & collection["methods"].keys()) - {"CoOp"}
     assert {"CoOp, image tower tuned", "OrdinalCLIP", "NumCLIP"} <= shared
@@ -63,12 +74,12 @@ def test_every_dataset_and_method_has_runs_that_parse(name: str, monkeypatch: py
     # Parsed against every type, with nothing built: neither the images nor the weights are here.
     monkeypatch.setattr(NumClipCLI, "instantiate_classes", lambda _: None)
     monkeypatch.setattr(NumClipCLI, "_run_subcommand", lambda *_: None)
-    chosen, _, _ = parse([f"--config=configs/benchmarks/{name}.yaml"])
-    here = {dataset: replace(entry, needs=None) for dataset, entry in chosen.datasets.items()}
-    runs = plan(replace(chosen, datasets=here))
+    benchmark = chosen(name)
+    here = {dataset: replace(entry, needs=None) for dataset, entry in benchmark.datasets.items()}
+    runs = plan(replace(benchmark, datasets=here))
     by_dataset, by_method = {run.dataset: run for run in runs}, {run.method: run for run in runs}
-    assert set(by_dataset) == set(chosen.datasets)
-    assert set(by_method) == set(chosen.methods)
+    assert set(by_dataset) == set(benchmark.datasets)
+    assert set(by_method) == set(benchmark.methods)
     for run in {*by_dataset.values(), *by_method.values()}:
         assert main(run.words) == 0, run
 
@@ -81,7 +92,7 @@ def test_the_papers_protocols_have_their_folds_and_figures() -> None:
         "Historical Color Images": 10,
     }
     assert [folds[f"MORPH II, {setting}"] for setting in ("ET", "A", "B", "C", "D")] == [1, 5, 3, 5, 5]
-    # 0.23 points are the mean over four categories, which no category alone stands beside.
+    # 0.23 points are the mean over four categories, which is compared with no single category.
     assert "published" not in {key for name, entry in papers["datasets"].items() if "Aesth" in name for key in entry}
     assert len(papers["means"]["Image Aesthetics"]["of"]) == 4
     known = [*papers["datasets"].values(), *papers["means"].values()]
@@ -97,7 +108,9 @@ def test_no_file_overwrites_a_page_unasked(name: str) -> None:
 
 
 def test_few_shots_are_of_the_methods_of_the_papers() -> None:
-    assert load("fewshot")["methods"] == load("papers")["methods"]
+    assert [load("fewshot")[part] for part in ("overlays", "methods")] == [
+        load("papers")[part] for part in ("overlays", "methods")
+    ]
     assert load("fewshot")["shots"] == [1, 2, 4, 8, 16, 32, 64]
 
 
@@ -140,7 +153,7 @@ def test_smoke_runs_every_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(REPOSITORY)
     assert main(["benchmark", "--config=configs/benchmarks/smoke.yaml", f"--root={tmp_path}"]) == 0
     records = [json.loads(file.read_text(encoding="utf-8")) for file in tmp_path.glob("counting/*/*/result.json")]
-    assert {record["method"] for record in records} == set(load("smoke")["methods"])
+    assert {record["method"] for record in records} == set(chosen("smoke").methods)
     assert all(math.isfinite(record["metrics"]["test_mae"]) for record in records)
     report = (tmp_path / "reports" / "smoke" / "report.md").read_text(encoding="utf-8")
     assert all(record["method"] in report for record in records)
