@@ -18,11 +18,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from numclip_lightning.data import CountingDataModule
+from numclip_lightning.data.counting import CountingDataModule
 from numclip_lightning.errors import NumClipError
 from numclip_lightning.report.plots import plot_images, plot_predictions, plot_similarity
 from numclip_lightning.runs.command import NumClipCLI
-from numclip_lightning.runs.terminal import speak, told
+from numclip_lightning.runs.terminal import configure_logging, message_of
 from numclip_lightning.scale import OrdinalScale
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -150,11 +150,11 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--num-test", type=int, default=2000, help="test scenes")
     parser.add_argument("--epochs", type=int, default=4, help="how often NumCLIP sees each training scene")
     options = parser.parse_args(args)
-    speak()
+    configure_logging()
     try:
         demonstrate(options)
     except NumClipError as error:
-        parser.error(told(error))
+        parser.error(message_of(error))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
 from torch import Tensor
 
-from numclip_lightning.data import CountingDataModule
+from numclip_lightning.data.counting import CountingDataModule
 from numclip_lightning.data.counting.captions import level_of, phrases
 from numclip_lightning.data.counting.datamodule import draw, normalise
 from numclip_lightning.data.counting.scenes import LARGEST

@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from numclip_lightning.data import CountingDataModule
+from numclip_lightning.data.counting import CountingDataModule
 from numclip_lightning.models import load_clip
 
 

@@ -22,7 +22,7 @@ import yaml
 
 import numclip_lightning.methods
 from numclip_lightning.methods import LearningRates, OrdinalMethod
-from numclip_lightning.methods.base.solved import ClosedFormMethod
+from numclip_lightning.methods.base.solved import SolvedMethod
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -75,7 +75,7 @@ def trained_parts(method: OrdinalMethod) -> str:
     """Return the parts of a method that a fit changes, in words: "image tower, head"."""
     parts = {part for part, found in method.parts().items() if any(parameter.requires_grad for parameter in found)}
     words = [WORDS.get(field.name, field.name) for field in fields(LearningRates) if field.name in parts]
-    if words and isinstance(method, ClosedFormMethod):
+    if words and isinstance(method, SolvedMethod):
         words.append("solved")
     return ", ".join(words) or "nothing"
 

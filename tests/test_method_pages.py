@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from numclip_lightning.runs.command import NumClipCLI
 from support.pages import commands
-from support.parsing import parse
 from support.places import CONFIGS, REPOSITORY
 
 FOLDER = REPOSITORY / "docs" / "methods"
@@ -37,7 +37,7 @@ def test_every_command_of_a_page_can_be_parsed(page: Path, monkeypatch: pytest.M
     found = commands(page.read_text(encoding="utf-8"))
     assert found
     for words in found:
-        assert parse(words).subcommand == words[0]
+        assert NumClipCLI(words, until="parsed").verb == words[0]
 
 
 @each_page

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from numclip_lightning.runs.command import NumClipCLI
 from support.command import failure
 from support.pages import blocks, commands
-from support.parsing import parse
 from support.places import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -33,10 +33,10 @@ def test_there_is_a_command_for_everything() -> None:
 def test_a_command_can_be_parsed(words: list[str]) -> None:
     if any("help" in word for word in words):
         with pytest.raises(SystemExit) as stop:
-            parse(words)
+            NumClipCLI(words, until="parsed")
         assert stop.value.code == 0
     else:
-        assert parse(words).subcommand == words[0]
+        assert NumClipCLI(words, until="parsed").verb == words[0]
 
 
 @pytest.mark.parametrize("words", [words for words in COMMANDS if words[0] not in OF_LIGHTNING], ids=shlex.join)

@@ -53,7 +53,7 @@ def test_levels_that_are_the_ranks() -> None:
     assert scale.to_level(targets).tolist() == scale.to_rank(targets).tolist() == [[4, 0], [2, 1]]
 
 
-def test_every_value_is_a_level_where_none_are_named() -> None:
+def test_without_levels_every_value_is_a_level() -> None:
     scale = OrdinalScale(minimum=1, maximum=3, step=0.5, template="score {}")
 
     assert scale.prompts == ["score 1", "score 1.5", "score 2", "score 2.5", "score 3"]
@@ -91,11 +91,11 @@ def test_targets_between_values_take_the_level_and_the_rank_of_the_nearest() -> 
 
 
 @pytest.mark.parametrize("target", [-1.0, 117.0, float("nan"), float("inf")])
-def test_a_target_outside_is_named_and_never_filed_under_a_neighbour(target: float) -> None:
+def test_a_target_outside_the_scale_is_refused_with_its_value(target: float) -> None:
     scale = OrdinalScale(**AGES)
     batch = torch.tensor([3.0, target, 40.0, target])
     for convert in (scale.to_level, scale.to_rank):
-        with pytest.raises(ScaleError, match=rf"target {target:g} \(and 1 more\) lies outside the scale 0..116 years"):
+        with pytest.raises(ScaleError, match=rf"target {target:g} \(and 1 more\) is outside the scale 0..116 years"):
             convert(batch)
     assert scale.contains(batch).tolist() == [True, False, True, False]
 
@@ -133,7 +133,7 @@ def test_plain_values_make_the_round_trip() -> None:
         ),
         (
             {"levels": [{"phrase": "child", "start": 0}, {"phrase": "Child", "start": 9}]},
-            "'Child' stands for the levels",
+            "'Child' is used for the levels",
         ),
         ({"levels": [{"phrase": "a", "start": 0}, {"phrase": "b", "start": 200}]}, "'b' starts at 200, outside"),
         ({"levels": [{"phrase": "a", "start": 0}, {"phrase": "b", "start": 9.5}]}, "9.5, which is not a value"),
@@ -143,15 +143,16 @@ def test_plain_values_make_the_round_trip() -> None:
         ),
         ({"levels": [{"phrase": "a", "start": 0}, {"phrase": "b", "start": 0}]}, "'b' starts at 0, not after"),
         ({"levels": [{"phrase": 1930, "start": 0}]}, "phrase 1930 of the level at 0 is not text"),
+        ({"levels": [{"phrase": "a", "start": "0"}]}, "'a' starts at '0', which is not a number"),
         ({"levels": [{"phrase": "a", "begin": 0}]}, "must have exactly the keys 'phrase' and 'start'"),
     ],
 )
-def test_a_scale_that_contradicts_itself_says_how(change: dict[str, Any], message: str) -> None:
+def test_a_scale_that_contradicts_itself_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ScaleError, match=message):
         OrdinalScale(**{**AGES, **change})
 
 
-def test_the_level_of_a_prediction_is_that_of_the_target_and_ends_at_the_ends() -> None:
+def test_predictions_outside_the_scale_take_the_first_or_the_last_level() -> None:
     scale = OrdinalScale(**AGES)
     inside = torch.linspace(0, 116, 1161)
     assert torch.equal(scale.level_at(inside), scale.to_level(inside))

@@ -1,4 +1,4 @@
-"""`python -m numclip_lightning` is `numclip`."""
+"""`python -m numclip_lightning` runs `numclip`."""
 
 from numclip_lightning.cli import entry_point
 

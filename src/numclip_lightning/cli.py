@@ -1,55 +1,101 @@
-"""`numclip`: fit, validate, test and predict from configuration files and flags."""
+"""The front door of `numclip`: a table of verbs, each imported when it is called."""
 
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import NamedTuple, NoReturn
 
-from lightning.fabric.utilities.exceptions import MisconfigurationException
+from numclip_lightning import __version__
+from numclip_lightning.errors import ConfigError, NumClipError, near_matches
+from numclip_lightning.runs.terminal import configure_logging, message_of
 
-from numclip_lightning.commands.splits import splits
-from numclip_lightning.errors import ConfigError, NumClipError
-from numclip_lightning.runs.command import NumClipCLI
-from numclip_lightning.runs.terminal import speak, told
+__all__ = ["VERBS", "Verb", "entry_point", "main"]
 
-__all__ = ["entry_point", "main"]
+
+class Verb(NamedTuple):
+    """The place of a verb.
+
+    Attributes:
+        module: Its module in this package.
+        function: Its function there: takes the words after the verb, returns an exit code.
+        help: One line on what it does.
+        extra: The optional dependencies that it needs, as `pip install 'numclip-lightning[extra]'` calls them.
+    """
+
+    module: str
+    function: str
+    help: str
+    extra: str = ""
+
+
+VERBS = {
+    "fit": Verb("runs.command", "fit", "Train a method and keep its best checkpoint."),
+    "validate": Verb("runs.command", "validate", "Measure a checkpoint on the validation images."),
+    "test": Verb("runs.command", "test", "Measure a checkpoint on the test images."),
+    "predict": Verb("runs.command", "predict", "Write the predicted number of each image to a CSV file."),
+    "benchmark": Verb("commands.benchmark", "benchmark", "Compare many methods on many datasets.", "benchmark"),
+    "splits": Verb("commands.splits", "splits", "Write the training, validation and test lists of a dataset."),
+}
+
+_HELP = "\n".join([
+    "usage: numclip VERB [--KEY=VALUE]...",
+    "",
+    "Read ordered quantities from images with CLIP.",
+    "",
+    "verbs:",
+    *(f"  {name:<12}{verb.help}" for name, verb in VERBS.items()),
+    "",
+    "more:",
+    "  numclip fit --help                        all flags of a verb",
+    "  numclip fit --model.help NumCLIP          the arguments of a method",
+    "  numclip fit --data.help ListDataModule    the arguments of a dataset",
+    "  numclip --version                         the version of this program",
+    "",
+])  # fmt: skip
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one verb.
 
     Args:
-        args: The words after `numclip`; those of the shell where None.
+        args: The words after `numclip`; None takes those of the shell.
 
     Returns:
-        0, or 2 after a user's mistake, which is then told in a message without a traceback; of a benchmark 1 if a run
-        has failed.
+        The exit code: 0, or 2 after a mistake of the user, with a message and no traceback on standard error. A
+        benchmark returns 1 if a run has failed, and 130 if it was stopped.
     """
-    speak()
     words = sys.argv[1:] if args is None else list(args)
-    try:
-        if words[:1] == ["benchmark"]:
-            return _benchmark(words[1:])
-        if words[:1] == ["splits"]:
-            splits(words[1:])
-            return 0
-        NumClipCLI(words)
-    except (NumClipError, MisconfigurationException, OSError) as error:
-        print(f"numclip: error: {told(error)}", file=sys.stderr)  # noqa: T201
+    if not words:
+        sys.stderr.write(_HELP)
         return 2
-    return 0
-
-
-def _benchmark(words: Sequence[str]) -> int:
-    # Imported here: it imports this module, and wants packages that nothing else needs.
+    if words[0] in ("-h", "--help", "--version"):
+        sys.stdout.write(f"numclip {__version__}\n" if words[0] == "--version" else _HELP)
+        return 0
     try:
-        from numclip_lightning.commands.benchmark import benchmark
+        return _load(words[0])(words[1:])
+    except (NumClipError, OSError) as error:
+        sys.stderr.write(f"numclip: error: {message_of(error)}\n")
+        return 2
+
+
+def _load(name: str) -> Callable[[Sequence[str]], int]:
+    """Import the function of a verb, and set up logging for it."""
+    if name not in VERBS:
+        hint = near_matches(name, VERBS, most=1) or "; choose one of " + ", ".join(VERBS)
+        raise ConfigError(f"{name!r} is not a verb of numclip{hint} (numclip --help lists them; flags follow the verb)")
+    verb = VERBS[name]
+    try:
+        module = import_module(f"numclip_lightning.{verb.module}")
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"numclip benchmark needs {error.name}; install it with pip install 'numclip-lightning[benchmark]'."
-        ) from error
-    return benchmark(words)
+        if not verb.extra:
+            raise
+        install = f"pip install 'numclip-lightning[{verb.extra}]'"
+        raise ConfigError(f"numclip {name} needs {error.name}; install it with {install}.") from error
+    configure_logging()
+    function: Callable[[Sequence[str]], int] = getattr(module, verb.function)
+    return function
 
 
 def entry_point() -> NoReturn:
-    """Run `main` with the shell's words and exit with its code."""
+    """Run `main` with the words of the shell and exit with its code."""
     sys.exit(main())

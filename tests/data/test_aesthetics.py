@@ -4,7 +4,7 @@ from typing import Literal
 
 import pytest
 
-from numclip_lightning.data import AestheticsDataModule
+from numclip_lightning.data.aesthetics import AestheticsDataModule
 from numclip_lightning.errors import ConfigError, DataError
 from support.fake_data import make_aesthetics, make_image
 from support.places import DATALISTS

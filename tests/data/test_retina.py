@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from numclip_lightning.data import LabelTable, RetinaDataModule
+from numclip_lightning.data.base import LabelTable
+from numclip_lightning.data.retina import RetinaDataModule
 from numclip_lightning.errors import ConfigError, DataError
 from support.fake_data import make_images, make_retina
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from numclip_lightning.data import ListDataModule
+from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.images.transforms import Preprocess, build_transform
 from support.fake_data import make_list_dataset
@@ -164,7 +164,7 @@ def test_bad_arguments() -> None:
         build_transform(32, "paper", train=False)  # type: ignore[arg-type]
 
 
-def test_albumentations_does_not_phone_home() -> None:
+def test_albumentations_does_not_use_the_network() -> None:
     environment = {key: value for key, value in os.environ.items() if key != "NO_ALBUMENTATIONS_UPDATE"}
     code = (
         "import urllib.request as r\n"

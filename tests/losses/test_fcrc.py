@@ -1,4 +1,4 @@
-"""The losses against slow loops written from the formulas, and the properties a user counts on."""
+"""FCRC and the plain KL against slow loops written from the formulas, and the properties that users rely on."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -122,11 +122,11 @@ class TestDistanceWeights:
         assert table[2].tolist() == pytest.approx([4 / 3, 2 / 3, 1, 2 / 3, 4 / 3])
 
     @pytest.mark.parametrize("num_levels", [2, 3, 10, 101])
-    def test_wrong_levels_weigh_one_on_average(self, num_levels: int) -> None:
+    def test_wrong_levels_have_weight_one_on_average(self, num_levels: int) -> None:
         table = distance_weights(num_levels, dtype=torch.float64)
         assert table.sum(dim=1).tolist() == pytest.approx([num_levels] * num_levels)
 
-    def test_one_level_weighs_one(self) -> None:
+    def test_a_single_level_has_weight_one(self) -> None:
         assert distance_weights(1).tolist() == [[1.0]]
 
     def test_no_level_is_refused(self) -> None:

@@ -71,7 +71,7 @@ def test_half_precision_is_computed_in_float32(loss: Any) -> None:
     torch.testing.assert_close(found, loss(features.float(), prototypes.float(), rank, values), rtol=0, atol=0)
 
 
-def test_order_moves_an_image_to_its_prompt_and_from_the_farthest() -> None:
+def test_image_order_moves_an_image_to_its_prompt_and_away_from_the_most_distant() -> None:
     prototypes = torch.eye(5, 6, dtype=torch.float64)
     values = torch.tensor(VALUES, dtype=torch.float64)
     feature = normalize(torch.ones(1, 6, dtype=torch.float64)).requires_grad_()
@@ -92,7 +92,7 @@ def test_shapes_that_do_not_fit_are_refused(loss: Any, features: Any, prototypes
         loss(torch.ones(features), torch.ones(prototypes), torch.tensor(rank, dtype=torch.long), torch.tensor(VALUES))
 
 
-def test_pairs_follow_the_definition_and_ties_are_not_asked() -> None:
+def test_pair_ranking_follows_its_formula_and_leaves_ties_out() -> None:
     logits = torch.randn(5, 5, dtype=torch.float64) * 3
     targets = [3.0, 1.0, 3.0, 7.0, 1.0]
     asked = []
@@ -109,7 +109,7 @@ def test_pairs_follow_the_definition_and_ties_are_not_asked() -> None:
     assert pair_ranking(logits, torch.tensor(targets)).item() == pytest.approx(found.item(), rel=1e-12)
 
 
-def test_where_nothing_differs_pairs_cost_nothing() -> None:
+def test_pair_ranking_of_equal_targets_is_zero_without_gradient() -> None:
     for number in (1, 3):
         logits = torch.randn(number, number, requires_grad=True)
         loss = pair_ranking(logits, torch.full((number,), 2.0))
@@ -119,6 +119,6 @@ def test_where_nothing_differs_pairs_cost_nothing() -> None:
         assert not logits.grad.any()
 
 
-def test_pairs_of_another_batch_are_refused() -> None:
+def test_pair_ranking_refuses_logits_of_another_batch() -> None:
     with pytest.raises(ConfigError, match=r"shape \(2, 3\) for 2 targets; give one for each ordered pair"):
         pair_ranking(torch.zeros(2, 3), torch.zeros(2))

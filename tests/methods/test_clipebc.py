@@ -8,27 +8,26 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from numclip_lightning.errors import ConfigError, ScaleError
-from numclip_lightning.methods import CLIPEBC, LearningRates, SchedulerSpec
+from numclip_lightning.methods.base import LearningRates, SchedulerSpec
+from numclip_lightning.methods.clipebc import CLIPEBC
 from numclip_lightning.scale import OrdinalScale
 from support.command import Numclip
 from support.tiny_clip import register_tiny_clips
-from support.tiny_fit import batch_of, bright, loader, mae_of, quiet_trainer, without_gradient
+from support.tiny_fit import TARGETS, TINY, batch_of, bright, loader, mae_of, quiet_trainer, without_gradient
 
 register_tiny_clips()
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 
 LEVELS: Any = [{"phrase": "a dot", "start": 0}, {"phrase": "some", "start": 1}, {"phrase": "many", "start": 4}]
 SCALE = OrdinalScale(0, 6, unit="dots", template="it is {}.", levels=LEVELS)
-TARGETS = [0.0, 2.0, 4.0, 6.0]
 
 
 def build(**arguments: Any) -> CLIPEBC:
-    tiny: dict[str, Any] = {"scale": SCALE, "backbone": "tiny-vit", "pretrained": None, "anchors": "middle"}
-    return CLIPEBC(**{**tiny, **arguments})
+    return CLIPEBC(**{**TINY, "scale": SCALE, "anchors": "middle", **arguments})
 
 
 def anchors_of(method: CLIPEBC) -> list[float]:
-    found: list[float] = method.decoder.get_buffer("centers").tolist()
+    found: list[float] = method.class_values.tolist()
     return found
 
 
@@ -66,7 +65,7 @@ def test_anchors_are_the_means_of_the_targets_in_each_bin() -> None:
     of_numbers = build(names="numbers", scale=OrdinalScale(0, 6, template="it is {}."))
     of_numbers.set_anchors(torch.tensor([1.25, 2.0]))
     assert anchors_of(of_numbers) == [0, 1.25, 2, 3, 4, 5, 6]
-    with pytest.raises(ScaleError, match="target 7 lies outside the scale"):
+    with pytest.raises(ScaleError, match="target 7 is outside the scale"):
         method.set_anchors(torch.tensor([7.0]))
 
 
@@ -112,7 +111,8 @@ def test_a_fit_takes_the_anchors_from_its_data_and_keeps_them_in_the_checkpoint(
 
 
 def test_means_need_a_datamodule() -> None:
-    with pytest.raises(ConfigError, match="anchors is 'mean', which asks a datamodule for its `labels`"):
+    message = r"CLIPEBC reads the training targets .*labels\('train'\) has them, or set anchors=middle"
+    with pytest.raises(ConfigError, match=message):
         quiet_trainer(max_epochs=1).fit(build(anchors="mean"), loader(bright(TARGETS)))
 
 

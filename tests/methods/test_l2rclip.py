@@ -11,26 +11,17 @@ from torch.nn.functional import cross_entropy, normalize
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.losses import image_order, prompt_order
-from numclip_lightning.methods import L2RCLIP, LearningRates, OptimizerSpec, SchedulerSpec
-from numclip_lightning.scale import OrdinalScale
+from numclip_lightning.methods.base import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.l2rclip import L2RCLIP
 from support.tiny_clip import register_tiny_clips
-from support.tiny_fit import batch_of, bright, loader, mae_of, quiet_trainer, without_gradient
+from support.tiny_fit import TARGETS, TINY, batch_of, bright, loader, mae_of, quiet_trainer, without_gradient
 
 register_tiny_clips()
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 
-SCALE = OrdinalScale(
-    0,
-    6,
-    template="{} dots",
-    levels=[{"phrase": "hardly any", "start": 0}, {"phrase": "many", "start": 4}],  # type: ignore[list-item]
-)
-TARGETS = [0.0, 2.0, 4.0, 6.0]
-
 
 def build(**arguments: Any) -> L2RCLIP:
-    tiny: dict[str, Any] = {"scale": SCALE, "backbone": "tiny-vit", "pretrained": None, "num_context": 4}
-    return L2RCLIP(**{**tiny, **arguments})
+    return L2RCLIP(**{**TINY, "num_context": 4, **arguments})
 
 
 class Snapshots(L.Callback):
@@ -129,8 +120,8 @@ def test_the_losses_are_those_of_the_stage(names: Any) -> None:
     texts = method.prototypes().double()
     classes = torch.tensor([0, 2, 4, 6] if names == "numbers" else [0, 0, 1, 1])
     values = torch.arange(7.0).double() if names == "numbers" else torch.tensor([1.5, 5.0]).double()
-    for stage, order in (("prompts", prompt_order), ("images", image_order)):
-        method._stage = stage  # type: ignore[assignment]
+    for phase, order in (("prompts", prompt_order), ("images", image_order)):
+        method._phase = phase  # type: ignore[assignment]
         losses = method.losses(method(batch["image"]), batch)
         logits = images @ texts.T / 0.07
         assert losses["image_to_text"].item() == pytest.approx(cross_entropy(logits, classes).item(), rel=1e-4)

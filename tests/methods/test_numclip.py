@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from numclip_lightning.errors import ConfigError, ScaleError
-from numclip_lightning.methods import LearningRates, LossWeights, NumCLIP, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.base import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.numclip import LossWeights, NumCLIP
 from numclip_lightning.scale import OrdinalScale
 from support.tiny_clip import register_tiny_clips
 
@@ -39,7 +40,7 @@ def _tiny_clips() -> None:
 
 
 def build(scale: dict[str, Any] = AGES, backbone: str = "tiny-vit", **arguments: Any) -> NumCLIP:
-    return NumCLIP(OrdinalScale(**scale), backbone=backbone, pretrained=None, **arguments)
+    return NumCLIP(scale=OrdinalScale(**scale), backbone=backbone, pretrained=None, **arguments)
 
 
 class Images(Dataset[dict[str, Tensor]]):
@@ -147,15 +148,15 @@ def test_the_published_decoding_reads_the_softmax_and_trains_the_head_along() ->
     with torch.no_grad():
         chances = output.logits.softmax(dim=1)
         assert output.value.tolist() == pytest.approx((chances @ method.scale.centers).tolist())
-        assert method.head is not None
-        fine = 1930 + 10 * method.head(output.logits)
+        assert method.fine_head is not None
+        fine = 1930 + 10 * method.fine_head(output.logits)
     losses = method.losses(output, {"target": target, "level": torch.tensor([0, 4])})
     assert losses["value"].item() == pytest.approx(((fine - target).abs().mean() / 10).item(), rel=1e-5)
 
 
 def test_without_the_error_of_the_value_there_is_no_head_to_train() -> None:
     method = build(decode="expectation", loss_weights=LossWeights(1, 1, 0))
-    assert method.head is None
+    assert method.fine_head is None
     loss_of(method, [3.0, 30.0, 70.0]).backward()  # type: ignore[no-untyped-call]
     assert [n for n, p in method.named_parameters() if p.requires_grad and p.grad is None] == []
 
@@ -224,14 +225,14 @@ def test_predictions_need_no_targets() -> None:
     method = build()
     batches: Any = trainer().predict(method, DataLoader(images, batch_size=2))  # type: ignore[arg-type]
 
-    assert [index for batch in batches for index in batch.position.tolist()] == [0, 1, 2]
+    assert [index for batch in batches for index in batch.index.tolist()] == [0, 1, 2]
     for batch in batches:
-        assert batch.probabilities.sum(dim=1).tolist() == pytest.approx([1] * len(batch.position))
+        assert batch.probabilities.sum(dim=1).tolist() == pytest.approx([1] * len(batch.index))
         assert batch.level.tolist() == batch.probabilities.argmax(dim=1).tolist()
 
 
 def test_a_target_outside_the_scale_stops_the_training() -> None:
-    with pytest.raises(ScaleError, match=r"target 91 lies outside the scale 0\.\.90 years"):
+    with pytest.raises(ScaleError, match=r"target 91 is outside the scale 0\.\.90 years"):
         trainer(max_epochs=1).fit(build(), DataLoader(Images([3.0, 91.0]), batch_size=2))
 
 
@@ -254,7 +255,7 @@ def test_a_checkpoint_holds_plain_values_and_brings_the_method_back(tmp_path: Pa
     images = torch.randn(2, 3, 32, 32)
     for mine, theirs in zip(method.eval()(images), again.eval()(images), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
-    for name in ("scale", "learning_rates", "optimizer_spec", "scheduler_spec", "loss_weights", "weighting"):
+    for name in ("scale", "learning_rates", "optimizer", "lr_scheduler", "loss_weights", "weighting"):
         assert getattr(again, name) == getattr(method, name)
 
 

@@ -7,22 +7,16 @@ import pytest
 import torch
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.methods import CoOp, LearningRates, OptimizerSpec, OrdinalCLIP, SchedulerSpec, ZeroShotCLIP
-from numclip_lightning.methods.base.prompted import PromptedMethod
-from numclip_lightning.scale import OrdinalScale
+from numclip_lightning.methods.base import LearningRates, OptimizerSpec, PromptedMethod, SchedulerSpec
+from numclip_lightning.methods.coop import CoOp
+from numclip_lightning.methods.ordinalclip import OrdinalCLIP
+from numclip_lightning.methods.zero_shot import ZeroShotCLIP
 from support.tiny_clip import register_tiny_clips
-from support.tiny_fit import bright, loader, mae_of, quiet_trainer, without_gradient
+from support.tiny_fit import TARGETS, TINY, bright, loader, mae_of, quiet_trainer, without_gradient
 
 register_tiny_clips()
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 
-SCALE = OrdinalScale(
-    0,
-    6,
-    template="{} dots",
-    levels=[{"phrase": "hardly any", "start": 0}, {"phrase": "many", "start": 4}],  # type: ignore[list-item]
-)
-TINY: dict[str, Any] = {"scale": SCALE, "backbone": "tiny-vit", "pretrained": None}
 METHODS = [ZeroShotCLIP, CoOp, OrdinalCLIP]
 
 
@@ -132,11 +126,10 @@ def test_a_small_set_is_learnt_and_every_trained_parameter_gets_a_gradient(
         optimizer=OptimizerSpec("AdamW"),
         lr_scheduler=SchedulerSpec("OneCycleLR", interval="step"),
     )
-    targets = [0.0, 2.0, 4.0, 6.0]
-    quiet_trainer(max_epochs=150).fit(learner, loader(bright(targets)))
+    quiet_trainer(max_epochs=150).fit(learner, loader(bright(TARGETS)))
     assert without_gradient(learner) == []
     # Guessing the median costs 2.
-    assert mae_of(learner, targets) < 0.3
+    assert mae_of(learner, TARGETS) < 0.3
 
 
 def test_coop_learns_a_small_set_by_its_context_alone() -> None:
@@ -148,11 +141,10 @@ def test_coop_learns_a_small_set_by_its_context_alone() -> None:
     )  # fmt: skip
     # That of a trained CLIP: features of an untrained tower lie close together.
     torch.nn.init.constant_(method.clip.logit_scale, math.log(100))
-    targets = [0.0, 2.0, 4.0, 6.0]
-    quiet_trainer(max_epochs=200).fit(method, loader(bright(targets)))
+    quiet_trainer(max_epochs=200).fit(method, loader(bright(TARGETS)))
     assert without_gradient(method) == []
     # Guessing the median costs 2.
-    assert mae_of(method, targets) < 0.3
+    assert mae_of(method, TARGETS) < 0.3
 
 
 @pytest.mark.parametrize(("context", "rate", "runs"), [(None, 0.0, 1), (4, 1e-3, 4)])
@@ -163,7 +155,7 @@ def test_the_text_tower_runs_anew_only_where_training_moves_the_words(
     method = CoOp(**TINY, num_context=context, learning_rates=rates, lr_scheduler=None)
     passes: list[int] = []
     method.clip.text.transformer.register_forward_hook(lambda *_: passes.append(method.training))
-    samples = loader(bright([0.0, 2.0, 4.0, 6.0]), 1)
+    samples = loader(bright(TARGETS), 1)
     quiet_trainer(max_epochs=2, num_sanity_val_steps=0).fit(method, samples, samples)
     # In training, of each of two epochs of four steps; the validations have a run each.
     assert (passes.count(True), passes.count(False)) == (2 * runs, 2)
@@ -180,7 +172,7 @@ def test_lengths_and_cosines_keep_their_digits_in_half_precision(method: Any) ->
     model = method(**{**TINY, "backbone": "tiny-timm"}).eval()
     features = torch.randn(5, 24).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        found, prototypes = model.read(features), model.prototypes()
+        found, prototypes = model.decode_features(features), model.prototypes()
     assert {found.logits.dtype, prototypes.dtype} == {torch.float32}
     unit = features.double() / features.double().norm(dim=1, keepdim=True)
     texts = prototypes.double() / prototypes.double().norm(dim=1, keepdim=True)

@@ -8,23 +8,23 @@ import pytest
 import torch
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.methods import LearningRates, OptimizerSpec, RankingAwareCLIP, SchedulerSpec
+from numclip_lightning.methods.base import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.rankingaware import RankingAwareCLIP
 from numclip_lightning.models import load_clip
 from numclip_lightning.models.rankingaware import PairHead
 from numclip_lightning.scale import OrdinalScale
 from support.tiny_clip import register_tiny_clips
-from support.tiny_fit import batch_of, bright, loader, mae_of, quiet_trainer, without_gradient
+from support.tiny_fit import TARGETS, TINY, batch_of, bright, loader, mae_of, quiet_trainer, without_gradient
 
 register_tiny_clips()
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 
+# Without phrases, which the method does not read.
 SCALE = OrdinalScale(0, 6, unit="dots")
-TARGETS = [0.0, 2.0, 4.0, 6.0]
 
 
 def build(**arguments: Any) -> RankingAwareCLIP:
-    tiny: dict[str, Any] = {"scale": SCALE, "backbone": "tiny-vit", "pretrained": None, "width": 16, "num_prompts": 4}
-    return RankingAwareCLIP(**{**tiny, **arguments})
+    return RankingAwareCLIP(**{**TINY, "scale": SCALE, "width": 16, "num_prompts": 4, **arguments})
 
 
 @pytest.mark.parametrize("backbone", ["tiny-vit", "tiny-resnet", "tiny-timm", "tiny-last", "mini"])
@@ -54,7 +54,7 @@ def test_the_losses_follow_their_formulas() -> None:
     smooth = sum(0.5 * e**2 if e < 1 else e - 0.5 for e in errors) / 3
     assert losses["value"].item() == pytest.approx(2 * math.log(1 + smooth), rel=1e-4)
     assert isinstance(method.pair_head, PairHead)
-    logits = method.pair_head(output.raw).tolist()
+    logits = method.pair_head(output.extras["tokens"]).tolist()
     asked = [(0, 1, 0), (1, 0, 1), (1, 2, 1), (2, 1, 0)]  # all but images 0 and 2, which are of one decade
     costs = [math.log(1 + math.exp(-logits[a][b] if more else logits[a][b])) for a, b, more in asked]
     assert losses["pair"].item() == pytest.approx(0.5 * sum(costs) / 4, rel=1e-4)

@@ -1,4 +1,4 @@
-"""The metrics against scikit-learn and scipy, in several batches, and in the cases those leave undefined."""
+"""The metrics against scikit-learn and scipy, in several batches, and in cases that those leave undefined."""
 
 import math
 from collections.abc import Callable
@@ -71,11 +71,11 @@ class TestShares:
         assert in_batches(AccuracyWithin(distance), preds, target) == pytest.approx(expected)
 
     @pytest.mark.parametrize("tolerance", [-1, float("nan"), float("inf")])
-    def test_a_tolerance_is_a_distance(self, tolerance: float) -> None:
+    def test_a_tolerance_that_is_no_distance_is_refused(self, tolerance: float) -> None:
         with pytest.raises(ConfigError, match=r"tolerance is .*; give a distance of 0 or more"):
             CumulativeScore(tolerance)
 
-    def test_a_distance_is_not_negative(self) -> None:
+    def test_a_negative_distance_is_refused(self) -> None:
         with pytest.raises(ConfigError, match="distance is -1"):
             AccuracyWithin(-1)
 
@@ -90,7 +90,7 @@ class TestQuadraticKappa:
         expected = cohen_kappa_score(target, preds, weights="quadratic", labels=range(num_levels))
         assert in_batches(QuadraticKappa(num_levels), preds, target) == pytest.approx(expected, abs=1e-6)
 
-    def test_a_level_present_on_one_side_only(self) -> None:
+    def test_a_level_only_in_the_predictions_or_only_in_the_targets(self) -> None:
         preds, target = torch.tensor([0, 0, 3, 3]), torch.tensor([0, 1, 2, 3])
         expected = cohen_kappa_score(target, preds, weights="quadratic", labels=range(4))
         assert in_batches(QuadraticKappa(4), preds, target) == pytest.approx(expected, abs=1e-6)
@@ -130,7 +130,7 @@ class TestQuadraticKappa:
         with pytest.raises(ConfigError, match=message):
             QuadraticKappa(3).update(torch.tensor(preds), torch.tensor(target))
 
-    def test_a_scale_has_a_level(self) -> None:
+    def test_no_level_is_refused(self) -> None:
         with pytest.raises(ConfigError, match="num_levels is 0"):
             QuadraticKappa(0)
 
@@ -183,7 +183,7 @@ class TestEpsilonError:
         terms = [math.exp(-((p - t) ** 2) / (2 * s**2)) for p, t, s in triples]
         assert float(metric.compute()) == pytest.approx(1 - sum(terms) / 101, abs=1e-6)
 
-    def test_its_ends(self) -> None:
+    def test_perfect_values_give_zero_and_distant_ones_one(self) -> None:
         metric, target = EpsilonError(), torch.tensor([20.0, 40.0])
         metric.update(target, target, torch.tensor([1.0, 5.0]))
         assert metric.compute() == 0
@@ -236,7 +236,7 @@ class TestEveryMetric:
         second.merge_state(first)
         torch.testing.assert_close(second.compute(), one.compute(), rtol=0, atol=1e-6)
 
-    def test_reset_forgets(self, make: Callable[[], Metric]) -> None:
+    def test_a_reset_metric_has_forgotten_its_samples(self, make: Callable[[], Metric]) -> None:
         preds, target = levels(20, [0, 1, 2, 3, 4], seed=5)
         metric = make()
         metric.update(preds, target)
@@ -247,6 +247,12 @@ class TestEveryMetric:
     def test_shapes_that_would_broadcast_are_refused(self, make: Callable[[], Metric]) -> None:
         with pytest.raises(ConfigError, match=r"preds have shape \(3, 1\) and target has shape \(3,\)"):
             make().update(torch.zeros(3, 1, dtype=torch.int64), torch.zeros(3, dtype=torch.int64))
+
+
+def test_every_metric_knows_which_way_is_better() -> None:
+    better = {name: make().higher_is_better for name, make in OWN_METRICS.items()}
+    assert better == {"cs": True, "within": True, "kappa": True, "spearman": True}
+    assert EpsilonError().higher_is_better is False
 
 
 class TestCollections:
@@ -277,7 +283,7 @@ class TestCollections:
             abs=1e-6,
         )
 
-    def test_a_first_batch_that_is_all_right_ties_no_metrics_together(self) -> None:
+    def test_metrics_stay_apart_after_a_first_batch_that_is_all_right(self) -> None:
         metrics = level_metrics(3)
         metrics.update(torch.tensor([0, 1]), torch.tensor([0, 1]))
         metrics.update(torch.tensor([0, 0]), torch.tensor([1, 2]))
@@ -285,7 +291,7 @@ class TestCollections:
         assert result["acc"].item() == pytest.approx(2 / 4)
         assert result["acc_within_1"].item() == pytest.approx(3 / 4)
 
-    def test_an_error_of_nothing_is_not_the_best(self) -> None:
+    def test_only_mae_is_nan_without_samples(self) -> None:
         metrics = value_metrics(5)
         metrics.update(torch.zeros(0), torch.zeros(0))
         assert [name for name, value in metrics.compute().items() if value.isnan()] == ["mae"]

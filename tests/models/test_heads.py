@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.models.heads import BoundedHead, ExpectationHead, PublishedHead, build_head
+from numclip_lightning.models.heads import ExpectationHead
+from numclip_lightning.models.learned_heads import BoundedHead, PublishedHead, build_head
 from numclip_lightning.scale import OrdinalScale
 
 # (lower, upper, centers): coarse ages, single values, decades, one level.
@@ -196,9 +197,9 @@ class TestPrecision:
 
 
 class TestArguments:
-    def test_the_edges_of_a_scale_are_taken_as_they_are(self) -> None:
+    def test_the_edges_of_a_scale_fit_the_heads(self) -> None:
         levels = [("child", 0), ("teen", 13), ("adult", 19)]
-        scale = OrdinalScale(0, 64, levels=[{"phrase": p, "start": s} for p, s in levels])  # type: ignore[misc]
+        scale = OrdinalScale(0, 64, levels=[{"phrase": p, "start": s} for p, s in levels])
         head = build_head("bounded", scale.lower, scale.upper, scale.centers)
         assert isinstance(head, BoundedHead)
         assert head.centers.tolist() == [6.0, 15.5, 41.5]
@@ -227,7 +228,7 @@ class TestArguments:
 
     @pytest.mark.parametrize("centers", [[-1.0, 1.2], [0.2, 2.5]])
     def test_centres_lie_inside_their_levels(self, centers: list[float]) -> None:
-        with pytest.raises(ConfigError, match="don't lie between lower"):
+        with pytest.raises(ConfigError, match="are not between lower"):
             BoundedHead([0.0, 1.0], [0.5, 2.0], centers)
 
     @pytest.mark.parametrize("shape", [(5,), (2, 4), (2, 5, 1)])

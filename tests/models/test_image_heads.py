@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.models.image_heads import CoralHead, CosineHead, LinearHead
-from numclip_lightning.models.thresholds import class_log_probabilities, count_steps
+from numclip_lightning.models.thresholds import decode_rank, rank_log_probabilities
 
 HEADS = [LinearHead(6, 4), CosineHead(6, 4), CoralHead(6, 5)]
 
@@ -69,7 +69,7 @@ def slow_classes(beyond: list[float]) -> list[float]:
 def test_class_probabilities_are_differences_of_cumulative_ones() -> None:
     logits = 2 * torch.randn(20, 7, dtype=torch.float64)  # of no order, as CORAL may learn them
     log_beyond = functional.logsigmoid(logits)
-    found = class_log_probabilities(log_beyond)
+    found = rank_log_probabilities(log_beyond)
     for row, beyond in zip(found.exp().tolist(), log_beyond.exp().tolist(), strict=True):
         assert row == pytest.approx(slow_classes(beyond), abs=1e-12)
         assert math.fsum(row) == pytest.approx(1)
@@ -80,28 +80,28 @@ def test_class_probabilities_stay_finite_and_keep_their_digits(height: float) ->
     for conditional in (False, True):
         log_beyond = functional.logsigmoid(torch.full((1, 5), height))
         log_beyond = log_beyond.cumsum(dim=1) if conditional else log_beyond
-        found = class_log_probabilities(log_beyond)
+        found = rank_log_probabilities(log_beyond)
         assert found.isfinite().all()
         assert found.exp().sum().item() == pytest.approx(1)
         assert found.argmax(dim=1).item() == (5 if height > 0 else 0)
     # P(y = 0) = 1 - sigmoid(30), which float32 can't tell from 0 by subtraction.
-    first = class_log_probabilities(functional.logsigmoid(torch.tensor([[30.0]])))[0, 0]
+    first = rank_log_probabilities(functional.logsigmoid(torch.tensor([[30.0]])))[0, 0]
     assert first.item() == pytest.approx(-30, rel=1e-5)
 
 
-def test_ranks_are_read_as_the_authors_read_them() -> None:
+def test_ranks_are_decoded_as_by_the_authors() -> None:
     logits = 3 * torch.randn(50, 6)
     for log_beyond in (functional.logsigmoid(logits), functional.logsigmoid(logits).cumsum(dim=1)):
-        assert count_steps(log_beyond, "median").tolist() == proba_to_label(log_beyond.exp()).tolist()
+        assert decode_rank(log_beyond, "median").tolist() == proba_to_label(log_beyond.exp()).tolist()
 
 
 def test_the_expectation_is_that_of_the_class_probabilities() -> None:
     log_beyond = functional.logsigmoid(torch.randn(20, 6, dtype=torch.float64)).cumsum(dim=1)
-    ranks: Tensor = class_log_probabilities(log_beyond).exp() @ torch.arange(7, dtype=torch.float64)
-    torch.testing.assert_close(count_steps(log_beyond, "expectation"), ranks)
+    ranks: Tensor = rank_log_probabilities(log_beyond).exp() @ torch.arange(7, dtype=torch.float64)
+    torch.testing.assert_close(decode_rank(log_beyond, "expectation"), ranks)
 
 
-def test_an_unknown_reading_is_refused() -> None:
+def test_an_unknown_decoding_is_refused() -> None:
     wrong: Any = "argmax"
     with pytest.raises(ConfigError, match="decode is 'argmax'; choose one of 'median', 'expectation'"):
-        count_steps(torch.zeros(1, 3), wrong)
+        decode_rank(torch.zeros(1, 3), wrong)

@@ -1,62 +1,36 @@
-import functools
+"""Loading by folder, file, tag and name; what does not fit is refused with the next step."""
+
 import json
 import logging
-import shutil
-import threading
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import open_clip
 import pytest
 import torch
-from huggingface_hub import constants as hub_constants
 from open_clip import pretrained as known_tags
 from safetensors.torch import save_file
 
 from numclip_lightning.errors import BackboneError
 from numclip_lightning.models import load_clip
+from support.model_hub import MEAN, NO_ANSWER, STD, point_hub_to, save_tiny_model, text_features
 from support.places import SHARED
 from support.tiny_clip import TINY_CLIPS, register_tiny_clips
 
 register_tiny_clips()
-MEAN, STD = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]
 FACE_CLIP = SHARED / "models" / "face-mini-clip"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A saved model with weights in half precision and its own mean and deviation."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    config = {"model_cfg": TINY_CLIPS["tiny-vit"], "preprocess_cfg": {"mean": MEAN, "std": STD}}
-    (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
-    weights = {key: value.half() for key, value in open_clip.create_model("tiny-vit").state_dict().items()}
-    save_file(weights, folder / "open_clip_model.safetensors")
-    return folder
-
-
-def point_hub_to(address: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send the hub's client to another address, as `HF_ENDPOINT` does before it is imported."""
-    monkeypatch.setattr(hub_constants, "ENDPOINT", address)
-    files = address + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(hub_constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
-    monkeypatch.setattr(hub_constants, "HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr(hub_constants, "HF_HUB_OFFLINE", False)
+    save_tiny_model(tmp_path / "model")
+    return tmp_path / "model"
 
 
 @pytest.fixture
 def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub that refuses every connection, and an empty cache."""
-    point_hub_to("http://127.0.0.1:9", tmp_path / "cache", monkeypatch)
-
-
-def weights_of(folder: Path) -> torch.Tensor:
-    model = open_clip.create_model(f"local-dir:{folder}")
-    features: torch.Tensor = model.encode_text(open_clip.get_tokenizer(f"local-dir:{folder}")(["a child"]))
-    return features
+    point_hub_to(NO_ANSWER, tmp_path / "cache", monkeypatch)
 
 
 # What works
@@ -66,7 +40,7 @@ def weights_of(folder: Path) -> torch.Tensor:
 def test_a_folder_or_a_file_gives_its_weights_in_float32(
     folder: Path, monkeypatch: pytest.MonkeyPatch, pretrained: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected = weights_of(folder)
+    expected = text_features(folder)
     monkeypatch.chdir(folder.parent)
     if pretrained != "auto":
         state = open_clip.create_model("local-dir:model").state_dict()
@@ -83,7 +57,7 @@ def test_a_folder_or_a_file_gives_its_weights_in_float32(
 
 def test_a_file_gives_the_weights_of_a_named_model(folder: Path) -> None:
     clip = load_clip("tiny-vit", str(folder / "open_clip_model.safetensors"))
-    torch.testing.assert_close(clip.encode_text(["a child"]), weights_of(folder), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(clip.encode_text(["a child"]), text_features(folder), atol=1e-5, rtol=1e-5)
 
 
 def test_a_tag_gives_its_weights_and_its_image_statistics(
@@ -92,11 +66,11 @@ def test_a_tag_gives_its_weights_and_its_image_statistics(
     tag = {"file": str(folder / "open_clip_model.safetensors"), "mean": MEAN, "std": STD}
     monkeypatch.setitem(known_tags._PRETRAINED, "tiny-vit", {"small_tag": tag})
     clip = load_clip("tiny-vit", "small-tag")
-    torch.testing.assert_close(clip.encode_text(["a child"]), weights_of(folder), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(clip.encode_text(["a child"]), text_features(folder), atol=1e-5, rtol=1e-5)
     assert clip.mean == tuple(MEAN)
 
 
-def test_random_weights_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_random_weights_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     handlers = list(logging.getLogger().handlers)
     load_clip("tiny-vit", None)
     (record,) = caplog.records
@@ -201,7 +175,7 @@ def test_folders_that_cannot_be_loaded_are_refused(folder: Path) -> None:
     config = folder / "open_clip_config.json"
     for text in ("{", "{}", "[]", '{"model_cfg": {}}', '{"model_cfg": {"text_cfg": 1}}'):
         config.write_text(text, encoding="utf-8")
-        refused("open_clip_config.json is no open_clip model configuration .*; save the model anew", None)
+        refused("open_clip_config.json is no open_clip model configuration .*; save the model again", None)
     config.write_text(json.dumps({"model_cfg": {**TINY_CLIPS["tiny-vit"], "depth": 3}}), encoding="utf-8")
     refused("can't be built: TypeError: .*'depth'.*; correct its configuration", None)
     config.write_text(json.dumps({"model_cfg": {**TINY_CLIPS["tiny-vit"], "multimodal_cfg": {}}}), encoding="utf-8")
@@ -236,86 +210,3 @@ def test_weights_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -> No
     broken.write_bytes(broken.read_bytes()[:1000])
     with pytest.raises(BackboneError, match=r"open_clip_model.safetensors can't be loaded .* file is whole"):
         load_clip(f"local-dir:{folder}")
-
-
-# The hub
-
-
-@pytest.mark.parametrize(("backbone", "pretrained"), [("ViT-B-16-quickgelu", "openai"), ("hf-hub:some/model", "auto")])
-def test_without_network_it_says_at_once_what_to_do(no_hub: None, backbone: str, pretrained: str) -> None:
-    start = time.monotonic()
-    message = (
-        rf"backbone='{backbone}' could not be fetched from http://127.0.0.1:9: .*; without network, fetch the weights "
-        r"on another machine and give the file as `pretrained`, or a saved model as backbone=local-dir:PATH"
-    )
-    with pytest.raises(BackboneError, match=message):
-        load_clip(backbone, pretrained)
-    assert time.monotonic() - start < 10
-    assert hub_constants.HF_HUB_OFFLINE is False
-
-
-class Hub(BaseHTTPRequestHandler):
-    """As much of a model hub as its client asks for: files under /some/model/resolve/main/."""
-
-    def __init__(self, *args: Any, folder: Path) -> None:
-        self.folder = folder
-        super().__init__(*args)
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        file = self.folder / Path(self.path).name
-        known = self.path.startswith("/some/model/resolve/main/") and file.is_file()
-        body = file.read_bytes() if known else b""
-        found = known or (self.path == "/" and self.folder.is_dir())
-        self.send_response(200 if found else 404)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", f'"{file.name}"')
-        self.send_header("X-Repo-Commit", "0" * 40)
-        if not found:
-            self.send_header("X-Error-Code", "EntryNotFound")
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Hub, folder=folder))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    point_hub_to(f"http://127.0.0.1:{server.server_port}", tmp_path / "cache", monkeypatch)
-    yield
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def test_a_model_of_the_hub_is_fetched(hub: None, folder: Path) -> None:
-    clip = load_clip("hf-hub:some/model")
-    torch.testing.assert_close(clip.encode_text(["a child"]), weights_of(folder), atol=1e-5, rtol=1e-5)
-    assert clip.mean == tuple(MEAN)
-
-
-def test_a_fetched_model_is_found_again_without_network(
-    hub: None, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = load_clip("hf-hub:some/model").encode_text(["a child"])
-    point_hub_to("http://127.0.0.1:9", tmp_path / "cache", monkeypatch)
-    torch.testing.assert_close(load_clip("hf-hub:some/model").encode_text(["a child"]), expected)
-
-
-def test_a_model_of_the_hub_without_weights_is_refused(hub: None, folder: Path) -> None:
-    (folder / "open_clip_model.safetensors").unlink()
-    with pytest.raises(BackboneError, match=r"could not be fetched from .*open_clip_pytorch_model.bin.*404"):
-        load_clip("hf-hub:some/model")
-
-
-def test_a_model_the_hub_does_not_know_is_refused(hub: None, folder: Path) -> None:
-    shutil.rmtree(folder)
-    with pytest.raises(BackboneError, match=r"could not be fetched from .*open_clip_config.json.*404"):
-        load_clip("hf-hub:some/model")

@@ -155,13 +155,13 @@ def test_predictions_that_can_not_be_used_hide_no_table(tmp_path: Path) -> None:
 
 def test_every_file_says_what_was_selected_on_the_test_set(tmp_path: Path) -> None:
     plan = make_plan(["A", "B", "Z"], shots=[4, 0], learn_nothing=["Z"])
-    records = [write_run(tmp_path / "runs", run, metrics(run), protocol="paper" if run["method"] == "A" else "clean")
+    records = [write_run(tmp_path / "runs", run, metrics(run), select_on="test" if run["method"] == "A" else "val")
                for run in plan]  # fmt: skip
     write_report(plan, records, tmp_path, Request("T", COMMAND, compare_to="B"))
     for name in ("test_mae-tests", "costs", "error-by-value"):
         frame = pd.read_csv(tmp_path / "tables" / f"counting-{name}.csv")
         for method, rows in frame.groupby("method"):
-            assert set(rows["protocol"]) == {"paper" if method == "A" else "clean"}, (name, method)
+            assert set(rows["select_on"]) == {"test" if method == "A" else "val"}, (name, method)
 
 
 def test_a_mean_over_datasets_stands_behind_them_with_the_published_figure(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_mean_over_datasets_stands_behind_them_with_the_published_figure(tmp_p
     page = write_report(plan, records, tmp_path, request).read_text(encoding="utf-8")
     before, mean = page.split("## aesthetics")
     assert "0.23" not in before
-    assert "The mean over nature, urban, of each fold and seed that all of them have." in mean
+    assert "The mean over nature, urban, for each fold and seed that all of them have." in mean
     assert "| NumCLIP | **0.25 ± 0.00** | 0.23 |" in mean
     assert "Error by value" not in mean
     assert "Costs" not in mean

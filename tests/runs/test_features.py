@@ -8,17 +8,17 @@ import lightning as L
 import pytest
 import torch
 
-from support.command import Numclip, config_of, metrics_of
 from numclip_lightning.cli import main
-from numclip_lightning.data import CountingDataModule
+from numclip_lightning.data.counting import CountingDataModule
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.methods import CoOp, LearningRates
+from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.scale import OrdinalScale
+from support.command import Numclip, config_of, metrics_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 
-SCALE = OrdinalScale(1, 60, levels=[{"phrase": "few", "start": 1}, {"phrase": "many", "start": 9}])  # type: ignore[list-item]
+SCALE = OrdinalScale(1, 60, levels=[{"phrase": "few", "start": 1}, {"phrase": "many", "start": 9}])
 TRAIN, VAL, BATCH, EPOCHS = 22, 9, 4, 3
 
 
@@ -33,7 +33,9 @@ class Watched:
     def __init__(self, callback: KeepFeatures, module: CountingDataModule, rate: float = 0.0, **arguments: Any) -> None:
         torch.manual_seed(1)
         rates = LearningRates(image_encoder=rate, adapter=0, context=2e-3, phrases=0, head=0)
-        self.method = CoOp(SCALE, "tiny-vit", None, "phrases", 4, learning_rates=rates)
+        self.method = CoOp(
+            scale=SCALE, backbone="tiny-vit", pretrained=None, names="phrases", num_context=4, learning_rates=rates
+        )
         self.seen = 0
         self.keys: set[str] = set()
         self.method.clip.visual.register_forward_hook(self.count)

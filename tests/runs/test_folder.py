@@ -12,12 +12,12 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from support.command import SIZES, Numclip, config_of, failure, metrics_of, rows_of
 from numclip_lightning.cli import main
-from numclip_lightning.data import ListDataModule
+from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.methods import LearningRates, LossWeights, NumCLIP, OptimizerSpec, SchedulerSpec
 from numclip_lightning.runs.folder import new_run_name
 from numclip_lightning.scale import OrdinalScale
+from support.command import SIZES, Numclip, config_of, failure, metrics_of, rows_of
 from support.tiny_clip import TINY_CLIPS
 
 
@@ -65,7 +65,7 @@ class TestFolder:
 class TestStopped:
     def test_an_exception_leaves_what_was_written(self, numclip: Numclip) -> None:
         with numclip.new_folder() as found, pytest.raises(ArithmeticError, match="stumbled"):
-            main(["fit", *numclip.flags, "--trainer.callbacks+=test_runs.Stumble"])
+            main(["fit", *numclip.flags, "--trainer.callbacks+=test_folder.Stumble"])
         (run,) = found
         assert epochs(run, "val_mae") == [0]
         assert (run / "config.yaml").is_file()
@@ -122,7 +122,7 @@ class TestCheckpoint:
         self, data: Path, numclip: Numclip, tmp_path: Path
     ) -> None:
         method = NumCLIP(
-            OrdinalScale(minimum=10, maximum=19, step=0.5),
+            scale=OrdinalScale(minimum=10, maximum=19, step=0.5),
             backbone="tiny-vit",
             pretrained=None,
             num_context=3,
@@ -150,48 +150,58 @@ class TestCheckpoint:
 
         again = NumCLIP.load_from_checkpoint(keep.best_model_path)
         assert again.hparams == method.hparams
-        assert (again.optimizer_spec, again.scheduler_spec) == (method.optimizer_spec, method.scheduler_spec)
+        assert (again.optimizer, again.lr_scheduler) == (method.optimizer, method.lr_scheduler)
         run = numclip("test", f"--ckpt_path={keep.best_model_path}")
         assert config_of(run)["model"]["init_args"]["optimizer"]["args"] == {"betas": [0.8, 0.9]}
-        assert metrics_of(run) == pytest.approx({**expected, "protocol": "clean"}, abs=1e-5)
+        assert metrics_of(run) == pytest.approx({**expected, "select_on": "val"}, abs=1e-5)
 
 
-class TestProtocol:
-    @pytest.fixture
-    def selected(self, numclip: Numclip) -> Path:
-        """A run that selected its checkpoint on the test list."""
-        return numclip("fit", "--data.val_file=null", "--data.allow_test_as_val=true", "--test_after_fit=true")
+@pytest.fixture(scope="module")
+def selected(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that selected its checkpoint on the test list; not to be written to."""
+    numclip = Numclip(data, tmp_path_factory.mktemp("selected"))
+    return numclip("fit", "--data.val_file=null", "--data.select_on=test", "--test_after_fit=true")
 
+
+class TestSelectOn:
     def test_a_run_says_what_it_was_selected_on(self, fitted: Path, selected: Path) -> None:
-        assert metrics_of(fitted)["protocol"] == "clean"
-        assert "protocol" not in rows_of(fitted / "test_predictions.csv")[0]
-        assert metrics_of(selected)["protocol"] == "paper"
+        assert metrics_of(fitted)["select_on"] == "val"
+        assert "select_on" not in rows_of(fitted / "test_predictions.csv")[0]
+        assert metrics_of(selected)["select_on"] == "test"
         rows = rows_of(selected / "test_predictions.csv")
-        assert [row["protocol"] for row in rows] == ["paper"] * SIZES["test"]
+        assert [row["select_on"] for row in rows] == ["test"] * SIZES["test"]
 
-    def test_a_checkpoint_does_not_forget_it(self, selected: Path, numclip: Numclip) -> None:
-        """Even under a configuration that is clean."""
-        checkpoint = f"--ckpt_path={selected / 'checkpoints' / 'best.ckpt'}"
-        for subcommand in ("validate", "test"):
-            assert metrics_of(numclip(subcommand, checkpoint))["protocol"] == "paper"
+    @pytest.mark.parametrize("verb", ["validate", "test"])
+    def test_a_checkpoint_remembers_it_under_another_configuration(
+        self, verb: str, selected: Path, numclip: Numclip
+    ) -> None:
+        run = numclip(verb, f"--ckpt_path={selected / 'checkpoints' / 'best.ckpt'}")
+        assert metrics_of(run)["select_on"] == "test"
+
+    def test_predictions_and_a_resumed_training_say_it_too(self, selected: Path, numclip: Numclip) -> None:
+        predicted = numclip("predict", f"--ckpt_path={selected / 'checkpoints' / 'best.ckpt'}")
+        assert {row["select_on"] for row in rows_of(predicted / "predictions.csv")} == {"test"}
         resumed = numclip("fit", f"--ckpt_path={selected / 'checkpoints' / 'last.ckpt'}", "--trainer.max_epochs=3")
-        assert metrics_of(resumed)["protocol"] == "paper"
-        predicted = numclip("predict", checkpoint)
-        assert {row["protocol"] for row in rows_of(predicted / "predictions.csv")} == {"paper"}
+        assert metrics_of(resumed)["select_on"] == "test"
 
-    def test_nor_is_it_tested_on_what_it_was_selected_on(
+    def test_the_word_of_an_older_checkpoint_is_understood(
+        self, fitted: Path, numclip: Numclip, tmp_path: Path
+    ) -> None:
+        state = torch.load(fitted / "checkpoints" / "best.ckpt", weights_only=True)
+        (name,) = (name for name in state["callbacks"] if name.startswith("RunFolder"))
+        del state["callbacks"][name]["select_on"]
+        state["callbacks"][name]["protocol"] = "paper"
+        torch.save(state, tmp_path / "old.ckpt")
+        assert metrics_of(numclip("test", f"--ckpt_path={tmp_path / 'old.ckpt'}"))["select_on"] == "test"
+
+    def test_a_later_test_on_the_validation_images_is_refused_unless_asked_for(
         self, fitted: Path, numclip: Numclip, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Under the configuration of its run, whose test list is another."""
         words = ["--config", str(fitted / "config.yaml"), "--ckpt_path", str(fitted / "checkpoints" / "best.ckpt")]
         words += [*numclip.small, "--data.test_file=val.txt"]
         assert failure("test", *words) == 2
         assert "15 of 15 validation images are also in the test list" in capsys.readouterr().err
-        assert metrics_of(numclip.plain("test", *words, "--data.allow_test_as_val=true"))["protocol"] == "paper"
-
-    def test_the_permission_alone_is_no_sin(self, numclip: Numclip) -> None:
-        run = numclip("fit", "--data.allow_test_as_val=true", "--trainer.max_epochs=1")
-        assert metrics_of(run)["protocol"] == "clean"
+        assert metrics_of(numclip.plain("test", *words, "--data.select_on=test"))["select_on"] == "test"
 
 
 class TestElsewhere:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from numclip_lightning.runs.plan import Benchmark, DatasetEntry, MeanEntry, MethodEntry, plan
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.runs.plan import Benchmark, DatasetEntry, MeanEntry, MethodEntry, plan
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from support.command import SIZES, Numclip, failure, metrics_of, rows_of
 from numclip_lightning.cli import main
 from numclip_lightning.images.loading import load_rgb
 from numclip_lightning.images.transforms import build_transform
 from numclip_lightning.methods import NumCLIP
+from support.command import SIZES, Numclip, failure, metrics_of, rows_of
 
-COLUMNS = ["path", "value", "level", "p(few)", "p(some)", "p(many)"]
+COLUMNS = ["path", "value", "phrase", "p(few)", "p(some)", "p(many)"]
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_folder_gives_the_numbers_of_the_method(
         probabilities = [float(row[column]) for column in COLUMNS[3:]]
         assert probabilities == pytest.approx(scores.softmax(0).tolist(), abs=1e-5)
         assert sum(probabilities) == pytest.approx(1, abs=1e-5)
-        assert row["level"] == method.scale.phrases[int(scores.argmax())]
+        assert row["phrase"] == method.scale.phrases[int(scores.argmax())]
 
 
 def test_an_unlabelled_list_keeps_its_order(words: list[str], data: Path, numclip: Numclip, tmp_path: Path) -> None:
@@ -85,10 +85,10 @@ def test_a_folder_is_no_file_to_write(words: list[str], tmp_path: Path, capsys: 
 
 def test_a_test_leaves_a_row_for_every_image_that_gives_its_metrics(fitted: Path) -> None:
     rows = rows_of(fitted / "test_predictions.csv")
-    assert list(rows[0]) == ["path", "target", "true_level", *COLUMNS[1:]]
+    assert list(rows[0]) == ["path", "target", "true_phrase", *COLUMNS[1:]]
     assert [row["path"] for row in rows] == [f"test_{i:03d}.png" for i in range(SIZES["test"])]
     errors = [abs(float(row["value"]) - float(row["target"])) for row in rows]
     metrics = metrics_of(fitted)
     assert sum(errors) / len(errors) == pytest.approx(metrics["test_mae"], abs=1e-4)
-    right = [row["level"] == row["true_level"] for row in rows]
+    right = [row["phrase"] == row["true_phrase"] for row in rows]
     assert sum(right) / len(right) == pytest.approx(metrics["test_acc"])

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from support.fake_data import make_historical
-from numclip_lightning.commands.benchmark import parse
-from numclip_lightning.runs.plan import plan
-from numclip_lightning.report.published import published_figures
 from numclip_lightning.cli import main
+from numclip_lightning.commands.benchmark import parse
+from numclip_lightning.report.published import published_figures
 from numclip_lightning.runs.command import NumClipCLI
+from numclip_lightning.runs.plan import plan
+from support.fake_data import make_historical
 from support.places import REPOSITORY
 
 BENCHMARKS = sorted(file.stem for file in (REPOSITORY / "configs" / "benchmarks").glob("*.yaml"))

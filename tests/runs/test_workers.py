@@ -17,10 +17,10 @@ import torch
 import yaml
 from filelock import FileLock
 
-from support.command import failure, metrics_of, rows_of
-from numclip_lightning.runs.workers import execute, gpu_of, peak_memory
-from numclip_lightning.runs.plan import Benchmark, DatasetEntry, MethodEntry, plan
 from numclip_lightning.cli import main
+from numclip_lightning.runs.plan import Benchmark, DatasetEntry, MethodEntry, plan
+from numclip_lightning.runs.workers import execute, gpu_of, peak_memory
+from support.command import failure, metrics_of, rows_of
 from support.places import REPOSITORY
 
 SMALL = {"data.num_train": 16, "data.num_val": 8, "data.num_test": 8, "data.num_workers": 0, "trainer.max_epochs": 1}

@@ -9,7 +9,6 @@
 | `fake_data` | makers of each dataset's files, with images whose brightness follows the target |
 | `list_data` | datamodules of list files |
 | `pages` | the code blocks and commands of a Markdown page |
-| `parsing` | the command line up to the point where it would build something |
 | `places` | paths of the repository and of the data beside it |
 | `tiny_clip` | small random CLIPs that open_clip finds by name |
 | `tiny_fit` | images in memory and a quiet trainer, for fits of a second |

@@ -7,6 +7,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from numclip_lightning.report.frame import results_frame
 from numclip_lightning.runs.records import read_record
 
 Entry = dict[str, Any]
@@ -43,7 +46,7 @@ def write_run(
         **key,
         "status": "finished",
         "error": None,
-        "protocol": "clean",
+        "select_on": "val",
         "seconds": 10.0 + planned["seed"],
         "peak_memory_mib": 800.0,
         "trained_parameters": 1234,
@@ -57,7 +60,7 @@ def write_run(
     (run / "result.json").write_text(json.dumps(record), encoding="utf-8")
     with (run / "test_predictions.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "target", "value", "level", "true_level"])
+        writer.writerow(["path", "target", "value", "phrase", "true_phrase"])
         rows = predictions or [(1.0, 2.0), (2.0, 2.5)]
         writer.writerows([f"{i}.png", target, value, 0, 0] for i, (target, value) in enumerate(rows))
     return read_record(run)
@@ -73,3 +76,11 @@ def write_all(
 ) -> list[Entry]:
     """Write every run as finished, with the metrics that a function gives it."""
     return [write_run(folder, planned, metrics(planned), **other) for planned in plan]
+
+
+def rows_of(folder: Path, plan: Iterable[Entry], metric: str, number: Callable[[Entry], float | None]) -> pd.DataFrame:
+    """Write a run with a number of one metric for each planned run, none if it is None; return their frame."""
+    plan = list(plan)
+    numbers = [(run, number(run)) for run in plan]
+    records = [write_run(folder, run, {metric: value}) for run, value in numbers if value is not None]
+    return results_frame(plan, records, [metric])

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from numclip_lightning.data import FileDataModule, LabelTable
+from numclip_lightning.data.base import FileDataModule, LabelTable
 from support.fake_data import make_list_dataset
 
 

@@ -1,4 +1,4 @@
-"""A fit that takes a second: images whose brightness is the target, and a quiet trainer."""
+"""A fit of a second: one tiny scale, images whose brightness is the target, and a quiet trainer."""
 
 from typing import Any
 
@@ -8,6 +8,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from numclip_lightning.methods import OrdinalMethod
+from support.scales import DOTS
+
+SCALE = DOTS
+TINY: dict[str, Any] = {"scale": SCALE, "backbone": "tiny-vit", "pretrained": None}
+TARGETS = [0.0, 2.0, 4.0, 6.0]
 
 
 def bright(targets: list[float], low: float = 0, high: float = 6) -> list[dict[str, Tensor]]:
@@ -24,6 +29,11 @@ def bright(targets: list[float], low: float = 0, high: float = 6) -> list[dict[s
     ]
 
 
+def images_of(method: OrdinalMethod, targets: list[float]) -> list[dict[str, Tensor]]:
+    """Samples whose brightness spans the scale of a method."""
+    return bright(targets, method.scale.minimum, method.scale.maximum)
+
+
 def loader(samples: list[dict[str, Tensor]], batch_size: int = 4) -> DataLoader[dict[str, Tensor]]:
     """Batches in order."""
     return DataLoader(samples, batch_size=batch_size)  # type: ignore[arg-type]
@@ -31,7 +41,7 @@ def loader(samples: list[dict[str, Tensor]], batch_size: int = 4) -> DataLoader[
 
 def batch_of(method: OrdinalMethod, targets: list[float]) -> dict[str, Tensor]:
     """All of them in one batch, as a step of the method sees it."""
-    (batch,) = loader(bright(targets), len(targets))
+    (batch,) = loader(images_of(method, targets), len(targets))
     return method.on_before_batch_transfer(batch, 0)
 
 
@@ -46,7 +56,7 @@ def quiet_trainer(**arguments: Any) -> L.Trainer:
 def mae_of(method: OrdinalMethod, targets: list[float]) -> float:
     """The mean absolute error that a test finds."""
     runner = quiet_trainer()
-    runner.test(method, loader(bright(targets)), verbose=False)
+    runner.test(method, loader(images_of(method, targets)), verbose=False)
     return runner.callback_metrics["test_mae"].item()
 
 

@@ -12,20 +12,12 @@ from torch.utils.data import Dataset
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.methods import OrdinalMethod
-from numclip_lightning.methods.base.prompted import PromptedMethod
-from numclip_lightning.scale import OrdinalScale
+from numclip_lightning.methods.base import PromptedMethod
 from support.tiny_clip import register_tiny_clips
 from support.tiny_fit import quiet_trainer
 
 register_tiny_clips()
 
-SCALE = OrdinalScale(
-    0,
-    6,
-    template="{} dots",
-    levels=[{"phrase": "hardly any", "start": 0}, {"phrase": "many", "start": 4}],  # type: ignore[list-item]
-)
-TINY: dict[str, Any] = {"scale": SCALE, "backbone": "tiny-vit", "pretrained": None}
 TARGETS = [float(value) for value in range(7)] * 3
 
 

@@ -11,13 +11,15 @@ from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.report.page import check_page, update_page
+from numclip_lightning.report.frame import run_name
+from numclip_lightning.report.marks import check_page, update_page
 from numclip_lightning.report.report import Request, write_report
-from numclip_lightning.report.results import shots_name
-from numclip_lightning.runs.code import COMMIT
-from numclip_lightning.runs.plan import Benchmark, PlannedRun, plan
-from numclip_lightning.runs.terminal import own_words
-from numclip_lightning.runs.workers import execute, find_record, has_finished
+from numclip_lightning.runs.benchmark import Benchmark
+from numclip_lightning.runs.code import current_code
+from numclip_lightning.runs.plan import PlannedRun, plan
+from numclip_lightning.runs.records import find_record, has_finished
+from numclip_lightning.runs.terminal import unwrap_errors
+from numclip_lightning.runs.workers import execute
 
 __all__ = ["benchmark", "parse"]
 
@@ -28,10 +30,10 @@ _STOPPED = 130
 
 
 def benchmark(words: Sequence[str]) -> int:
-    """Run a benchmark, or what is left of it, and write its report.
+    """Run a benchmark, or the rest of it, and write its report.
 
     Args:
-        words: What follows `numclip benchmark`.
+        words: The words after `numclip benchmark`.
 
     Returns:
         0 if every run has finished, 1 if one has failed or is missing, 130 if it was stopped with Ctrl-C.
@@ -61,13 +63,13 @@ def benchmark(words: Sequence[str]) -> int:
 
 
 def parse(words: Sequence[str]) -> tuple[Benchmark, Path, bool]:
-    """Read what a benchmark is asked to do.
+    """Parse the words of a benchmark.
 
     Args:
-        words: What follows `numclip benchmark`.
+        words: The words after `numclip benchmark`.
 
     Returns:
-        The benchmark, the folder of its report, and whether nothing is to be run.
+        The benchmark, the folder of its report, and whether it is only reported.
 
     Raises:
         ConfigError: If the configuration is wrong.
@@ -76,26 +78,26 @@ def parse(words: Sequence[str]) -> tuple[Benchmark, Path, bool]:
         prog="numclip benchmark",
         # In place of the names of all flags, which would hide the error that follows.
         usage="numclip benchmark --config FILE [--KEY=VALUE]...",
-        description="Run every method on every dataset and compare them; a benchmark that was stopped goes on.",
+        description="Run every method on every dataset and compare them; a stopped benchmark goes on.",
         allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="A file such as configs/benchmarks/smoke.yaml.")
     parser.add_class_arguments(Benchmark)
-    parser.add_argument("--report_only", type=bool, default=False, help="Run nothing; report what there is.")
+    parser.add_argument("--report_only", type=bool, default=False, help="Run nothing; report the runs that exist.")
     config = parser.parse_args(list(words))
     files, report_only = config.pop("config") or [], config.pop("report_only")
-    with own_words():
+    with unwrap_errors():
         chosen = Benchmark(**parser.instantiate_classes(config).as_dict())
     name = Path(str(files[0])).stem if files else "benchmark"
     return chosen, Path(chosen.output or Path(chosen.root, "reports", name)), report_only
 
 
 def _datasets_here(chosen: Benchmark) -> list[str]:
-    """Return the datasets that can be run on, and say which can't."""
+    """Return the datasets that are here, and warn of the others."""
     away = {name: entry.needs for name, entry in chosen.datasets.items() if not entry.is_here}
     if len(away) == len(chosen.datasets):
         lacking = ", ".join(f"{name} needs {folder}" for name, folder in away.items())
-        raise ConfigError(f"none of the datasets is here: {lacking}; fetch one, or mend its needs.")
+        raise ConfigError(f"none of the datasets is here: {lacking}; fetch one, or correct its needs.")
     for name, folder in away.items():
         _log.warning("%s is left out: %s is not here", name, folder)
     for name, mean in chosen.means.items():
@@ -121,7 +123,7 @@ def _request(chosen: Benchmark, here: Sequence[str], words: Sequence[str]) -> Re
 
 
 def _repeatable(words: Sequence[str]) -> list[str]:
-    """Leave out what a reader doesn't repeat: a report is not made by reporting alone, and their page is another."""
+    """Drop `--report_only` and `--page` from the command that the report prints for its readers."""
     kept, rest = list[str](), iter(words)
     for word in rest:
         name, sign, _ = word.partition("=")
@@ -134,43 +136,44 @@ def _repeatable(words: Sequence[str]) -> list[str]:
 
 
 def _run_all(chosen: Benchmark, runs: Sequence[PlannedRun]) -> bool:
-    """Do what isn't finished yet; return False if it was stopped with Ctrl-C."""
+    """Execute the runs that aren't finished yet; return False if stopped with Ctrl-C."""
     done = sum(map(has_finished, runs))
-    _warn_of_other_code(chosen, runs)
-    ended = execute(runs, processes=chosen.processes, keep_checkpoints=chosen.keep_checkpoints)
+    # Once, at the start: a commit made while the benchmark runs is not in its runs.
+    code = current_code()
+    _warn_of_other_code(chosen, runs, code.commit)
+    ended = execute(runs, code, processes=chosen.processes, keep_checkpoints=chosen.keep_checkpoints)
     try:
-        # Closed whatever happens here: it ends the runs that are under way.
+        # Closed in any case: that ends the current runs.
         with tqdm(total=len(runs), initial=done, unit="run", smoothing=0) as bar, closing(ended):
             for run, record in ended:
                 bar.update()
-                where = f"{run.dataset}, {run.method}, fold {run.fold}, {shots_name(run.shots)}, seed {run.seed}"
-                bar.write(f"{where}: {_outcome(record, chosen.metrics)}")
+                bar.write(f"{run_name(run.entry)}: {_outcome(record, chosen.metrics)}")
     except KeyboardInterrupt:
         _log.warning(
             "stopped: %d of %d runs have finished; the same command goes on with the others, and with "
-            "--report_only=true it reports what there is",
+            "--report_only=true it reports those that exist",
             sum(map(has_finished, runs)), len(runs),
         )  # fmt: skip
         return False
     return True
 
 
-def _warn_of_other_code(chosen: Benchmark, runs: Sequence[PlannedRun]) -> None:
-    """Say which finished runs are kept although the code has changed since: whether it matters, no digest can tell."""
+def _warn_of_other_code(chosen: Benchmark, runs: Sequence[PlannedRun], here: str | None) -> None:
+    """Warn of finished runs that are kept although the code has changed since; no digest shows whether it matters."""
     records = [record for run in runs if (record := find_record(run))]
     kept = [record.get("commit") for record in records if record["status"] == "finished"]
-    if others := [commit for commit in kept if commit != COMMIT]:
+    if others := [commit for commit in kept if commit != here]:
         _log.warning(
-            "%d of %d finished runs were made by other code (commit %s; this is %s) and are kept; to do them again, "
+            "%d of %d finished runs were made by other code (commit %s; this is %s) and are kept; to repeat them, "
             "delete their folders in %s, or give another --root",
             len(others), len(kept), ", ".join(sorted({commit or "unknown" for commit in others})),
-            COMMIT or "unknown", chosen.root,
+            here or "unknown", chosen.root,
         )  # fmt: skip
 
 
 def _outcome(record: dict[str, Any] | None, metrics: Sequence[str]) -> str:
     if record is None:
-        return "left to another process that is at it"
+        return "left to another process that is running it"
     if record["status"] != "finished":
         return f"FAILED: {record['error']} ({record['folder']})"
     found = [f"{name} {record['metrics'][name]:.3f}" for name in metrics if name in record["metrics"]]

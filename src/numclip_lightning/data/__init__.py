@@ -1,35 +1,35 @@
-"""From label files and images to batches; knows nothing of models, methods or scales."""
+"""Datasets: from label files and images to batches, one dataset in each module; independent of models and scales.
 
-from numclip_lightning.data.adience import AdienceDataModule
-from numclip_lightning.data.aesthetics import AestheticsDataModule
-from numclip_lightning.data.base.datamodule import OrdinalDataModule
-from numclip_lightning.data.base.dataset import OrdinalDataset
-from numclip_lightning.data.base.files import FileDataModule
-from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
-from numclip_lightning.data.clap2015 import CLAP2015DataModule
-from numclip_lightning.data.counting.datamodule import CountingDataModule
-from numclip_lightning.data.fgnet import FGNETDataModule
-from numclip_lightning.data.historical import HistoricalDataModule
-from numclip_lightning.data.lists import ListDataModule
-from numclip_lightning.data.morph import MorphDataModule
-from numclip_lightning.data.retina import RetinaDataModule
-from numclip_lightning.data.utkface import UTKFaceDataModule
+Every module of this folder is imported, and its datamodules are exported here, so that a new dataset needs no entry in
+a list. Type checkers see these names as `Any`; import from the dataset's own module to have its type.
+"""
 
-__all__ = [
-    "AdienceDataModule",
-    "AestheticsDataModule",
-    "CLAP2015DataModule",
-    "CountingDataModule",
-    "FGNETDataModule",
-    "FileDataModule",
-    "HistoricalDataModule",
-    "Label",
-    "LabelTable",
-    "ListDataModule",
-    "MorphDataModule",
-    "OrdinalDataModule",
-    "OrdinalDataset",
-    "RetinaDataModule",
-    "UTKFaceDataModule",
-    "read_labels",
-]
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
+
+from numclip_lightning.data.base import OrdinalDataModule
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...
+
+
+def _datamodules_of(module: str) -> dict[str, type[OrdinalDataModule]]:
+    """Return the datamodules that a module or its parts define, by name; not those that it imports."""
+    return {
+        name: value
+        for name, value in vars(import_module(module)).items()
+        if isinstance(value, type)
+        and issubclass(value, OrdinalDataModule)
+        and f"{value.__module__}.".startswith(f"{module}.")
+    }
+
+
+_found: dict[str, type[OrdinalDataModule]] = {}
+for _entry in iter_modules(__path__):
+    if _entry.name != "base":
+        _found |= _datamodules_of(f"{__name__}.{_entry.name}")
+globals().update(_found)
+
+__all__ = sorted(_found)

@@ -1,22 +1,9 @@
-"""The losses, pure functions of tensors: contrasts and orders of images and phrases, and those without language."""
+"""Losses, pure functions of tensors: contrast of images and phrases, distributions, thresholds, order."""
 
-from numclip_lightning.losses.distributions import (
-    Distance,
-    coral_loss,
-    corn_loss,
-    mean_loss,
-    soft_labels,
-    sord_loss,
-    variance_loss,
-)
-from numclip_lightning.losses.fcrc import (
-    Weighting,
-    distance_weights,
-    fcrc_image_to_text,
-    fcrc_text_to_image,
-    text_to_image_kl,
-)
+from numclip_lightning.losses.distributions import Distance, mean_loss, soft_labels, text_to_image_kl, variance_loss
+from numclip_lightning.losses.fcrc import Weighting, distance_weights, fcrc_image_to_text, fcrc_text_to_image
 from numclip_lightning.losses.ordering import image_order, pair_ranking, prompt_order
+from numclip_lightning.losses.thresholds import coral_loss, corn_loss
 
 __all__ = [
     "Distance",
@@ -31,7 +18,6 @@ __all__ = [
     "pair_ranking",
     "prompt_order",
     "soft_labels",
-    "sord_loss",
     "text_to_image_kl",
     "variance_loss",
 ]

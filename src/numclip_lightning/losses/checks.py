@@ -1,4 +1,4 @@
-"""What every loss checks of its arguments."""
+"""Checks that all losses share."""
 
 import torch
 from torch import Tensor
@@ -6,17 +6,17 @@ from torch import Tensor
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.precision import at_least_float32
 
-__all__ = ["checked"]
+__all__ = ["check_logits"]
 
 
-def checked(logits: Tensor, index: Tensor, name: str, columns: str | None = None) -> Tensor:
-    """Check shapes and dtypes, which costs no synchronisation; return the logits in at least float32.
+def check_logits(logits: Tensor, index: Tensor, name: str, columns: str | None = None) -> Tensor:
+    """Check shapes and dtypes, which needs no synchronisation; return the logits in float32 at least.
 
     Args:
-        logits: What should be floating-point of shape (B, columns).
-        index: What should be int64 of shape (B,).
+        logits: Expected to be floating-point of shape (B, columns).
+        index: Expected to be int64 of shape (B,).
         name: What the index counts, for the message: `"level"`.
-        columns: What the columns are; the same where None.
+        columns: What the columns are, for the message; None means `name`.
 
     Raises:
         ConfigError: If shapes or dtypes don't fit.

@@ -1,8 +1,8 @@
-"""Losses of ordinal regression without language, over the ranks of a scale.
+"""Losses of whole distributions: over the ranks of a scale (SORD's labels, mean-variance), over a batch (KL).
 
-All are means over the images of a batch, but for `corn_loss`, a mean over the questions that they are asked. All
-functions are pure: no loop over samples, no copy between host and device. With logits in half precision they compute
-in float32. Ranks come from `OrdinalScale.to_rank`, which refuses what lies outside; here nobody looks again.
+All are pure functions without loops over samples or copies between host and device. Logits in half precision are
+computed in float32. Ranks come from `OrdinalScale.to_rank`, which refuses targets outside the scale; they are not
+checked again here.
 """
 
 from typing import Literal, get_args
@@ -12,15 +12,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from numclip_lightning.errors import ConfigError, check_choice
-from numclip_lightning.losses.checks import checked
+from numclip_lightning.losses.checks import check_logits
 
-__all__ = ["Distance", "coral_loss", "corn_loss", "mean_loss", "soft_labels", "sord_loss", "variance_loss"]
+__all__ = ["Distance", "batch_kl", "mean_loss", "soft_labels", "text_to_image_kl", "variance_loss"]
 
 Distance = Literal["absolute", "squared"]
 
+# OrdinalCLIP multiplies the one-hot target over the batch by this factor before its softmax.
+_TARGET_SHARPNESS = 10.0
+
 
 def soft_labels(num_ranks: int, distance: Distance = "absolute", temperature: float = 1.0) -> Tensor:
-    """Return SORD's target for every true rank y: `softmax_j(-phi(y, j) / temperature)`.
+    """SORD's target distribution for every true rank y: `softmax_j(-phi(y, j) / temperature)`.
+
+    The loss is torch's cross-entropy with probabilities as targets. Its minimum is the entropy of the labels, not 0.
 
     Source: Diaz and Marathe, "Soft Labels for Ordinal Regression", CVPR 2019.
 
@@ -34,6 +39,15 @@ def soft_labels(num_ranks: int, distance: Distance = "absolute", temperature: fl
 
     Raises:
         ConfigError: If `distance` is unknown or `temperature` is not a positive number.
+
+    Example:
+        >>> labels = soft_labels(3)
+        >>> labels
+        tensor([[0.6652, 0.2447, 0.0900],
+                [0.2119, 0.5761, 0.2119],
+                [0.0900, 0.2447, 0.6652]])
+        >>> functional.cross_entropy(torch.zeros(2, 3), labels[torch.tensor([0, 2])])
+        tensor(1.0986)
     """
     check_choice("distance", distance, get_args(Distance))
     if not 0 < temperature < float("inf"):
@@ -43,28 +57,8 @@ def soft_labels(num_ranks: int, distance: Distance = "absolute", temperature: fl
     return (-(phi if distance == "absolute" else phi.square()) / temperature).softmax(dim=1)
 
 
-def sord_loss(logits: Tensor, rank: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross-entropy with soft labels (SORD).
-
-    Its least value is the entropy of the labels, not 0.
-
-    Args:
-        logits: Shape (B, R), any floating dtype.
-        rank: True ranks, int64 of shape (B,), 0..R-1.
-        labels: The table of `soft_labels`, shape (R, R), on the device of the logits.
-
-    Returns:
-        A scalar; float32, or float64 for float64 logits.
-
-    Raises:
-        ConfigError: If shapes or dtypes don't fit.
-    """
-    logits = checked(logits, rank, "rank")
-    return -(labels.to(logits.dtype)[rank] * logits.log_softmax(dim=1)).sum(dim=1).mean()
-
-
 def mean_loss(logits: Tensor, rank: Tensor) -> Tensor:
-    """Return half the squared error of the expected rank: `mean_b (m_b - y_b)^2 / 2`, `m = sum_j softmax(z)_j * j`.
+    """Half the squared error of the expected rank: `mean_b (m_b - y_b)^2 / 2`, `m = sum_j softmax(z)_j * j`.
 
     Source: Pan et al., "Mean-Variance Loss for Deep Age Estimation from a Face", CVPR 2018.
 
@@ -73,78 +67,87 @@ def mean_loss(logits: Tensor, rank: Tensor) -> Tensor:
         rank: True ranks, int64 of shape (B,), 0..R-1.
 
     Returns:
-        A scalar; float32, or float64 for float64 logits.
+        The mean over the images, a scalar; float32, or float64 for float64 logits.
 
     Raises:
         ConfigError: If shapes or dtypes don't fit.
+
+    Example:
+        >>> mean_loss(torch.zeros(1, 5), torch.tensor([4]))  # the expected rank is 2
+        tensor(2.)
     """
-    mean, _ = _moments(checked(logits, rank, "rank"))
+    mean, _ = _moments(check_logits(logits, rank, "rank"))
     return (mean - rank).square().mean() / 2
 
 
 def variance_loss(logits: Tensor, rank: Tensor) -> Tensor:
-    """Return the variance of the rank: `mean_b sum_j softmax(z)_j * (j - m_b)^2`, which sharpens the distribution.
+    """Variance of the rank: `mean_b sum_j softmax(z)_j * (j - m_b)^2`, which sharpens the distribution.
 
-    Source: as of `mean_loss`, the variance loss. The true rank has no part in it.
+    Source: same paper as `mean_loss`. The true rank is not used.
 
     Args:
         logits: Shape (B, R), any floating dtype.
-        rank: True ranks, int64 of shape (B,); for their shape alone.
+        rank: True ranks, int64 of shape (B,); only their shape is checked.
 
     Returns:
-        A scalar; float32, or float64 for float64 logits.
+        The mean over the images, a scalar; float32, or float64 for float64 logits.
 
     Raises:
         ConfigError: If shapes or dtypes don't fit.
+
+    Example:
+        >>> variance_loss(torch.zeros(1, 5), torch.tensor([4]))
+        tensor(2.)
     """
-    _, variance = _moments(checked(logits, rank, "rank"))
+    _, variance = _moments(check_logits(logits, rank, "rank"))
     return variance.mean()
 
 
-def coral_loss(logits: Tensor, rank: Tensor) -> Tensor:
-    """Return the sum of R-1 binary cross-entropies, one for each threshold k: is the rank greater than k?
+def text_to_image_kl(logits: Tensor, rank: Tensor) -> Tensor:
+    """Contrast each prompt with all images of the batch (OrdinalCLIP's KL term).
 
-    `mean_b -sum_k [y_b > k] log sigmoid(z_bk) + [y_b <= k] log(1 - sigmoid(z_bk))`.
+    For every rank i in the batch: the divergence of softmax_b(logits[b, i]) from the target softmax_b(10 * [y_b = i]),
+    summed over the images. The result is the mean over these ranks.
 
-    Source: Cao, Mirjalili and Raschka, "Rank Consistent Ordinal Regression for Neural Networks with Application to Age
-    Estimation", Pattern Recognition Letters 2020 (arXiv 1901.07884), all thresholds weighing the same.
+    Source: Li et al., "OrdinalCLIP: Learning Rank Prompts for Language-Guided Ordinal Regression", NeurIPS 2022 (arXiv
+    2206.02338), as its code has it.
 
     Args:
-        logits: Of `P(y > k)`, shape (B, R-1), any floating dtype.
-        rank: True ranks, int64 of shape (B,), 0..R-1.
+        logits: Scaled similarities, shape (B, R), B and R at least 1, any floating dtype.
+        rank: True ranks (or levels), int64 of shape (B,), 0..R-1.
 
     Returns:
         A scalar; float32, or float64 for float64 logits.
 
     Raises:
         ConfigError: If shapes or dtypes don't fit.
+
+    Example:
+        >>> rank = torch.tensor([0, 2])
+        >>> text_to_image_kl(torch.zeros(2, 3), rank)
+        tensor(0.6926)
+        >>> text_to_image_kl(10.0 * functional.one_hot(rank, 3), rank)  # the target itself
+        tensor(0.)
     """
-    return _threshold_errors(checked(logits, rank, "rank", "threshold"), rank).sum(dim=1).mean()
+    return batch_kl(check_logits(logits, rank, "rank").T, rank)
 
 
-def corn_loss(logits: Tensor, rank: Tensor) -> Tensor:
-    """Return the mean binary cross-entropy of the thresholds that an image reaches: given y > k-1, is y > k?
-
-    Threshold k is asked of the images with `y > k-1` alone; an image of rank y answers `min(y + 1, R - 1)` questions,
-    and the mean is over all of them. So images of high ranks weigh more.
-
-    Source: Shi, Cao and Raschka, "Deep Neural Networks for Rank-Consistent Ordinal Regression Based on Conditional
-    Probabilities", Pattern Analysis and Applications 2023 (arXiv 2111.08851).
+def batch_kl(logits: Tensor, level: Tensor) -> Tensor:
+    """OrdinalCLIP's KL divergence for logits of shape (K, B): one distribution over the batch for each level.
 
     Args:
-        logits: Of `P(y > k | y > k-1)`, shape (B, R-1), any floating dtype.
-        rank: True ranks, int64 of shape (B,), 0..R-1.
+        logits: Already checked, in float32 at least.
+        level: True levels, int64 of shape (B,), 0..K-1. Levels that are not in the batch add nothing.
 
     Returns:
-        A scalar; float32, or float64 for float64 logits.
-
-    Raises:
-        ConfigError: If shapes or dtypes don't fit.
+        The mean over the levels in the batch, a scalar.
     """
-    logits = checked(logits, rank, "rank", "threshold")
-    asked = _thresholds(logits) <= rank[:, None]
-    # The first threshold is asked of every image, so that the number is never 0.
-    return torch.where(asked, _threshold_errors(logits, rank), 0.0).sum() / asked.sum()
+    own = functional.one_hot(level, len(logits)).T
+    target = (_TARGET_SHARPNESS * own.to(logits.dtype)).log_softmax(dim=1)
+    divergence = functional.kl_div(logits.log_softmax(dim=1), target, reduction="none", log_target=True).sum(dim=1)
+    # Absent levels are masked, not indexed away: a selection would have to ask the device for its size.
+    present = own.any(dim=1)
+    return torch.where(present, divergence, 0.0).sum() / present.sum()
 
 
 def _moments(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,13 +156,3 @@ def _moments(logits: Tensor) -> tuple[Tensor, Tensor]:
     ranks = torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device)
     mean = (chances * ranks).sum(dim=1)
     return mean, (chances * (ranks - mean[:, None]).square()).sum(dim=1)
-
-
-def _thresholds(logits: Tensor) -> Tensor:
-    return torch.arange(logits.shape[1], device=logits.device)
-
-
-def _threshold_errors(logits: Tensor, rank: Tensor) -> Tensor:
-    """Return the binary cross-entropy of every threshold, (B, R-1)."""
-    beyond = (rank[:, None] > _thresholds(logits)).to(logits.dtype)
-    return functional.binary_cross_entropy_with_logits(logits, beyond, reduction="none")

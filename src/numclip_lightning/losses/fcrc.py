@@ -1,46 +1,45 @@
-"""Losses over levels and ranks: cross-entropy and batch-wise KL, weighted by ordinal distance.
+"""NumCLIP's FCRC (fine-grained cross-modal ranking contrast): image-text contrast weighted by ordinal distance.
 
-Published code and paper weight different things, and both are here by name (`Weighting`):
+Published code and paper weight different things. Both are available by name (`Weighting`):
 
 - `"logits"`, the published NumCLIP code: the weight multiplies the *logit*, `w * z`. The loss then depends on the
-  absolute height of the logits: five equal logits of 20 cost 12.0, where cross-entropy costs log 5 = 1.61.
+  absolute height of the logits: five equal logits of 20 cost 12.0, but their cross-entropy is log 5 = 1.61.
 - `"similarities"`, the paper's formula: the weight multiplies the *similarity* `exp(z)` in the denominator, which is
   `z + log(w)`. A constant added to all logits changes nothing.
-- `"none"`: every weight is 1.
+- `"none"`: every weight is 1. Image to text, this is plain cross-entropy.
 
 The paper writes its weights as `Norm(beta * distance)` (as restated in YearCLIP, arXiv 2512.21337, eq. 12-13, where
-Norm makes them sum to 1). We read Norm for both as the published code has it: the weights of the K-1 wrong levels sum
+Norm makes them sum to 1). For both forms we take Norm from the published code: the weights of the K-1 wrong levels sum
 to K-1, so their mean is 1 and beta cancels.
 
-All functions are pure: no loop over samples, no copy between host and device, no gradient to the weights. With logits
-in half precision they compute in float32. A level outside 0..K-1 raises PyTorch's own index error (on CUDA a device
-assert), because looking for it here would cost a synchronisation at every step.
+Source: Du et al., "Teach CLIP to Develop a Number Sense for Ordinal Regression", ECCV 2024.
+
+All functions are pure: no loop over samples, no copy between host and device, no gradient to the weights. Logits in
+half precision are computed in float32. A level outside 0..K-1 raises PyTorch's own index error (on CUDA a device
+assert), because a check here would need a synchronisation at every step.
 """
 
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from numclip_lightning.errors import ConfigError, check_choice
-from numclip_lightning.losses.checks import checked
+from numclip_lightning.losses.checks import check_logits
+from numclip_lightning.losses.distributions import batch_kl
 
-__all__ = ["Weighting", "distance_weights", "fcrc_image_to_text", "fcrc_text_to_image", "text_to_image_kl"]
+__all__ = ["Weighting", "distance_weights", "fcrc_image_to_text", "fcrc_text_to_image"]
 
 Weighting = Literal["logits", "similarities", "none"]
-
-# OrdinalCLIP sharpens the one-hot target over the batch with this factor before its softmax.
-_TARGET_SHARPNESS = 10.0
 
 
 def distance_weights(
     num_levels: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
 ) -> Tensor:
-    """Return the weight of every level j for every true level y, the table behind `fcrc_image_to_text`.
+    """Weight of every level j for every true level y, the table behind `fcrc_image_to_text`.
 
-    Entry (y, j) is `|y - j| / sum_k |y - k| * (K - 1)`, and 1 where j = y: the farther level weighs more, and the
-    K-1 wrong levels weigh 1 on average.
+    Entry (y, j) is `|y - j| / sum_k |y - k| * (K - 1)`, and 1 if j = y. A more distant level has a larger weight, and
+    the K-1 wrong levels have weight 1 on average.
 
     Args:
         num_levels: K, at least 1.
@@ -52,6 +51,12 @@ def distance_weights(
 
     Raises:
         ConfigError: If `num_levels` is less than 1.
+
+    Example:
+        >>> distance_weights(3)
+        tensor([[1.0000, 0.6667, 1.3333],
+                [1.0000, 1.0000, 1.0000],
+                [1.3333, 0.6667, 1.0000]])
     """
     if num_levels < 1:
         raise ConfigError(f"num_levels is {num_levels}; a scale has at least 1 level.")
@@ -60,7 +65,7 @@ def distance_weights(
 
 
 def fcrc_image_to_text(logits: Tensor, level: Tensor, weighting: Weighting = "logits") -> Tensor:
-    """Contrast each image with all phrases, wrong ones weighted by their distance (NumCLIP's FCRC, image to text).
+    """Contrast each image with all phrases, wrong phrases weighted by their distance (FCRC, image to text).
 
     With `w` the rows of `distance_weights`: `"logits"` is the cross-entropy of `w * logits`, `"similarities"` that of
     `logits + log(w)`, `"none"` that of `logits`.
@@ -75,80 +80,68 @@ def fcrc_image_to_text(logits: Tensor, level: Tensor, weighting: Weighting = "lo
 
     Raises:
         ConfigError: If shapes or dtypes don't fit, or `weighting` is unknown.
+
+    Example:
+        >>> logits, level = torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([0])
+        >>> fcrc_image_to_text(logits, level)
+        tensor(0.3357)
+        >>> fcrc_image_to_text(logits, level, "similarities")
+        tensor(0.3547)
+        >>> fcrc_image_to_text(logits, level, "none")
+        tensor(0.4076)
     """
-    logits = checked(logits, level, "level")
-    weights = distance_weights(logits.shape[1], dtype=logits.dtype, device=logits.device)[level]
-    log_probability = _weighted(logits, weights, weighting).log_softmax(dim=1)
+    check_choice("weighting", weighting, get_args(Weighting))
+    logits = check_logits(logits, level, "level")
+    if weighting != "none":
+        weights = distance_weights(logits.shape[1], dtype=logits.dtype, device=logits.device)[level]
+        logits = _weighted(logits, weights, weighting)
     # `gather` and not `cross_entropy`, which would silently skip a level of -100.
-    return -log_probability.gather(1, level[:, None]).mean()
+    return -logits.log_softmax(dim=1).gather(1, level[:, None]).mean()
 
 
 def fcrc_text_to_image(logits: Tensor, level: Tensor, weighting: Weighting = "logits") -> Tensor:
-    """Contrast each phrase with all images of the batch, wrong ones weighted (NumCLIP's FCRC, text to image).
+    """Contrast each phrase with all images of the batch, wrong images weighted (FCRC, text to image).
 
-    As `text_to_image_kl`, after weighting. For level i and image b of level y_b the weight is
-    `|i - y_b| / sum_n |i - y_n| * (K - 1)`, and 1 where y_b = i. As published, the weights are normalised to K-1 and
+    This is `text_to_image_kl` of the weighted logits. For level i and image b of level y_b the weight is
+    `|i - y_b| / sum_n |i - y_n| * (K - 1)`, and 1 if y_b = i. As published, the weights are normalised to K-1 and
     not to the number of wrong images: their mean is (K-1) / (B - n_i), about 0.16 for 32 images and 5 levels. So the
     loss depends on the batch size of each process.
 
     Args:
         logits: Scaled similarities, shape (B, K), B and K at least 1, any floating dtype.
-        level: True levels, int64 of shape (B,), 0..K-1. Levels that don't occur add nothing.
+        level: True levels, int64 of shape (B,), 0..K-1. Levels that are not in the batch add nothing.
         weighting: What the weights multiply; see the top of this module.
 
     Returns:
-        The mean over the levels that occur, a scalar; float32, or float64 for float64 logits.
+        The mean over the levels in the batch, a scalar; float32, or float64 for float64 logits.
 
     Raises:
         ConfigError: If shapes or dtypes don't fit, or `weighting` is unknown.
+
+    Example:
+        >>> logits = torch.tensor([[2.0, 1.0, 1.0], [1.0, 1.0, 2.0]])
+        >>> fcrc_text_to_image(logits, torch.tensor([0, 2]))
+        tensor(0.6926)
+        >>> fcrc_text_to_image(logits, torch.tensor([0, 2]), "none")
+        tensor(0.3128)
     """
-    logits = checked(logits, level, "level")
+    check_choice("weighting", weighting, get_args(Weighting))
+    logits = check_logits(logits, level, "level")
+    if weighting == "none":
+        return batch_kl(logits.T, level)
     levels = torch.arange(logits.shape[1], device=logits.device)
     distance = (levels[:, None] - level).abs().to(logits.dtype)
-    weights = _normalised(distance, logits.shape[1])
-    return _batch_kl(_weighted(logits.T, weights, weighting), level)
-
-
-def text_to_image_kl(logits: Tensor, rank: Tensor) -> Tensor:
-    """Contrast each prompt with all images of the batch (OrdinalCLIP's KL term).
-
-    For every rank i that occurs, the divergence of softmax_b(logits[b, i]) from the target softmax_b(10 * [y_b = i]),
-    summed over the batch and averaged over those ranks.
-
-    Args:
-        logits: Scaled similarities, shape (B, R), B and R at least 1, any floating dtype.
-        rank: True ranks (or levels), int64 of shape (B,), 0..R-1.
-
-    Returns:
-        A scalar; float32, or float64 for float64 logits.
-
-    Raises:
-        ConfigError: If shapes or dtypes don't fit.
-    """
-    return _batch_kl(checked(logits, rank, "rank").T, rank)
+    return batch_kl(_weighted(logits.T, _normalised(distance, logits.shape[1]), weighting), level)
 
 
 def _normalised(distance: Tensor, num_levels: int) -> Tensor:
     """Scale each row of distances to sum to K-1, with 1 in the place of distance 0."""
-    # A sum below 1 is a row of zeros, none of which survives the next line.
+    # A sum below 1 is a row of zeros, and the next line replaces all of them.
     weights = distance / distance.sum(dim=1, keepdim=True).clamp(min=1) * (num_levels - 1)
     return torch.where(distance == 0, 1.0, weights)
 
 
 def _weighted(logits: Tensor, weights: Tensor, weighting: Weighting) -> Tensor:
-    check_choice("weighting", weighting, get_args(Weighting))
     if weighting == "logits":
         return weights * logits
-    if weighting == "similarities":
-        return logits + weights.log()  # never log(0): `_normalised` leaves no weight of 0
-    return logits
-
-
-def _batch_kl(logits: Tensor, level: Tensor) -> Tensor:
-    """Return OrdinalCLIP's KL from logits of shape (K, B): one distribution over the batch for each level."""
-    own = functional.one_hot(level, len(logits)).T
-    log_target = (_TARGET_SHARPNESS * own.to(logits.dtype)).log_softmax(dim=1)
-    divergence = (log_target.exp() * (log_target - logits.log_softmax(dim=1))).sum(dim=1)
-    # Absent levels are masked, not indexed away: a selection would have to ask the device for its size.
-    present = own.any(dim=1)
-    return torch.where(present, divergence, 0.0).sum() / present.sum()
+    return logits + weights.log()  # never log(0): `_normalised` leaves no weight of 0

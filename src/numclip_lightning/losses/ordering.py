@@ -1,8 +1,8 @@
-"""Losses of order: what is farther on the scale lies farther apart, what is more ranks higher.
+"""Losses of order: distances that follow the scale (L2RCLIP), and comparisons of image pairs (RankingAwareCLIP).
 
-L2RCLIP's two (Wang et al., NeurIPS 2023, arXiv 2306.13856) are as its published losses have them; its paper may write
-them otherwise. In all three features are of length one, weights carry no gradient, pairs that don't exist add nothing,
-and half precision is computed in float32.
+L2RCLIP's two losses (Wang et al., NeurIPS 2023, arXiv 2306.13856) follow its published code; its paper may write them
+in another form. In all three, weights carry no gradient, pairs that don't exist add nothing, and half precision is
+computed in float32.
 """
 
 import torch
@@ -16,7 +16,7 @@ __all__ = ["image_order", "pair_ranking", "prompt_order"]
 
 
 def image_order(features: Tensor, prototypes: Tensor, rank: Tensor, values: Tensor) -> Tensor:
-    """Pull each image to its prompt and push it from the others, the farther the harder (L2RCLIP, stage 2).
+    """Pull each image to its prompt and push it away from distant prompts (L2RCLIP, stage 2).
 
     `mean_i |f_i - t_{y_i}|^2 - mean_{i,a} w_ia |f_i - t_a|` with `w = (d - min d) / max d` over the distances
     `d_ia = |v_{y_i} - v_a|` of the numbers.
@@ -69,13 +69,13 @@ def prompt_order(features: Tensor, prototypes: Tensor, rank: Tensor, values: Ten
 
 
 def pair_ranking(logits: Tensor, target: Tensor) -> Tensor:
-    """Tell of each ordered pair whether the first is more (RankingAwareCLIP, arXiv 2412.06760).
+    """Binary cross-entropy over image pairs: is the first target larger? (RankingAwareCLIP, arXiv 2412.06760).
 
-    The binary cross-entropy of `logits[a, b]` against `target_a > target_b`, over the pairs that differ: of an image
-    and itself, or of two with one target, nothing is asked.
+    The binary cross-entropy of `logits[a, b]` against `target_a > target_b`, over the ordered pairs whose targets
+    differ.
 
     Args:
-        logits: How sure it is that a is more than b, (B, B).
+        logits: Logits of "a is larger than b", (B, B).
         target: The true numbers, (B,).
 
     Returns:
@@ -83,6 +83,10 @@ def pair_ranking(logits: Tensor, target: Tensor) -> Tensor:
 
     Raises:
         ConfigError: If the shapes don't fit.
+
+    Example:
+        >>> pair_ranking(torch.zeros(3, 3), torch.tensor([1.0, 5.0, 9.0]))
+        tensor(0.6931)
     """
     if logits.shape != (len(target), len(target)):
         raise ConfigError(
@@ -100,12 +104,12 @@ def _pull(features: Tensor, texts: Tensor) -> Tensor:
 
 
 def _distances(features: Tensor, others: Tensor) -> Tensor:
-    # By differences, not by products: equal features are exactly 0 apart, where the gradient is 0 and not NaN.
+    # By differences, not by products: equal features then have a distance of exactly 0, whose gradient is 0, not NaN.
     return torch.cdist(features, others, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _weights(distance: Tensor) -> Tensor:
-    """Return 0 for the nearest; where all are equally near, 0 for all."""
+    """Return 0 for the nearest; if all are equally near, 0 for all."""
     return (distance - distance.amin()) / distance.amax().clamp(min=torch.finfo(distance.dtype).tiny)
 
 

@@ -1,49 +1,32 @@
-"""The methods, each a LightningModule; one published method a file."""
+"""The published methods, each a LightningModule in a file of its own.
 
-from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
-from numclip_lightning.methods.base.types import Output, Prediction
-from numclip_lightning.methods.clipebc import CLIPEBC
-from numclip_lightning.methods.coop import CoOp
-from numclip_lightning.methods.coral import CORAL
-from numclip_lightning.methods.corn import CORN
-from numclip_lightning.methods.cosine import CosineClassifier
-from numclip_lightning.methods.gda import GDA
-from numclip_lightning.methods.l1 import L1Regression
-from numclip_lightning.methods.l2rclip import L2RCLIP
-from numclip_lightning.methods.linear_probe import LinearProbe
-from numclip_lightning.methods.mean_variance import MeanVariance
-from numclip_lightning.methods.numclip import LossWeights, NumCLIP
-from numclip_lightning.methods.ordinalclip import OrdinalCLIP
-from numclip_lightning.methods.rankingaware import RankingAwareCLIP
-from numclip_lightning.methods.sord import SORD
-from numclip_lightning.methods.tip_adapter import TipAdapter
-from numclip_lightning.methods.tip_adapter_f import TipAdapterF
-from numclip_lightning.methods.zero_shot import ZeroShotCLIP
+Every file of this folder is imported, and every name in its `__all__` is exported here, so that a new method needs no
+entry in a list. Type checkers see these names as `Any`; import from the method's own file to have its type.
+"""
 
-__all__ = [
-    "CLIPEBC",
-    "CORAL",
-    "CORN",
-    "GDA",
-    "L2RCLIP",
-    "SORD",
-    "CoOp",
-    "CosineClassifier",
-    "L1Regression",
-    "LearningRates",
-    "LinearProbe",
-    "LossWeights",
-    "MeanVariance",
-    "NumCLIP",
-    "OptimizerSpec",
-    "OrdinalCLIP",
-    "OrdinalMethod",
-    "Output",
-    "Prediction",
-    "RankingAwareCLIP",
-    "SchedulerSpec",
-    "TipAdapter",
-    "TipAdapterF",
-    "ZeroShotCLIP",
-]
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
+
+from numclip_lightning.methods.base import (
+    LearningRates,
+    OptimizerSpec,
+    OrdinalMethod,
+    Output,
+    Prediction,
+    SchedulerSpec,
+)
+
+__all__ = ["LearningRates", "OptimizerSpec", "OrdinalMethod", "Output", "Prediction", "SchedulerSpec"]
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...
+
+
+for _file in iter_modules(__path__):
+    if not _file.ispkg:
+        _module = import_module(f"{__name__}.{_file.name}")
+        globals().update({name: getattr(_module, name) for name in _module.__all__})
+        __all__ += _module.__all__
+__all__ = sorted(__all__)

@@ -12,27 +12,22 @@ from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError, check_weight
 from numclip_lightning.losses import pair_ranking
-from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
-from numclip_lightning.methods.base.types import Batch, Output
+from numclip_lightning.methods.base import Batch, LearningRates, OptimizerSpec, OrdinalMethod, Output
 from numclip_lightning.models.loading import load_clip
 from numclip_lightning.models.rankingaware import PairHead, RankingAdapter, ValueHead
-from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["RankingAwareCLIP"]
 
 
 class RankingAwareCLIP(OrdinalMethod):
-    """RankingAwareCLIP: patches of a frozen image tower attend to an instruction; a number is read from what they find.
+    """RankingAwareCLIP: patches of a frozen image tower attend to an instruction; the number is read from the result.
 
     A second branch compares all pairs of a training batch, which shapes the adapter and is skipped elsewhere. The
-    instruction is read once, when the method is built: no text tower is carried.
+    instruction is read once, when the method is built: there is no text tower afterwards. The scale's template and
+    phrases are not read.
 
     Args:
-        scale: The ordered scale of the targets; its template and phrases are not read.
-        backbone: An open_clip model name, or `local-dir:PATH`.
-        pretrained: An open_clip tag, a weights file, `"auto"`, or None for random weights.
-        instruction: What is asked of the images; None asks for `"Rank the images by the number of {unit}."`.
+        instruction: The instruction for the images; None is `"Rank the images by the number of {unit}."`.
         width: Width inside the adapter.
         num_heads: Attention heads of the adapter, a divisor of `width`.
         num_prompts: Learned prompt tokens before the image's.
@@ -40,48 +35,25 @@ class RankingAwareCLIP(OrdinalMethod):
         pair_weight: The weight of the pair loss; 0 builds no pair branch.
         value_weight: The weight of the loss of the number, greater than 0.
         learning_rates: The learning rate of the `head`, which is the whole adapter; the image tower stays frozen.
-        optimizer: The optimiser.
-        lr_scheduler: The schedule, or None for constant rates.
-        tolerance: The k of the cumulative score CS@k, in the target's unit.
-
-    Raises:
-        ConfigError: If the arguments contradict each other; ScaleError and BackboneError are kinds of it.
     """
 
-    def __init__(
-        self,
-        scale: OrdinalScale,
-        backbone: str = "ViT-B-16-quickgelu",
-        pretrained: str | None = "openai",
-        instruction: str | None = None,
-        width: int = 128,
-        num_heads: int = 4,
-        num_prompts: int = 32,
-        num_queries: int = 16,
-        pair_weight: float = 1.0,
-        value_weight: float = 0.2,
-        learning_rates: LearningRates = LearningRates(image_encoder=0, adapter=0, context=0, phrases=0, head=5e-5),
-        optimizer: OptimizerSpec = OptimizerSpec("AdamW"),
-        lr_scheduler: SchedulerSpec | None = None,
-        tolerance: float = 5.0,
-    ) -> None:
-        super().__init__(scale, learning_rates, optimizer, lr_scheduler, tolerance)
-        self._check(pair_weight, value_weight)
-        self.pair_weight, self.value_weight = pair_weight, value_weight
-        clip = load_clip(backbone, pretrained).eval()
-        self.clip = clip.image_tower()
-        with torch.no_grad():
-            text = clip.encode_text_tokens(self._default_instruction() if instruction is None else instruction)
-            patch = self.clip.encode_image_tokens(torch.zeros(1, 3, clip.image_size, clip.image_size))
-        self.adapter = RankingAdapter(patch.shape[-1], text, width, num_heads, num_prompts)
-        self.value_head = ValueHead(width, self.scale.minimum, self.scale.maximum)
-        self.pair_head = PairHead(width, num_queries) if pair_weight else None
-        self.freeze_parts()
+    instruction: str | None = None
+    width: int = 128
+    num_heads: int = 4
+    num_prompts: int = 32
+    num_queries: int = 16
+    pair_weight: float = 1.0
+    value_weight: float = 0.2
+    learning_rates = LearningRates(image_encoder=0, adapter=0, context=0, phrases=0, head=5e-5)
+    optimizer = OptimizerSpec("AdamW")
+    lr_scheduler = None
 
-    def _check(self, pair_weight: float, value_weight: float) -> None:
-        check_weight("pair_weight", pair_weight, "no pair branch")
-        check_weight("value_weight", value_weight, "refused")
-        if value_weight == 0:
+    def check(self) -> None:
+        """Refuse weights out of range and a rate for the image tower."""
+        super().check()
+        check_weight("pair_weight", self.pair_weight, "no pair branch")
+        check_weight("value_weight", self.value_weight, "refused")
+        if self.value_weight == 0:
             raise ConfigError("value_weight is 0, so that nothing trains the number; give a positive number.")
         if self.learning_rates.image_encoder:
             raise ConfigError(
@@ -89,7 +61,21 @@ class RankingAwareCLIP(OrdinalMethod):
                 "frozen tower, whose pooling it leaves unused; set it to 0."
             )
 
-    def _default_instruction(self) -> str:
+    def build(self) -> None:
+        """Build the image tower and the adapter; encode the instruction."""
+        super().build()
+        clip = load_clip(self.backbone, self.pretrained).eval()
+        self.clip = clip.image_tower()
+        with torch.no_grad():
+            text = clip.encode_text_tokens(self._instruction())
+            patch = self.clip.encode_image_tokens(torch.zeros(1, 3, clip.image_size, clip.image_size))
+        self.adapter = RankingAdapter(patch.shape[-1], text, self.width, self.num_heads, self.num_prompts)
+        self.value_head = ValueHead(self.width, self.scale.minimum, self.scale.maximum)
+        self.pair_head = PairHead(self.width, self.num_queries) if self.pair_weight else None
+
+    def _instruction(self) -> str:
+        if self.instruction is not None:
+            return self.instruction
         return f"Rank the images by the number of {self.scale.unit}." if self.scale.unit else "Rank the images."
 
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
@@ -104,15 +90,16 @@ class RankingAwareCLIP(OrdinalMethod):
         """Return the image tower's tokens of normalised images (B, 3, H, W), (B, T, W)."""
         return self.clip.encode_image_tokens(images)
 
-    def read(self, features: Tensor) -> Output:
-        """Return values (B,) and, as `raw`, the tokens (B, T, D) that pairs are compared by."""
+    def decode_features(self, features: Tensor) -> Output:
+        """Return values (B,) and the `tokens` (B, T, D) that pairs are compared by."""
         tokens = self.adapter(features)
-        return self.sure_of(self.value_head(tokens), tokens)
+        return self.one_hot_output(self.value_head(tokens), {"tokens": tokens})
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the loss of the number, `log(1 + smooth L1)` in steps of the scale, and in training that of pairs."""
         error = F.smooth_l1_loss(output.value / self.scale.step, batch["target"] / self.scale.step)
         losses = {"value": self.value_weight * error.log1p()}
         if self.pair_head and self.training:
-            losses["pair"] = self.pair_weight * pair_ranking(self.pair_head(output.raw), batch["target"])
+            compared = self.pair_head(output.extras["tokens"])
+            losses["pair"] = self.pair_weight * pair_ranking(compared, batch["target"])
         return losses

@@ -11,13 +11,18 @@ __all__ = ["AccuracyWithin", "QuadraticKappa", "quadratic_kappa_compute", "quadr
 
 
 class AccuracyWithin(ShareWithin):
-    """The share of samples whose predicted level lies at most `distance` levels from the true one.
+    """Share of samples whose predicted level is at most `distance` levels from the true one.
 
     Args:
         distance: In levels, 0 (plain accuracy) or more.
 
     Raises:
         ConfigError: If `distance` is negative.
+
+    Example:
+        >>> accuracy = AccuracyWithin(1)
+        >>> accuracy(torch.tensor([0, 1, 4]), torch.tensor([1, 1, 1]))
+        tensor(0.6667)
     """
 
     def __init__(self, distance: int = 1) -> None:
@@ -27,7 +32,7 @@ class AccuracyWithin(ShareWithin):
 
 
 def quadratic_kappa_update(preds: Tensor, target: Tensor, num_levels: int) -> Tensor:
-    """Count how often each level was predicted for each true level, without waiting for the device.
+    """Count how often each level was predicted for each true level, without a wait for the device.
 
     Args:
         preds: Predicted levels, int64 of any one shape.
@@ -38,8 +43,8 @@ def quadratic_kappa_update(preds: Tensor, target: Tensor, num_levels: int) -> Te
         The confusion matrix, int64 of shape (K, K); the row is the true level.
 
     Raises:
-        ConfigError: If the shapes differ, or a level lies outside 0..K-1. On other devices than the CPU, where looking
-            for one would cost a wait at every update, such a level is a device assert.
+        ConfigError: If the shapes differ, or a level is outside 0..K-1. On devices other than the CPU, such a level is
+            a device assert, because a check would need a wait at every update.
     """
     check_shapes(preds, target)
     outside = torch.zeros_like(preds, dtype=torch.bool)
@@ -51,23 +56,28 @@ def quadratic_kappa_update(preds: Tensor, target: Tensor, num_levels: int) -> Te
                 f"{num_levels - 1}."
             )
         outside = outside | wrong
-    # Not `bincount`, which asks the device for the size of its result. No place is K * K: there the device refuses.
+    # Not `bincount`, which asks the device for the size of its result. Index K * K is outside, and refused.
     pair = torch.where(outside, num_levels**2, target * num_levels + preds).flatten()
     counts = torch.zeros(num_levels**2, dtype=torch.int64, device=pair.device)
     return counts.scatter_add_(0, pair, torch.ones_like(pair)).reshape(num_levels, num_levels)
 
 
 def quadratic_kappa_compute(confusion: Tensor) -> Tensor:
-    """Return Cohen's kappa with quadratic weights.
+    """Cohen's kappa with quadratic weights.
 
-    One minus the mean squared distance of predicted and true levels, over what it would be were they independent.
+    One minus the mean squared distance of predicted and true levels, divided by its value for independent levels.
 
     Args:
         confusion: int64 of shape (K, K).
 
     Returns:
-        A scalar, at most 1. 0.0 without samples, and 1.0 where prediction and truth are one and the same level
-        throughout, where the definition says 0/0.
+        A scalar, at most 1. 0.0 without samples, and 1.0 if all predictions and all targets are one level, for which
+        the definition gives 0/0.
+
+    Example:
+        >>> preds, target = torch.tensor([0, 1, 2, 2]), torch.tensor([0, 1, 2, 1])
+        >>> quadratic_kappa_compute(quadratic_kappa_update(preds, target, num_levels=3))
+        tensor(0.8000)
     """
     levels = torch.arange(len(confusion), device=confusion.device)
     squared = (levels[:, None] - levels) ** 2
@@ -80,6 +90,9 @@ def quadratic_kappa_compute(confusion: Tensor) -> Tensor:
 
 class QuadraticKappa(Metric):
     """Cohen's kappa with quadratic weights over levels; see `quadratic_kappa_compute` for the limiting cases.
+
+    Not torchmetrics' `MulticlassCohenKappa`, which asks the device for a size at every update, computes in float32 and
+    gives NaN for a single level.
 
     Args:
         num_levels: K, at least 1.

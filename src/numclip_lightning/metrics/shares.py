@@ -1,16 +1,16 @@
-"""The share of samples within a distance of their target: of values and of levels."""
+"""Means over samples: the share of samples within a distance of their target, of values and of levels."""
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+from torchmetrics import MeanMetric
 
 from numclip_lightning.errors import ConfigError
 
-__all__ = ["ShareWithin", "check_shapes", "share_within_compute", "share_within_update"]
+__all__ = ["SampleMean", "ShareWithin", "check_shapes", "is_within"]
 
 
-def share_within_update(preds: Tensor, target: Tensor, tolerance: float) -> tuple[Tensor, int]:
-    """Count the samples with `|preds - target| <= tolerance`.
+def is_within(preds: Tensor, target: Tensor, tolerance: float) -> Tensor:
+    """Return for each sample whether `|preds - target| <= tolerance`.
 
     Args:
         preds: Values or levels, any one shape.
@@ -18,48 +18,53 @@ def share_within_update(preds: Tensor, target: Tensor, tolerance: float) -> tupl
         tolerance: The largest distance that counts, in the same unit.
 
     Returns:
-        How many lie within, a scalar int64; and how many there are.
+        A bool tensor of the same shape.
 
     Raises:
         ConfigError: If the shapes differ.
+
+    Example:
+        >>> is_within(torch.tensor([25.0, 31.0]), torch.tensor([30.0, 37.0]), 5)
+        tensor([ True, False])
     """
     check_shapes(preds, target)
-    return ((preds - target).abs() <= tolerance).sum(), target.numel()
+    return (preds - target).abs() <= tolerance
 
 
-def share_within_compute(within: Tensor, total: Tensor) -> Tensor:
-    """Return the share `within / total`, a scalar in 0..1; 0.0 of nothing."""
-    return within / total.clamp(min=1)
+class SampleMean(MeanMetric):
+    """Base of metrics that are the mean of one number for each sample; 0.0 without samples, never NaN for that."""
+
+    # torchmetrics leaves open which way a mean is better; subclasses know.
+    higher_is_better: bool | None = None  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__(nan_strategy="disable")
+
+    def compute(self) -> Tensor:
+        """Return the mean, a scalar."""
+        return torch.where(self.weight > 0, super().compute(), 0.0)
 
 
-class ShareWithin(Metric):
-    """The share of samples within a distance of their target; two integer sums."""
+class ShareWithin(SampleMean):
+    """Share of samples within a distance of their target.
+
+    Args:
+        tolerance: The largest distance that counts, in the unit of the predictions.
+    """
 
     higher_is_better = True
-    full_state_update = False
-
-    within: Tensor
-    total: Tensor
 
     def __init__(self, tolerance: float) -> None:
         super().__init__()
-        self._tolerance = tolerance
-        self.add_state("within", default=torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("total", default=torch.tensor(0), dist_reduce_fx="sum")
+        self.tolerance = tolerance
 
-    def update(self, preds: Tensor, target: Tensor) -> None:
+    def update(self, preds: Tensor, target: Tensor) -> None:  # type: ignore[override]
         """Add a batch: two tensors of one shape."""
-        within, total = share_within_update(preds, target, self._tolerance)
-        self.within += within
-        self.total += total
-
-    def compute(self) -> Tensor:
-        """Return the share, 0..1."""
-        return share_within_compute(self.within, self.total)
+        super().update(is_within(preds, target, self.tolerance).float())
 
 
 def check_shapes(preds: Tensor, target: Tensor) -> None:
-    """Raise ConfigError where predictions and targets would broadcast."""
+    """Raise ConfigError if predictions and targets would broadcast."""
     if preds.shape != target.shape:
         raise ConfigError(
             f"preds have shape {tuple(preds.shape)} and target has shape {tuple(target.shape)}; give one "

@@ -7,26 +7,31 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.metrics.shares import ShareWithin, check_shapes
+from numclip_lightning.metrics.shares import SampleMean, ShareWithin, check_shapes
 
 __all__ = [
     "CumulativeScore",
     "EpsilonError",
     "Spearman",
-    "epsilon_error_update",
+    "epsilon_error",
     "spearman_compute",
     "spearman_update",
 ]
 
 
 class CumulativeScore(ShareWithin):
-    """CS@k, the share of samples whose value lies within k of the target.
+    """Cumulative score CS@k: the share of samples whose value is within k of the target.
 
     Args:
         tolerance: k in the target's unit, 0 or more.
 
     Raises:
         ConfigError: If `tolerance` is negative or not finite.
+
+    Example:
+        >>> score = CumulativeScore(5)
+        >>> score(torch.tensor([25.0, 31.0]), torch.tensor([30.0, 37.0]))
+        tensor(0.5000)
     """
 
     def __init__(self, tolerance: float) -> None:
@@ -35,8 +40,8 @@ class CumulativeScore(ShareWithin):
         super().__init__(tolerance)
 
 
-def epsilon_error_update(preds: Tensor, target: Tensor, spread: Tensor) -> Tensor:
-    """Sum `1 - exp(-(preds - target)^2 / (2 spread^2))`, how far each value lies outside of what people guessed.
+def epsilon_error(preds: Tensor, target: Tensor, spread: Tensor) -> Tensor:
+    """Return `1 - exp(-(preds - target)^2 / (2 spread^2))` for each sample: how far a value is from people's guesses.
 
     Args:
         preds: Values, any one shape.
@@ -44,42 +49,33 @@ def epsilon_error_update(preds: Tensor, target: Tensor, spread: Tensor) -> Tenso
         spread: Their standard deviations, above 0, of the same shape.
 
     Returns:
-        A scalar, float32.
+        float32 of the same shape, 0..1.
 
     Raises:
         ConfigError: If the shapes differ.
+
+    Example:
+        >>> epsilon_error(torch.tensor([30.0, 34.0]), torch.tensor([30.0, 30.0]), torch.tensor([4.0, 4.0]))
+        tensor([0.0000, 0.3935])
     """
     check_shapes(preds, target)
     check_shapes(spread, target)
     distance = (preds.detach().float() - target.float()) / spread.float()
-    return -torch.expm1(-(distance**2) / 2).sum()
+    return -torch.expm1(-(distance**2) / 2)
 
 
-class EpsilonError(Metric):
-    """The epsilon-error of the ChaLearn LAP 2015 challenge on apparent age (Escalera et al., 2015).
+class EpsilonError(SampleMean):
+    """Epsilon-error of the ChaLearn LAP 2015 challenge on apparent age (Escalera et al., 2015).
 
-    `1 - mean(exp(-(p - t)^2 / (2 s^2)))`: 0 for perfect values, near 1 for values that nobody guessed; 0.0 of nothing.
+    `1 - mean(exp(-(p - t)^2 / (2 s^2)))`: 0 for perfect values, near 1 for values far from every guess; 0.0 without
+    samples.
     """
 
     higher_is_better = False
-    full_state_update = False
 
-    error: Tensor
-    total: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("error", default=torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("total", default=torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(self, preds: Tensor, target: Tensor, spread: Tensor) -> None:
+    def update(self, preds: Tensor, target: Tensor, spread: Tensor) -> None:  # type: ignore[override]
         """Add a batch: three tensors of one shape."""
-        self.error += epsilon_error_update(preds, target, spread)
-        self.total += target.numel()
-
-    def compute(self) -> Tensor:
-        """Return the error, 0..1."""
-        return self.error / self.total.clamp(min=1)
+        super().update(epsilon_error(preds, target, spread))
 
 
 def spearman_update(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,23 +93,27 @@ def spearman_update(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def spearman_compute(preds: Tensor, target: Tensor) -> Tensor:
-    """Return Spearman's rank correlation, equal values sharing their mean rank.
+    """Spearman's rank correlation; equal values share their mean rank.
 
     Args:
         preds: Values, shape (N,).
         target: True values, shape (N,).
 
     Returns:
-        A scalar in -1..1; 0.0 where either is constant, which includes N < 2.
+        A scalar in -1..1; 0.0 if either is constant, which includes N < 2.
+
+    Example:
+        >>> spearman_compute(torch.tensor([1.0, 2.0, 30.0]), torch.tensor([4.0, 5.0, 6.0]))
+        tensor(1.)
     """
     x, y = _centred_ranks(preds), _centred_ranks(target)
     spread = ((x * x).sum() * (y * y).sum()).sqrt()
-    # The smallest spread of ranks that differ is far above this, and a constant has the covariance 0.
+    # The smallest spread of different ranks is far above this bound, and a constant has the covariance 0.
     return ((x * y).sum() / spread.clamp(min=torch.finfo(x.dtype).tiny)).clamp(-1, 1)
 
 
 def _centred_ranks(values: Tensor) -> Tensor:
-    """Return ranks with mean 0, ties sharing theirs, scaled into -1..1."""
+    """Return ranks with mean 0, scaled into -1..1; ties share theirs."""
     _, place, count = torch.unique(values, return_inverse=True, return_counts=True)
     # A value's last rank is the running count; twice its mean rank, less twice the mean of all ranks, is this integer.
     centred = 2 * count.cumsum(0) - count - len(values)
@@ -124,8 +124,8 @@ def _centred_ranks(values: Tensor) -> Tensor:
 class Spearman(Metric):
     """Spearman's rank correlation of values and targets.
 
-    It keeps all samples, as ranks need them. torchmetrics' own adds 1e-6 to the denominator, which shows on few
-    samples, and warns whenever it is built.
+    It keeps all samples, because ranks need them. Not torchmetrics' own, which adds 1e-6 to the denominator, visible
+    with few samples, and warns at each construction.
     """
 
     higher_is_better = True
@@ -150,5 +150,5 @@ class Spearman(Metric):
         return spearman_compute(self._joined(self.preds), self._joined(self.target))
 
     def _joined(self, state: list[Tensor] | Tensor) -> Tensor:
-        # After a synchronisation torchmetrics leaves one tensor where the list was.
+        # After a synchronisation torchmetrics leaves one tensor in the place of the list.
         return state if isinstance(state, Tensor) else torch.cat([torch.empty(0, device=self.device), *state])

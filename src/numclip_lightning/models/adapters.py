@@ -10,10 +10,10 @@ __all__ = ["ResidualAdapter"]
 
 
 class ResidualAdapter(nn.Module):
-    """Residual feature adapter (CLIP-Adapter, arXiv 2110.04544), as NumCLIP uses it.
+    """Residual feature adapter (CLIP-Adapter, arXiv 2110.04544), as in NumCLIP.
 
     `f = normalise(ratio * A(x) + (1 - ratio) * x)`, where A is D -> D/reduction -> D without biases and with a ReLU
-    after both layers, and x is the image feature as it comes from the tower, not normalised.
+    after both layers, and x is the image feature from the tower, not normalised.
 
     Args:
         dim: Size D of a feature.
@@ -29,7 +29,7 @@ class ResidualAdapter(nn.Module):
         if reduction < 1 or dim < reduction:
             raise ConfigError(f"reduction={reduction} must be from 1 to the size of a feature, {dim}")
         if not 0 <= ratio <= 1:
-            raise ConfigError(f"ratio={ratio} must be from 0 (the feature as it is) to 1 (the adapted feature alone)")
+            raise ConfigError(f"ratio={ratio} must be from 0 (no adaptation) to 1 (only the adapted feature)")
         self.ratio = ratio
         self.layers = nn.Sequential(
             nn.Linear(dim, dim // reduction, bias=False),
@@ -48,5 +48,5 @@ class ResidualAdapter(nn.Module):
             Features (B, D) of length one, in float32 at least; a feature of zeros stays zero.
         """
         mixed = self.ratio * self.layers(features) + (1 - self.ratio) * features
-        # In half precision the guard against a length of zero would itself be zero.
+        # In half precision the guard against a length of zero would round to zero.
         return functional.normalize(at_least_float32(mixed), dim=-1)

@@ -1,4 +1,4 @@
-"""A cache of training features: what their classes say of a new image, by how near it lies to each."""
+"""Cache of training features (Tip-Adapter): a new image gets the classes of similar training images."""
 
 from typing import Any
 
@@ -11,10 +11,17 @@ __all__ = ["KeyCache", "soft_values"]
 
 
 class KeyCache(nn.Module):
-    """Tip-Adapter's cache (arXiv 2111.03930, eq. 3-5): `exp(-beta (1 - f K^T)) L`.
+    """Cache of Tip-Adapter (arXiv 2111.03930, eq. 3-5): `exp(-beta (1 - f K^T)) L`.
 
-    K are the keys, a training feature of length one each, and L their values, a distribution over the classes each. It
-    starts empty and has any number of entries; a checkpoint brings its own number.
+    Each row of K, the keys, is a training feature of length one; each row of L, the values, is a distribution over the
+    classes. The cache starts empty and can have any number of entries; a checkpoint sets its own number.
+
+    Example:
+        >>> cache = KeyCache(dim=2, num_classes=3)
+        >>> cache.resize(2)
+        >>> cache.fill(torch.tensor([0, 1]), keys=torch.eye(2), values=torch.eye(3)[[0, 2]])
+        >>> cache(torch.tensor([[1.0, 0.0]]), beta=torch.tensor(5.0)).detach()
+        tensor([[1.0000, 0.0000, 0.0067]])
 
     Args:
         dim: Size D of a feature.
@@ -33,33 +40,33 @@ class KeyCache(nn.Module):
         self.register_buffer("values", torch.empty(0, num_classes))
 
     def resize(self, number: int) -> None:
-        """Make room for a number of entries, which say nothing until they are filled; keep those of a cache that fits.
+        """Set the number of entries; new entries are zero. A cache of this size already keeps its entries.
 
-        The parameter is a new one then, so that this comes before optimisers and processes take hold of it.
+        Otherwise `keys` is a new parameter, so call this before optimisers or distributed training refer to it.
         """
         if number != len(self.keys):
             self.keys = nn.Parameter(self.keys.new_zeros(number, self.keys.shape[1]), self.keys.requires_grad)
             self.values = self.values.new_zeros(number, self.values.shape[1])
 
-    def fill(self, position: Tensor, keys: Tensor, values: Tensor) -> None:
+    def fill(self, index: Tensor, keys: Tensor, values: Tensor) -> None:
         """Set some entries.
 
         Args:
-            position: Which, int64 (M,), 0..N-1.
+            index: The entries to set, int64 (M,), 0..N-1.
             keys: Features of length one, (M, D).
             values: (M, C).
         """
-        position = position.to(self.values.device)
+        index = index.to(self.values.device)
         with torch.no_grad():
-            self.keys[position] = keys.to(self.keys)
-            self.values[position] = values.to(self.values)
+            self.keys[index] = keys.to(self.keys)
+            self.values[index] = values.to(self.values)
 
     def forward(self, features: Tensor, beta: Tensor) -> Tensor:
-        """Return what the cache says of features (B, D) of length one: (B, C), in float32 at least.
+        """Return the class scores of features (B, D) of length one: (B, C), in float32 at least.
 
         Args:
             features: Of the new images.
-            beta: How fast an entry's say falls with its distance; a scalar.
+            beta: Sharpness: how fast an entry's weight decays with distance; a scalar.
         """
         with without_autocast(features.device.type):
             affinity = at_least_float32(features) @ self.keys.T
@@ -72,16 +79,20 @@ class KeyCache(nn.Module):
 
 
 def soft_values(label: Tensor, centers: Tensor, tau: float | None) -> Tensor:
-    """Return the values of cache entries: certainty of their class, or a share for its neighbours on the scale.
+    """Return the values of cache entries: one-hot, or with shares for neighbouring classes on the scale.
 
     Args:
         label: The class of each, int64 (N,), 0..C-1.
-        centers: The number that each class stands for, (C,).
-        tau: In the unit of `centers`: class j has `exp(-|center - center_j| / tau)`, as it stands; None or 0 is the
+        centers: The number of each class, (C,).
+        tau: In the unit of `centers`: class j has `exp(-|center - center_j| / tau)`, not normalised; None or 0 is the
             published one-hot.
 
     Returns:
         (N, C), 1 for the class itself.
+
+    Example:
+        >>> soft_values(torch.tensor([0]), torch.tensor([0.0, 5.0, 10.0]), tau=5.0)
+        tensor([[1.0000, 0.3679, 0.1353]])
     """
     centers = centers.to(label.device)
     distance = (centers[:, None] - centers).abs()

@@ -1,6 +1,6 @@
-"""A CLIP model of open_clip, split into the parts that methods train or freeze.
+"""CLIP model of open_clip, split into the parts that methods train or freeze.
 
-Together with `text_tower.py` and `loading.py` this is the only place that knows open_clip's insides.
+Only this module, `text_tower.py` and `loading.py` depend on open_clip's internals.
 """
 
 import math
@@ -22,9 +22,9 @@ _MAX_LOG_SCALE = math.log(100.0)
 
 
 class CLIPBackbone(ImageTower):
-    """An image tower that comes with its text tower and a logit scale, each trained or frozen apart.
+    """Image tower with its text tower and a logit scale; each can be trained or frozen by itself.
 
-    A logit bias (SigLIP) is left out: it is the same for every level, so it changes no softmax over levels.
+    A logit bias (SigLIP) is left out: it is equal for all levels, so it changes no softmax over levels.
 
     Args:
         model: A `CLIP` or `CustomTextCLIP` of open_clip, in float32.
@@ -35,10 +35,10 @@ class CLIPBackbone(ImageTower):
         visual: The image tower.
         embed_dim: Size D of image and text features.
         text: The text tower.
-        logit_scale: Logarithm of what multiplies the cosine similarities, as a parameter.
+        logit_scale: Logarithm of the factor of the cosine similarities, a parameter.
 
     Raises:
-        BackboneError: If the model can't take prompt embeddings or images that are square.
+        BackboneError: If the model can't take prompt embeddings or square images.
     """
 
     def __init__(self, model: nn.Module, tokenizer: Any, name: str) -> None:
@@ -66,16 +66,16 @@ class CLIPBackbone(ImageTower):
 
     @property
     def logit_multiplier(self) -> Tensor:
-        """What multiplies cosine similarities to make logits: a scalar in float32, at most 100 (CLIP, section 2.5).
+        """Factor between cosine similarities and logits: a scalar in float32, at most 100 (CLIP, section 2.5).
 
-        The limit lets the gradient through: OpenAI's models stand at 100 already, and could not come down otherwise.
+        The limit lets the gradient through: OpenAI's models are at 100 already, and could not go down otherwise.
         """
         scale = self.logit_scale.float().reshape(())
         excess = (scale - _MAX_LOG_SCALE).clamp(min=0).detach()
         return (scale - excess).exp()
 
     def image_tower(self) -> ImageTower:
-        """Return the image tower alone, for methods without language; the modules are shared, not copied."""
+        """Return only the image tower, for methods without language; the modules are shared, not copied."""
         return ImageTower(self.visual, self.embed_dim, self.image_size, self.mean, self.std)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
@@ -119,7 +119,7 @@ class CLIPBackbone(ImageTower):
         return self.encode_embeddings(embeddings, end)
 
     def encode_text_tokens(self, text: str) -> Tensor:
-        """Encode one text into what the tower says of each of its tokens.
+        """Encode one text into one feature for each token.
 
         Args:
             text: The text.
@@ -163,7 +163,7 @@ class CLIPBackbone(ImageTower):
     def logits(self, features: Tensor, prototypes: Tensor) -> Tensor:
         """Compare images with prototypes.
 
-        In float32 at least, under autocast too: a cosine in bfloat16, times 100, is off by tenths.
+        In float32 at least, under autocast too: in bfloat16 a logit (100 times a cosine) has errors of tenths.
 
         Args:
             features: Image features (B, D) of length one.

@@ -1,7 +1,7 @@
 """Heads on image features, for methods without language: from features to logits or numbers.
 
-All compute in float32 at least, under autocast too: in bfloat16 a year beyond 256 is a multiple of 2. And none depends
-on how long the features are, which is 20 in one tower and 2,000 in another.
+All compute in float32 at least, under autocast too: in bfloat16 a year above 256 is a multiple of 2. None depends on
+the length of the features, which is 20 in one tower and 2,000 in another.
 """
 
 import math
@@ -14,17 +14,23 @@ from numclip_lightning.precision import at_least_float32, without_autocast
 
 __all__ = ["CoralHead", "CosineHead", "LinearHead"]
 
-# What CLIP's own logit scale may reach at the most (Radford et al. 2021, section 2.5).
+# The maximum of CLIP's own logit scale (Radford et al. 2021, section 2.5).
 _MULTIPLIER = 100.0
 
 
 class LinearHead(nn.Linear):
-    """A linear layer on features of mean square 1, from (B, D) to (B, outputs).
+    """Linear layer on features that are scaled to mean square 1, from (B, D) to (B, outputs).
 
     Args:
         dim: Size D of a feature.
-        outputs: How many numbers it gives.
+        outputs: Size of an output row.
         bias: Whether it adds a bias.
+
+    Example:
+        >>> head = LinearHead(4, 3)
+        >>> features = torch.randn(2, 4)
+        >>> bool(torch.allclose(head(features), head(1000 * features), atol=1e-4))
+        True
     """
 
     def __init__(self, dim: int, outputs: int, *, bias: bool = True) -> None:
@@ -37,7 +43,7 @@ class LinearHead(nn.Linear):
 
 
 class CosineHead(nn.Module):
-    """Cosine similarities of features and one learned direction for each class, times 100.
+    """Cosine similarity of features and one learned direction for each class, times 100.
 
     Args:
         dim: Size D of a feature.
@@ -46,7 +52,7 @@ class CosineHead(nn.Module):
 
     def __init__(self, dim: int, num_classes: int) -> None:
         super().__init__()
-        # As of a linear layer. Long directions would turn slowly: only their angle counts.
+        # As in a linear layer. Long directions would turn slowly: only their angle matters.
         self.directions = nn.Parameter(torch.empty(num_classes, dim))
         nn.init.kaiming_uniform_(self.directions, a=math.sqrt(5))
 
@@ -58,13 +64,17 @@ class CosineHead(nn.Module):
 
 
 class CoralHead(nn.Module):
-    """One direction for all thresholds, and a bias for each (CORAL): the thresholds' order is the same for all images.
+    """One direction for all thresholds and one bias for each (CORAL): thresholds have the same order for all images.
 
-    The biases start evenly from 1 down, as in the authors' coral-pytorch.
+    The biases start at even steps from 1 down, as in the authors' coral-pytorch.
 
     Args:
         dim: Size D of a feature.
         num_ranks: R, at least 2.
+
+    Example:
+        >>> CoralHead(dim=4, num_ranks=5).biases.data
+        tensor([1.0000, 0.7500, 0.5000, 0.2500])
     """
 
     def __init__(self, dim: int, num_ranks: int) -> None:

@@ -1,4 +1,4 @@
-"""The image tower of a CLIP model, which every method looks through, with or without language."""
+"""Image tower of a CLIP model, used by every method, with or without language."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ __all__ = ["ImageTower"]
 
 
 class ImageTower(nn.Module):
-    """The image tower of a CLIP, and what images it takes.
+    """Image tower of a CLIP model, with the size and normalisation of its images.
 
     Args:
-        visual: The tower itself, from images (B, 3, H, W) to features (B, D).
+        visual: The network, from images (B, 3, H, W) to features (B, D).
         embed_dim: Size D of a feature.
         image_size: Height and width in pixels of the images it takes.
         mean: Mean of red, green and blue that the images are normalised with, in 0..1.
@@ -25,7 +25,7 @@ class ImageTower(nn.Module):
         self, visual: nn.Module, embed_dim: int, image_size: int, mean: tuple[float, ...], std: tuple[float, ...]
     ) -> None:
         super().__init__()
-        # Colours last in memory: convolutions take a fifth less time on a CPU.
+        # Channels last in memory: convolutions take a fifth less time on a CPU.
         self.visual = visual.to(memory_format=torch.channels_last)
         self.embed_dim = embed_dim
         self.image_size = image_size
@@ -33,7 +33,7 @@ class ImageTower(nn.Module):
         self.std = std
 
     def require_size(self, height: int, width: int) -> None:
-        """Raise ConfigError unless images of this size in pixels are what the backbone takes."""
+        """Raise ConfigError unless the backbone takes images of this size in pixels."""
         if (height, width) != (self.image_size, self.image_size):
             raise ConfigError(
                 f"the images are {height}x{width} pixels, the backbone takes {self.image_size}x{self.image_size}; "
@@ -57,7 +57,7 @@ class ImageTower(nn.Module):
         return features
 
     def encode_image_tokens(self, images: Tensor) -> Tensor:
-        """Encode images into what the tower knows of each place, before it pools and projects.
+        """Encode images into one feature for each place, before pooling and projection.
 
         Args:
             images: Normalised images (B, 3, H, W), H and W being `image_size`.
@@ -68,11 +68,11 @@ class ImageTower(nn.Module):
 
         Raises:
             ConfigError: If the images have another size.
-            BackboneError: If the tower can't tell its places apart.
+            BackboneError: If the tower has no features of places.
         """
         self.require_size(*images.shape[-2:])
         tower: Any = self.visual
-        # A tower of timm is wrapped by one of open_clip's, which promises more than some of timm's keep.
+        # open_clip wraps timm's towers in a class that has the method, even if the tower inside has none.
         inner = getattr(tower, "trunk", tower)
         if not (hasattr(tower, "forward_intermediates") and hasattr(inner, "forward_intermediates")):
             raise BackboneError(

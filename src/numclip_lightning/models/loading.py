@@ -1,29 +1,25 @@
-"""Loading a CLIP model by name: its configuration, its weights, and plain words where either is missing or wrong.
+"""Loading a CLIP model by name: its configuration, its weights, and clear errors if either is missing or wrong.
 
-open_clip goes on with random weights when it finds none, and with the wrong activation when a tag was trained with
+open_clip continues with random weights if it finds none, and with the wrong activation if a tag was trained with
 another one. Here both are errors.
 """
 
 import json
 import logging
-import ssl
-import textwrap
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import open_clip
-from huggingface_hub import constants as hub_constants
 from open_clip import factory
 from open_clip.pretrained import download_pretrained_from_hf
 from torch import nn
 
 from numclip_lightning.errors import BackboneError, near_matches
 from numclip_lightning.models.clip import CLIPBackbone
+from numclip_lightning.models.downloads import fetching, short_message, tidy_log, without_retries
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.text_tower import unsupported_text
 
@@ -52,6 +48,13 @@ def load_clip(backbone: str, pretrained: str | None = "auto") -> CLIPBackbone:
     Raises:
         BackboneError: If the model or its weights are unknown, missing, out of reach or don't fit together, or if its
             text tower can't take prompt embeddings.
+
+    Example:
+        >>> clip = load_clip("mini")
+        >>> clip.embed_dim, clip.image_size
+        (64, 64)
+        >>> clip.encode_text(["many things", "a single thing"]).shape
+        torch.Size([2, 64])
     """
     preprocess: Mapping[str, Any] | None = None
     if backbone == _MINI:
@@ -64,7 +67,7 @@ def load_clip(backbone: str, pretrained: str | None = "auto") -> CLIPBackbone:
         backbone = backbone.replace("/", "-")  # open_clip knows OpenAI's spelling too: ViT-B/32
         weights, preprocess = _named_weights(backbone, pretrained)
     try:
-        with _tidy_log(), _no_retries() if backbone.startswith(_HUB) else nullcontext():
+        with tidy_log(), without_retries() if backbone.startswith(_HUB) else nullcontext():
             model = factory.create_model(
                 backbone,
                 load_weights=False,
@@ -75,7 +78,8 @@ def load_clip(backbone: str, pretrained: str | None = "auto") -> CLIPBackbone:
             tokenizer = open_clip.get_tokenizer(backbone)
     except Exception as error:  # a configuration can be wrong in any way
         raise BackboneError(
-            f"backbone={backbone!r} can't be built: {_brief(error)}; correct its configuration or choose another model"
+            f"backbone={backbone!r} can't be built: {short_message(error)}; correct its configuration or choose "
+            "another model"
         ) from error
     if weights is None:
         _log.warning("backbone=%r starts from random weights, as `pretrained: null` asks", backbone)
@@ -85,17 +89,17 @@ def load_clip(backbone: str, pretrained: str | None = "auto") -> CLIPBackbone:
 
 
 def load_image_tower(backbone: str, pretrained: str | None = "auto") -> ImageTower:
-    """Load the image tower of a CLIP model alone, for methods without language.
+    """Load only the image tower of a CLIP model, for methods without language.
 
     Args:
-        backbone: As for `load_clip`, which knows the same models: whoever compares methods does so on one backbone.
+        backbone: As for `load_clip`; the same models, so that methods can be compared on one backbone.
         pretrained: As for `load_clip`.
 
     Returns:
         The image tower; the text tower is dropped.
 
     Raises:
-        BackboneError: As `load_clip`.
+        BackboneError: As for `load_clip`.
     """
     return load_clip(backbone, pretrained).image_tower()
 
@@ -116,11 +120,11 @@ def _folder_weights(backbone: str, pretrained: str | None) -> Path | None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, BackboneError):
             raise
-        raise BackboneError(f"{file} is no open_clip model configuration ({error!r}); save the model anew") from error
+        raise BackboneError(f"{file} is no open_clip model configuration ({error!r}); save the model again") from error
     if pretrained is None:
         return None
     if pretrained == "auto":
-        with _tidy_log():
+        with tidy_log():
             found = factory._find_checkpoint_in_dir(folder)
         if found is None:
             raise BackboneError(
@@ -143,15 +147,15 @@ def _hub_weights(backbone: str, pretrained: str | None) -> Path:
             f"pretrained={pretrained!r}: backbone={backbone!r} brings its own weights; set `pretrained: auto`, or save "
             f"the model in a folder and name it as {_FOLDER}PATH"
         )
-    with _fetching(f"backbone={backbone!r}"):
+    with fetching(f"backbone={backbone!r}"):
         config = open_clip.get_model_config(backbone)
     _check_text(backbone, config)
-    with _fetching(f"backbone={backbone!r}"):
+    with fetching(f"backbone={backbone!r}"):
         return Path(download_pretrained_from_hf(backbone.removeprefix(_HUB)))
 
 
 def _named_weights(name: str, pretrained: str | None) -> tuple[Path | None, Mapping[str, Any] | None]:
-    """Find or fetch the weights of a model that open_clip knows by name, and what the tag says of its images."""
+    """Find or fetch the weights of a model that open_clip knows by name, and the tag's preprocessing."""
     config = open_clip.get_model_config(name)
     if config is None:
         near = near_matches(name, [_MINI, *open_clip.list_models()])
@@ -167,7 +171,7 @@ def _named_weights(name: str, pretrained: str | None) -> tuple[Path | None, Mapp
     tag = open_clip.get_pretrained_cfg(name, pretrained)
     if tag:
         _check_activation(name, pretrained, config, tag)
-        with _fetching(f"pretrained={pretrained!r} of backbone={name!r}"):
+        with fetching(f"pretrained={pretrained!r} of backbone={name!r}"):
             return Path(open_clip.download_pretrained(tag)), tag
     if Path(pretrained).is_file():
         return Path(pretrained), None
@@ -181,7 +185,7 @@ def _named_weights(name: str, pretrained: str | None) -> tuple[Path | None, Mapp
 
 
 def _check_text(backbone: str, config: Mapping[str, Any]) -> None:
-    """Refuse, before anything is downloaded, what `TextTower` would refuse."""
+    """Raise BackboneError, before any download, for a text side that `TextTower` would refuse."""
     if "multimodal_cfg" in config:
         raise unsupported_text(backbone, "CoCa")
     if config["text_cfg"].get("hf_model_name"):
@@ -195,7 +199,7 @@ def _same_activation(config: Mapping[str, Any], tag: Mapping[str, Any]) -> bool:
 
 
 def _check_activation(name: str, pretrained: str, config: Mapping[str, Any], tag: Mapping[str, Any]) -> None:
-    """Refuse a tag that was trained with another activation than the model's: its features would be silently wrong."""
+    """Raise BackboneError if a tag was trained with another activation: its features would be silently wrong."""
     if _same_activation(config, tag):
         return
     trained = "with" if tag.get("quick_gelu") else "without"
@@ -214,75 +218,12 @@ def _tags(name: str, config: Mapping[str, Any]) -> str:
 
 
 def _fill(model: nn.Module, weights: Path, backbone: str) -> None:
-    """Load weights, each of which must be there and fit."""
+    """Load weights; none may be missing, unknown or of another shape."""
     try:
-        with _tidy_log():
+        with tidy_log():
             factory.load_checkpoint(model, str(weights), strict=True)
     except Exception as error:  # a broken file fails in many ways, by the library that reads it
         raise BackboneError(
-            f"the weights in {weights} can't be loaded into backbone={backbone!r}: {_brief(error)}; check that the "
-            "file is whole and was saved from this model"
+            f"the weights in {weights} can't be loaded into backbone={backbone!r}: {short_message(error)}; check that "
+            "the file is whole and was saved from this model"
         ) from error
-
-
-def _brief(error: Exception) -> str:
-    return textwrap.shorten(f"{type(error).__name__}: {error}", 300)
-
-
-@contextmanager
-def _fetching(what: str) -> Iterator[None]:
-    """Turn any failure to download into an error that says how to do without the network."""
-    try:
-        with _tidy_log(), _no_retries():
-            yield
-    except Exception as error:  # the hub's client has dozens of errors, and open_clip wraps them in its own
-        raise BackboneError(
-            f"{what} could not be fetched from {hub_constants.ENDPOINT}: {_brief(error)}; without network, fetch the "
-            f"weights on another machine and give the file as `pretrained`, or a saved model as backbone={_FOLDER}PATH"
-        ) from error
-
-
-@contextmanager
-def _no_retries() -> Iterator[None]:
-    """Where the hub can't be reached, look only into the local cache: its client would retry for a minute."""
-    before = hub_constants.HF_HUB_OFFLINE
-    hub_constants.HF_HUB_OFFLINE = before or not _answers(hub_constants.ENDPOINT)
-    try:
-        yield
-    finally:
-        hub_constants.HF_HUB_OFFLINE = before
-
-
-def _answers(address: str) -> bool:
-    try:
-        urlopen(Request(address, method="HEAD"), timeout=10).close()
-    except HTTPError:
-        return True
-    except OSError as error:
-        # Certificates are for the hub's own client to judge.
-        return isinstance(getattr(error, "reason", None), ssl.SSLError)
-    return True
-
-
-@contextmanager
-def _tidy_log() -> Iterator[None]:
-    """Keep open_clip's log in bounds while it works.
-
-    It logs to the root logger, which would set up a handler there and make every later record appear twice. And it says
-    "no pretrained weights" of any model whose weights are loaded in a second step; `load_clip` says so when it is true.
-    """
-
-    def worth_saying(record: logging.LogRecord) -> bool:
-        return not str(record.msg).startswith("No pretrained weights loaded")
-
-    root = logging.getLogger()
-    handler = logging.lastResort if not root.handlers else None
-    root.addFilter(worth_saying)
-    if handler is not None:
-        root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeFilter(worth_saying)
-        if handler is not None:
-            root.removeHandler(handler)

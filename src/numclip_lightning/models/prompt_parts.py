@@ -1,4 +1,4 @@
-"""How prompts are put together from embeddings: the layout, the context around a phrase, and checks of their words."""
+"""Parts of prompts: the layout of embeddings, the context around a phrase, and checks of the words."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
@@ -17,9 +17,9 @@ __all__ = [
     "Position",
     "Prompts",
     "build_context",
-    "embeddings_of",
+    "check_joins",
+    "embed_tokens",
     "phrase_tokens",
-    "refuse_joins",
 ]
 
 Position = Literal["tail", "middle", "front"]
@@ -28,7 +28,7 @@ INITIAL_STD = 0.02  # as in CoOp and OrdinalCLIP
 
 
 class Context(NamedTuple):
-    """What stands around the phrase: embeddings (M, W), how many of them come before it, and the ids of a full stop."""
+    """Context around the phrase: embeddings (M, W), how many of them precede the phrase, and the ids of a full stop."""
 
     embeddings: Tensor
     split: int
@@ -36,10 +36,10 @@ class Context(NamedTuple):
 
 
 class Prompts(nn.Module):
-    """Prompts whose context is a parameter and whose phrases a subclass provides.
+    """Base of prompts: the context is a parameter, and a subclass provides the phrases.
 
-    The text tower is given at each call and isn't held, so that its parameters are counted once. Start, end and padding
-    are read from its embeddings at each call, so they follow a checkpoint or training.
+    The text tower is an argument of each call and not a submodule, so that its parameters are counted once. Start, end
+    and padding are read from its embeddings at each call, so they follow a checkpoint or training.
     """
 
     index: Tensor
@@ -63,7 +63,7 @@ class Prompts(nn.Module):
         self.context = nn.Parameter(copies) if num_context else None
         fixed = [clip.text.start_id, clip.text.end_id, clip.text.pad_id, *context.stop]
         index, end = _layout(lengths, num_context, context.split, len(context.stop), shared=shared)
-        # Not in the checkpoint: they follow from the arguments, and would get in the way of other phrases.
+        # Not in the checkpoint: they follow from the arguments, and would prevent other phrases.
         self.register_buffer("fixed", torch.tensor(fixed), persistent=False)
         self.register_buffer("index", index, persistent=False)
         self.register_buffer("end", end, persistent=False)
@@ -91,12 +91,12 @@ class Prompts(nn.Module):
 def _layout(
     phrase_lengths: Sequence[int], num_context: int, split: int, num_stop: int, *, shared: bool
 ) -> tuple[Tensor, Tensor]:
-    """Say which row of [start, end, padding, full stop, context, phrases] stands where.
+    """Return the row of [start, end, padding, full stop, context, phrases] for each token of each prompt.
 
     Args:
         phrase_lengths: Tokens of each phrase.
         num_context: Tokens of the context.
-        split: How many of them stand before the phrase.
+        split: How many of them precede the phrase.
         num_stop: Tokens of the full stop.
         shared: Whether there is one context, or one for each phrase in a row.
 
@@ -125,8 +125,8 @@ def build_context(clip: CLIPBackbone, template: str, num_context: int | None, po
     Args:
         clip: The model that the prompts are for.
         template: The sentence around the phrase, with one `{}`.
-        num_context: How many random tokens take the place of the template's words; None keeps the words.
-        position: Where the phrase stands among random tokens; `tail` where the template's words are kept.
+        num_context: Number of random tokens that replace the template's words; None keeps the words.
+        position: Where the phrase is among random tokens; must be `tail` if the template's words are kept.
 
     Raises:
         ConfigError: If an argument is out of range or the template has no place for the phrase.
@@ -137,7 +137,7 @@ def build_context(clip: CLIPBackbone, template: str, num_context: int | None, po
                 f"position={position!r} is for random context tokens; set num_context, or move {{}} in the template"
             )
         before, after = _template_tokens(clip, template)
-        return Context(embeddings_of(clip, before + after), len(before), [])
+        return Context(embed_tokens(clip, before + after), len(before), [])
     if num_context < 1:
         raise ConfigError(f"num_context={num_context} must be 1 or more, or null for the template's own words")
     check_choice("position", position, get_args(Position))
@@ -147,14 +147,14 @@ def build_context(clip: CLIPBackbone, template: str, num_context: int | None, po
     return Context(random, places[position], clip.tokenize(["."])[0])
 
 
-def embeddings_of(clip: CLIPBackbone, tokens: Sequence[int]) -> Tensor:
+def embed_tokens(clip: CLIPBackbone, tokens: Sequence[int]) -> Tensor:
     """Return a copy (T, W) of the model's embeddings of T tokens."""
     table = clip.text.token_embedding.weight.detach()
     return table[torch.tensor(tokens, dtype=torch.long, device=table.device)].clone()
 
 
 def phrase_tokens(clip: CLIPBackbone, phrases: Sequence[str]) -> list[list[int]]:
-    """Return the token ids of each phrase; raise ConfigError where one has none."""
+    """Return the token ids of each phrase; raise ConfigError if one has none."""
     tokens = clip.tokenize(phrases)
     for phrase, ids in zip(phrases, tokens, strict=True):
         if not ids:
@@ -170,12 +170,12 @@ def _template_tokens(clip: CLIPBackbone, template: str) -> tuple[list[int], list
     return before, after
 
 
-def refuse_joins(clip: CLIPBackbone, template: str, phrases: Sequence[str], words: Sequence[Sequence[int]]) -> None:
-    """Refuse a phrase whose sentence has other tokens than its parts."""
+def check_joins(clip: CLIPBackbone, template: str, phrases: Sequence[str], words: Sequence[Sequence[int]]) -> None:
+    """Raise ConfigError if a whole sentence has other tokens than its parts."""
     before, after = _template_tokens(clip, template)
     for phrase, ids in zip(phrases, words, strict=True):
         if len(before) + len(ids) + len(after) > clip.context_length - 2:
-            continue  # its length is told with the others'
+            continue  # too long, which `Prompts` reports
         if clip.tokenize([template.replace("{}", phrase)])[0] != [*before, *ids, *after]:
             raise ConfigError(
                 f"template={template!r} and phrase {phrase!r} run into each other: their tokens differ from "

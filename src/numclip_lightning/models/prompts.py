@@ -13,9 +13,9 @@ from numclip_lightning.models.prompt_parts import (
     Position,
     Prompts,
     build_context,
-    embeddings_of,
+    check_joins,
+    embed_tokens,
     phrase_tokens,
-    refuse_joins,
 )
 
 __all__ = ["ConceptPrompts", "Interpolation", "Position", "RankPrompts", "interpolation_weights"]
@@ -24,28 +24,36 @@ Interpolation = Literal["linear", "inverse", "normal"]
 
 
 class ConceptPrompts(Prompts):
-    """One prompt per level, whose context and phrase are learned as token embeddings (NumCLIP's concept prompts).
+    """One prompt for each level, with context and phrase learned as token embeddings (NumCLIP's concept prompts).
 
     The context is shared by all levels. It starts as the template's own words or, with `num_context`, as random tokens
     in their place, with a full stop at the end as in OrdinalCLIP. Each level's phrase starts as its own words. A prompt
-    is only as long as its words need: the published code fills short phrases with the embedding of token 0, a real "!";
-    here nothing is added.
+    is only as long as its words need. The published code fills short phrases with the embedding of token 0, a real "!";
+    this class adds nothing.
 
     Args:
         clip: The model that the prompts are for; read here, not kept.
         template: The sentence around the phrase, with one `{}`.
         phrases: The words of each level, K in all.
-        num_context: How many random context tokens M take the place of the template's words; None keeps the words.
-        position: Where the phrase stands among random context tokens: behind (tail), amid or before them (front).
-        shared_context: Whether all levels learn one context; otherwise each has its own copy to start from.
+        num_context: Number M of random context tokens that replace the template's words; None keeps the words.
+        position: Where the phrase is among random context tokens: after them (tail), in the middle, or before (front).
+        shared_context: Whether all levels learn one context; otherwise each level starts from its own copy.
 
     Attributes:
-        context: Context embeddings, (M, W) or (K * M, W), or None where the template has no words.
+        context: Context embeddings, (M, W) or (K * M, W), or None if the template has no words.
         phrases: Phrase embeddings (P, W), those of all levels in a row; P is the number of their tokens.
 
     Raises:
         ConfigError: If the template has no place for the phrase, a phrase is empty or too long, letters touch across
             the border of template and phrase, or an argument is out of range.
+
+    Example:
+        >>> from numclip_lightning.models.loading import load_clip
+        >>> clip = load_clip("mini")
+        >>> prompts = ConceptPrompts(clip, "a picture of {}.", ["a single thing", "many things"])
+        >>> embeddings, end = prompts(clip.text)
+        >>> clip.encode_embeddings(embeddings, end).shape
+        torch.Size([2, 64])
     """
 
     def __init__(
@@ -61,9 +69,9 @@ class ConceptPrompts(Prompts):
         words = phrase_tokens(clip, phrases)
         context = build_context(clip, template, num_context, position)
         if num_context is None:
-            refuse_joins(clip, template, phrases, words)
+            check_joins(clip, template, phrases, words)
         super().__init__(clip, context, phrases, [len(tokens) for tokens in words], shared=shared_context)
-        self.phrases = nn.Parameter(embeddings_of(clip, [token for tokens in words for token in tokens]))
+        self.phrases = nn.Parameter(embed_tokens(clip, [token for tokens in words for token in tokens]))
 
     def phrase_embeddings(self) -> Tensor:
         """Return the learned phrases (P, W)."""
@@ -71,7 +79,7 @@ class ConceptPrompts(Prompts):
 
 
 class RankPrompts(Prompts):
-    """One prompt per rank, whose phrase is a mixture of a few learned base embeddings (OrdinalCLIP's rank prompts).
+    """One prompt for each rank, a mixture of a few learned base embeddings (OrdinalCLIP's rank prompts).
 
     `rank_r = sum_b W[r, b] base_b` with the weights of `interpolation_weights` (OrdinalCLIP, arXiv 2206.02338, section
     3.3), so that the prompts of neighbouring ranks are close from the first step on.
@@ -81,15 +89,15 @@ class RankPrompts(Prompts):
         template: The sentence around the rank, with one `{}`.
         num_ranks: Number R of ranks.
         num_base: Number B of base embeddings.
-        interpolation: How the weight of a base falls with its distance.
+        interpolation: How the weight of a base decreases with its distance.
         num_tokens: Tokens T of a rank.
-        base_phrases: Words that the bases start from, B in all, at most T tokens each; None starts from N(0, 0.02), and
-            so do tokens that short words leave. The published code fills those with token 0, a real "!".
-        num_context: How many random context tokens M take the place of the template's words; None keeps the words.
-        position: Where the rank stands among random context tokens.
+        base_phrases: Initial words of the bases, B in all, at most T tokens each; None starts from N(0, 0.02), and so
+            do tokens after short words. The published code fills those with token 0, a real "!".
+        num_context: Number M of random context tokens that replace the template's words; None keeps the words.
+        position: Where the rank is among random context tokens.
 
     Attributes:
-        context: Context embeddings (M, W), or None where the template has no words.
+        context: Context embeddings (M, W), or None if the template has no words.
         base: Base embeddings (B, T, W).
 
     Raises:
@@ -119,7 +127,7 @@ class RankPrompts(Prompts):
         table = clip.text.token_embedding.weight
         base = table.new_empty(num_base, num_tokens, clip.text_width).normal_(std=INITIAL_STD)
         for row, tokens in zip(base, _base_tokens(clip, base_phrases, num_base, num_tokens), strict=False):
-            row[: len(tokens)] = embeddings_of(clip, tokens)
+            row[: len(tokens)] = embed_tokens(clip, tokens)
         self.base = nn.Parameter(base)
         self.register_buffer("weights", weights, persistent=False)
 
@@ -130,7 +138,7 @@ class RankPrompts(Prompts):
 
 
 def _base_tokens(clip: CLIPBackbone, phrases: Sequence[str] | None, num_base: int, num_tokens: int) -> list[list[int]]:
-    """Return the words that bases start from; none where they start at random."""
+    """Return the tokens that the bases start from; none if they start at random."""
     if phrases is None:
         return []
     if len(phrases) != num_base:
@@ -145,20 +153,26 @@ def _base_tokens(clip: CLIPBackbone, phrases: Sequence[str] | None, num_base: in
 def interpolation_weights(num_base: int, num_ranks: int, kind: Interpolation) -> Tensor:
     """Weights that mix base embeddings into rank embeddings (OrdinalCLIP, arXiv 2206.02338, section 3.3).
 
-    Base b stands at rank `c_b = b (R-1)/(B-1)`, a single one at the centre. With the distance `x = |r - c_b|` the
-    weight before normalisation is `1 - x/(R-1)` (linear: every base takes part, it is not piecewise), `1/(x + 1e-5)`
+    Base b is at rank `c_b = b (R-1)/(B-1)`, a single one at the centre. With the distance `x = |r - c_b|` the
+    weight before normalisation is `1 - x/(R-1)` (linear: every base contributes, it is not piecewise), `1/(x + 1e-5)`
     (inverse) or `exp(-x^2)` (normal), computed as a softmax, because far from every base it underflows.
 
     Args:
         num_base: Number B of base embeddings.
         num_ranks: Number R of ranks.
-        kind: How the weight falls with the distance.
+        kind: How the weight decreases with the distance.
 
     Returns:
         Weights (R, B) in float32, computed in float64; each row sums to 1.
 
     Raises:
         ConfigError: If a number is below 1 or the kind is unknown.
+
+    Example:
+        >>> interpolation_weights(num_base=2, num_ranks=3, kind="linear")
+        tensor([[1.0000, 0.0000],
+                [0.5000, 0.5000],
+                [0.0000, 1.0000]])
     """
     check_choice("interpolation", kind, get_args(Interpolation))
     if num_base < 1 or num_ranks < 1:

@@ -1,4 +1,4 @@
-"""L2RCLIP's RankFormer: attention among the words of all ranks, so that each is said in view of the others."""
+"""RankFormer of L2RCLIP: attention among the words of all ranks."""
 
 from collections.abc import Sequence
 
@@ -14,25 +14,25 @@ _HEAD_WIDTH = 64  # of every CLIP text tower
 
 
 class OrderedPrompts(ConceptPrompts):
-    """Concept prompts whose phrases pass a transformer over the tokens of all phrases, blended with what they were.
+    """Concept prompts with a transformer over the tokens of all phrases, blended with the original phrases.
 
-    `phrases <- blend * T(phrases) + (1 - blend) * phrases`. T's layers start as the identity: token embeddings are
-    small, so that random layers would drown the words they are to order.
+    `phrases <- blend * T(phrases) + (1 - blend) * phrases`. The layers of T start as the identity: token
+    embeddings are small, and the output of random layers would be much larger.
 
     Args:
         clip: The model that the prompts are for; read here, not kept.
         template: The sentence around the phrase, with one `{}`.
         phrases: The words of each class, K in all.
-        num_context: How many random context tokens take the place of the template's words; None keeps the words.
-        position: Where the phrase stands among random context tokens.
+        num_context: Number of random context tokens that replace the template's words; None keeps the words.
+        position: Where the phrase is among random context tokens.
         num_layers: Layers of T.
-        blend: The share of T's output, over 0 and up to 1.
+        blend: Share of T's output, greater than 0 and at most 1.
 
     Attributes:
         rankformer: The transformer T.
 
     Raises:
-        ConfigError: If an argument is out of range, or as `ConceptPrompts`.
+        ConfigError: If an argument is out of range, or as for `ConceptPrompts`.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class OrderedPrompts(ConceptPrompts):
         if num_layers < 1:
             raise ConfigError(f"num_layers={num_layers} must be 1 or more")
         if not 0 < blend <= 1:
-            raise ConfigError(f"blend={blend} must be greater than 0 (the words as they are) and at most 1")
+            raise ConfigError(f"blend={blend} must be greater than 0 (only the original words) and at most 1")
         super().__init__(clip, template, phrases, num_context, position)
         self.blend = blend
         width = clip.text_width
@@ -64,6 +64,6 @@ class OrderedPrompts(ConceptPrompts):
             nn.init.zeros_(copy.linear2.bias)
 
     def phrase_embeddings(self) -> Tensor:
-        """Return the phrases in view of each other (P, W)."""
+        """Return the blended phrases (P, W)."""
         ordered: Tensor = self.rankformer(self.phrases[None])[0]
         return self.blend * ordered + (1 - self.blend) * self.phrases

@@ -1,4 +1,4 @@
-"""RankingAwareCLIP's adapter: image tokens that have read an instruction, a number from them, and pairs compared."""
+"""Adapter and heads of RankingAwareCLIP: attention to an instruction, a number, comparisons of image pairs."""
 
 import math
 
@@ -16,7 +16,7 @@ _PAIRS_AT_ONCE = 16_384
 
 
 class RankingAdapter(nn.Module):
-    """Learned prompts and image tokens that attend to themselves and to the instruction.
+    """Transformer over learned prompts and image tokens, with cross-attention to the instruction.
 
     Two layers of self-attention and cross-attention from image to text, then two of self-attention alone.
 
@@ -25,7 +25,7 @@ class RankingAdapter(nn.Module):
         instruction: The text tower's tokens of the instruction, (L, text width); kept in the checkpoint.
         width: Width D inside the adapter.
         num_heads: Attention heads, a divisor of `width`.
-        num_prompts: Learned prompt tokens before the image's; each is one number, the same in all D places.
+        num_prompts: Learned prompt tokens before the image's tokens; each is one number, repeated D times.
 
     Raises:
         ConfigError: If a number is below 1 or the heads don't divide the width.
@@ -41,7 +41,7 @@ class RankingAdapter(nn.Module):
                 "num_heads must divide width."
             )
         self.register_buffer("instruction", instruction.detach().clone())
-        # Towers' tokens come in any height before the last norm.
+        # Before the last norm, the tokens of different towers differ widely in size.
         self.image = nn.Sequential(nn.LayerNorm(image_width), nn.Linear(image_width, width))
         self.text = nn.Linear(instruction.shape[1], width)
         self.prompts = nn.Parameter(torch.randn(num_prompts, 1) * 0.02)
@@ -53,7 +53,7 @@ class RankingAdapter(nn.Module):
         )  # fmt: skip
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Read the instruction: image tokens (B, T, image width) -> (B, prompts + T, D)."""
+        """Attend to the instruction: image tokens (B, T, image width) -> (B, prompts + T, D)."""
         images = self.image(tokens)
         prompts = self.prompts.expand(len(images), -1, images.shape[-1]).to(images.dtype)
         text = self.text(self.instruction).expand(len(images), -1, -1)
@@ -64,12 +64,12 @@ class RankingAdapter(nn.Module):
 class ValueHead(nn.Module):
     """One number from the tokens of an image: norm, sum over the tokens, and an MLP of two hidden layers.
 
-    The last layer counts in halves of the range from its middle, so that one learning rate suits every scale.
+    The last layer's unit is half the range, counted from its middle, so that one learning rate suits every scale.
 
     Args:
         width: Width D of a token.
         minimum: The smallest number.
-        maximum: The largest; neither is a bound.
+        maximum: The largest; the output can exceed both.
     """
 
     def __init__(self, width: int, minimum: float, maximum: float) -> None:
@@ -84,18 +84,18 @@ class ValueHead(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return one number for each image: (B, T, D) -> (B,), in float32 at least."""
-        # A year beyond 256 is a multiple of 2 in bfloat16.
+        # A year above 256 is a multiple of 2 in bfloat16.
         with without_autocast(tokens.device.type):
             place: Tensor = self.out(self.layers(self.norm(at_least_float32(tokens)).sum(dim=1))).squeeze(-1)
             return self.middle + self.reach * place
 
 
 class PairHead(nn.Module):
-    """Which of two images is more, from attention over the tokens of both (ranking-aware attention).
+    """Comparison of image pairs by attention over the tokens of both images (ranking-aware attention).
 
-    For each learned query and ordered pair (a, b) the softmax runs over the tokens of a and b together; what it finds
-    in b is taken from what it finds in a. As `softmax([s_a; s_b])` is each image's own softmax times its share of the
-    mass, `sigmoid(logsumexp s_a - logsumexp s_b)`, each image is attended to once and not once a pair.
+    For each learned query and ordered pair (a, b) the softmax is over the tokens of a and b together; the result in b
+    is subtracted from the result in a. `softmax([s_a; s_b])` is each image's own softmax times its share of the mass,
+    `sigmoid(logsumexp s_a - logsumexp s_b)`, so attention is computed once for each image, not once for each pair.
 
     Args:
         width: Width D of a token.
@@ -117,22 +117,22 @@ class PairHead(nn.Module):
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return how sure it is that image a is more than image b: tokens (B, T, D) -> (B, B)."""
+        """Return logits of "image a has the larger number than image b": tokens (B, T, D) -> (B, B)."""
         keys = self.keys(tokens)
         scores = at_least_float32(self.queries @ keys.transpose(1, 2)) / math.sqrt(keys.shape[-1])
         found, mass = scores.softmax(dim=-1) @ at_least_float32(keys), scores.logsumexp(dim=-1)
         rows = max(1, _PAIRS_AT_ONCE // len(tokens))
         if len(tokens) <= rows:
             return self._compare(found, mass, found, mass)
-        # Computed anew on the way back: memory grows with the rows of one piece, not with all pairs.
+        # Recomputed in the backward pass: memory grows with the rows of one piece, not with all pairs.
         pieces = zip(torch.split(found, rows), torch.split(mass, rows), strict=True)
         logits = [checkpoint(self._compare, *piece, found, mass, use_reentrant=False) for piece in pieces]
         return torch.cat(logits)
 
     def _compare(self, found: Tensor, mass: Tensor, others: Tensor, other_mass: Tensor) -> Tensor:
-        """Compare A images with B others: what the queries find (A, Q, D) and its mass (A, Q) -> logits (A, B)."""
+        """Compare A images with B others: query results (A, Q, D) and their masses (A, Q) -> logits (A, B)."""
         share = torch.sigmoid(mass[:, None] - other_mass)
         difference = torch.einsum("abq,aqd->abd", share, found) - torch.einsum("abq,bqd->abd", 1 - share, others)
-        # Summed over the queries before the projection as after it: it is linear, but for a bias that is learned.
+        # Sum before or after the projection are the same: it is linear, except for a bias that is learned.
         logits: Tensor = self.layers(self.out(difference)).squeeze(-1)
         return logits

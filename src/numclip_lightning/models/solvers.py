@@ -1,6 +1,6 @@
-"""Linear classifiers that are solved for rather than trained step by step: Gaussian discriminant, logistic regression.
+"""Linear classifiers without training steps: Gaussian discriminant analysis and logistic regression.
 
-In float64, whatever comes in: covariances of features of length one have eigenvalues far below float32's reach.
+Always in float64: covariances of features of length one have eigenvalues far below the precision of float32.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 __all__ = ["LinearClassifier", "gaussian_discriminant", "logistic_regression"]
 
-# Of a class without training images: its probability is 0, and the loss of such an image large but finite.
+# Bias of a class without training images: its probability is 0, and the loss of such an image large but finite.
 _NEVER = -1e4
 _MOST_STEPS = 2000
 
@@ -29,23 +29,29 @@ class LinearClassifier(NamedTuple):
 
 
 def gaussian_discriminant(features: Tensor, label: Tensor, centers: Tensor) -> LinearClassifier:
-    """Solve for classes that are Gaussians of one covariance, equally probable beforehand.
+    """Classifier for classes that are Gaussians with one covariance and equal prior probabilities.
 
-    As Wang et al., ICLR 2024 (arXiv 2402.04087), section 3.2: with class means `mu_c` and the covariance S of the N
+    Source: Wang et al., ICLR 2024 (arXiv 2402.04087), section 3.2. With class means `mu_c`, the covariance S of the N
     features around them (divided by N-1), the precision is shrunk as by Kubokawa and Srivastava,
     `P = D pinv((N-1) S + tr(S) I)`; then `weight_c = P mu_c` and `bias_c = log(1/C) - mu_c P mu_c / 2`.
 
-    A class without images has a mean interpolated between those of its neighbours on the scale that have some; beyond
-    the first and the last of these, it takes the mean of the nearest. Where no feature differs from the mean of its
-    class (a single image of each), S and so all weights are 0.
+    The mean of a class without images is interpolated between its nearest neighbours on the scale that have images;
+    outside the first and the last of these, it is the mean of the nearest. If all features equal the mean of their
+    class (one image for each), S and all weights are 0.
 
     Args:
         features: (N, D), N at least 1.
         label: The class of each, int64 (N,), 0..C-1.
-        centers: The number that each class stands for, increasing, (C,).
+        centers: The number of each class, increasing, (C,).
 
     Returns:
         The classifier, on the device of the features.
+
+    Example:
+        >>> features = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]])
+        >>> weight, bias = gaussian_discriminant(features, torch.tensor([0, 0, 1, 1]), torch.tensor([1.0, 2.0]))
+        >>> (features.double() @ weight.T + bias).argmax(dim=1)
+        tensor([0, 0, 1, 1])
     """
     x, centers = features.double(), centers.to(features.device, torch.float64)
     count, dim = x.shape
@@ -60,7 +66,7 @@ def gaussian_discriminant(features: Tensor, label: Tensor, centers: Tensor) -> L
 
 
 def _interpolated_means(x: Tensor, label: Tensor, centers: Tensor) -> Tensor:
-    """Return the mean of each class, (C, D), interpolated over `centers` where a class has no images."""
+    """Return the mean of each class, (C, D), interpolated over `centers` for classes without images."""
     sums = torch.zeros(len(centers), x.shape[1], dtype=x.dtype, device=x.device).index_add_(0, label, x)
     counts = label.bincount(minlength=len(centers))
     present = counts > 0
@@ -75,19 +81,19 @@ def _interpolated_means(x: Tensor, label: Tensor, centers: Tensor) -> Tensor:
 def logistic_regression(
     features: Tensor, label: Tensor, num_classes: int, strength: float, start: LinearClassifier | None = None
 ) -> LinearClassifier:
-    """Solve multinomial logistic regression by L-BFGS.
+    """Multinomial logistic regression, solved by L-BFGS.
 
     The minimum of `strength * sum_n -log softmax(weight x_n + bias)[y_n] + |weight|^2 / 2`, as scikit-learn's
-    `LogisticRegression(C=strength)` for three classes or more; for two, it has one vector of weights and means the same
-    by twice the C. A class without images is never predicted. L-BFGS stops after 2,000 steps, a
-    little short of the minimum where a large strength lets the weights grow.
+    `LogisticRegression(C=strength)` for three classes or more; for two classes, scikit-learn has one vector of weights,
+    and twice the C is equivalent. A class without images is never predicted. L-BFGS stops after 2,000 steps, slightly
+    before the minimum if a large strength lets the weights grow.
 
     Args:
         features: (N, D), N at least 1.
         label: The class of each, int64 (N,), 0..num_classes-1.
         num_classes: C.
-        strength: The C of scikit-learn, greater than 0: the larger, the freer the weights.
-        start: Where to start; zero where it is None.
+        strength: The C of scikit-learn, greater than 0: a larger strength allows larger weights.
+        start: Initial weights; zeros if None.
 
     Returns:
         The classifier, on the device of the features.

@@ -1,4 +1,4 @@
-"""The text tower of a CLIP model, fed with embeddings in place of token ids."""
+"""Text tower of a CLIP model, with token embeddings as input in place of token ids."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ __all__ = ["TextTower", "unsupported_text"]
 
 
 def unsupported_text(backbone: str, found: str) -> BackboneError:
-    """Say that a model's text side can't take learned prompts.
+    """Return the error for a model whose text side can't take learned prompts.
 
     Args:
         backbone: The model's name, as the user gave it.
-        found: What stands in the way, in open_clip's words.
+        found: The class in the way, in open_clip's terms.
     """
     return BackboneError(
         f"backbone={backbone!r} reads text through open_clip's {found}, which can't take learned prompt embeddings; "
@@ -27,11 +27,11 @@ def unsupported_text(backbone: str, found: str) -> BackboneError:
 
 
 class TextTower(nn.Module):
-    """The text tower of a CLIP, fed with embeddings in place of token ids.
+    """Text tower of a CLIP model, with token embeddings as input in place of token ids.
 
     Its features equal open_clip's `encode_text` for the same tokens. A causal tower that reads its feature at the
-    end-of-text token never looks past that token, so it runs only over the tokens it is given. Any other tower is
-    filled up to its full context with padding, as open_clip does.
+    end-of-text token never looks past that token, so it runs only over the given tokens. For any other tower, prompts
+    are padded to its full context, as open_clip does.
 
     Args:
         model: A `CLIP` or `CustomTextCLIP` of open_clip.
@@ -44,10 +44,10 @@ class TextTower(nn.Module):
         embed_dim: Size D of a text feature.
         start_id: Id of the start-of-text token.
         end_id: Id of the end-of-text token.
-        pad_id: Id of the token that fills a prompt up behind its end.
+        pad_id: Id of the padding token after the end.
 
     Raises:
-        BackboneError: If the tower can't take embeddings, or contradicts its tokenizer.
+        BackboneError: If the tower can't take embeddings, or does not match its tokenizer.
     """
 
     mask: Tensor | None
@@ -105,7 +105,7 @@ class TextTower(nn.Module):
         Raises:
             ConfigError: If the prompts are longer than the tower's context.
         """
-        # The layer norm acts on each token by itself: only the pooled one needs it.
+        # The layer norm acts on each token by itself: only the pooled token needs it.
         pooled: Tensor = self.ln_final(self._pick(self._read(embeddings), end))
         if isinstance(self.projection, nn.Linear):
             pooled = self.projection(pooled)
@@ -114,7 +114,7 @@ class TextTower(nn.Module):
         return pooled
 
     def tokens(self, embeddings: Tensor) -> Tensor:
-        """Return what the tower says of each token: embeddings as in `forward` (N, L, W) -> (N, L, W), not projected.
+        """Return one feature for each token: embeddings as in `forward` (N, L, W) -> (N, L, W), not projected.
 
         Raises:
             ConfigError: If the prompts are longer than the tower's context.
@@ -149,7 +149,7 @@ class TextTower(nn.Module):
 
 
 def _find_text_tower(model: nn.Module, name: str) -> tuple[Any, str, int]:
-    """Return what holds the text tower's parts, the way it pools, and its end-of-text id."""
+    """Return the module with the text tower's parts, its pooling, and its end-of-text id."""
     if isinstance(model, open_clip.CLIP):
         tower, pool, eos_id = model, model.text_pool_type, model.text_eos_id
     elif isinstance(model, open_clip.CustomTextCLIP) and isinstance(model.text, TextTransformer):

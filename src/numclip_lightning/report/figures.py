@@ -1,9 +1,9 @@
 """Pictures of a benchmark: a metric against the number of shots, and the error against the target.
 
-As in `plots`, every function draws on axes that it is given and nothing touches `matplotlib.pyplot`.
+As in `plots`, every function draws on given axes and nothing uses `matplotlib.pyplot`.
 """
 
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
-from numclip_lightning.report.summary import Table
+from numclip_lightning.metrics import Measure
 
 __all__ = ["draw_curves", "draw_errors", "save_curves", "save_errors"]
 
 # Errors that differ by more than this factor are drawn on a logarithmic axis, with a margin below them.
 _MOST_RATIO = 10
 _MARGIN = 0.85
-# Ten colours in four shapes: 40 methods that can be told apart, in print too.
+# Ten colours in four shapes: 40 methods that look different, in print too; more start again.
 _SHAPES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))
 _LOOKS: list[dict[str, Any]] = [
     {"linestyle": line, "marker": marker, "color": colour, "markersize": 4, "linewidth": 1.4}
@@ -30,66 +30,68 @@ _LOOKS: list[dict[str, Any]] = [
 ]
 
 
-def draw_curves(axes: Axes, table: Table) -> None:
+def draw_curves(axes: Axes, cells: pd.DataFrame, measure: Measure) -> None:
     """Draw a metric against the number of shots, a line for each method with a band of one standard deviation.
 
-    The axis of shots is logarithmic; "all" stands at the right, apart from the numbers. So is that of an error where
-    the largest is more than ten times the smallest, which would otherwise press the small ones together. The legend
-    stands beside the axes and names the methods from the highest end of a line to the lowest.
+    The axis of shots is logarithmic; "all" is at the right, apart from the numbers. So is that of an error if the
+    largest is more than ten times the smallest, which would otherwise press the small ones together. The legend is
+    beside the axes and names the methods from the highest end of a line to the lowest.
 
     Args:
         axes: Where to draw.
-        table: The metric on a dataset; cells without a number are left out.
+        cells: The table, see `summarise`; cells without a number are left out.
+        measure: Its metric.
     """
-    numbers = [shots for shots in table.shots if shots]
-    # Two doublings to the right of the largest number.
-    places = [shots or 4 * max(numbers, default=1) for shots in table.shots]
-    for look, (method, cells) in zip(_looks(len(table.rows)), table.rows.items(), strict=True):
-        points = [
-            (place, cell.mean * table.measure.factor, (cell.std or 0.0) * table.measure.factor)
-            for place, cell in zip(places, cells, strict=True)
-            if cell.mean is not None
-        ]
-        x, mean, std = ([point[i] for point in points] for i in range(3))
-        axes.plot(x, mean, label=_marked(method, any(cell.paper and cell.n for cell in cells)), **look)
-        low, high = ([m + sign * s for m, s in zip(mean, std, strict=True)] for sign in (-1, 1))
-        axes.fill_between(x, low, high, color=look["color"], alpha=0.1, linewidth=0)
+    planned = cells[cells["planned"] > 0]
+    shots = planned["shots"].unique().tolist()
+    # All images: two doublings to the right of the largest number.
+    places = {number: number or 4 * max(shots) or 4 for number in shots}
+    for look, (method, line) in zip(cycle(_LOOKS), planned.groupby("method", sort=False), strict=False):
+        drawn = line[line["n"] > 0]
+        x, mean = drawn["shots"].map(places), drawn["mean"] * measure.factor
+        std = drawn["std"].fillna(0) * measure.factor
+        axes.plot(x, mean, label=_marked(str(method), drawn["selected_on_test"].any()), **look)
+        axes.fill_between(x, mean - std, mean + std, color=look["color"], alpha=0.1, linewidth=0)
     axes.set_xscale("log", base=2)
-    axes.set_xticks(places, [str(shots or "all") for shots in table.shots])
+    axes.set_xticks([*places.values()], [str(number or "all") for number in shots])
     axes.minorticks_off()
     axes.set_xlabel("training images for each value")
-    axes.set_ylabel(table.measure.title)
-    means = [cell.mean for cell in table.cells if cell.mean is not None]
-    # Not where an error is 0, which such an axis would hide.
-    if table.measure.lower_is_better and 0 < _MOST_RATIO * min(means, default=0) < max(means, default=0):
-        # A band that reaches below 0 is cut at the edge.
-        axes.set_yscale("log", nonpositive="clip")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.minorticks_off()
-        axes.set_ylim(bottom=_MARGIN * min(means))
+    axes.set_ylabel(measure.title)
+    _spread_errors(axes, cells["mean"].dropna(), measure)
     axes.grid(alpha=0.3)
     # In the order in which the lines end at the right, so that the eye finds them.
     lines = sorted((line for line in axes.lines if np.size(line.get_ydata())), key=_end, reverse=True)
     axes.legend(handles=lines, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize="small", frameon=False)
 
 
+def _spread_errors(axes: Axes, means: pd.Series, measure: Measure) -> None:
+    """Make the axis of errors logarithmic if they are far apart, unless one is 0, which such an axis would hide."""
+    if not (measure.lower_is_better and len(means) and 0 < _MOST_RATIO * means.min() < means.max()):
+        return
+    # A band that reaches below 0 is cut at the edge.
+    axes.set_yscale("log", nonpositive="clip")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
+    axes.set_ylim(bottom=_MARGIN * means.min())
+
+
 def draw_errors(axes: Axes, below: Axes, errors: pd.DataFrame) -> None:
     """Draw the mean absolute error by target, a row for each method, and below it how many images there are.
 
-    Twenty lines would hide each other; rows of colours with the numbers in them don't.
+    Twenty lines would hide each other; rows of colours with numbers don't.
 
     Args:
         axes: Where to draw the errors.
         below: Where to draw the number of test images in a run; shares its x-axis.
-        errors: What `errors_by_value` returns.
+        errors: See `errors_by_value`.
     """
     # Methods stay in the order of the plan; a method without images in a bin has no colour there.
     methods = list(dict.fromkeys(errors["method"]))
     grid = errors.pivot(index="method", columns=["low", "high"], values="mae").sort_index(axis="columns").loc[methods]
     picture = axes.imshow(grid.to_numpy(), cmap="viridis_r", aspect="auto")
-    paper = set(errors["method"][errors["protocol"] == "paper"])
-    axes.set_yticks(range(len(methods)), [_marked(method, method in paper) for method in methods])
+    selected = set(errors["method"][errors["select_on"] == "test"])
+    axes.set_yticks(range(len(methods)), [_marked(method, method in selected) for method in methods])
     axes.tick_params(axis="x", bottom=False, labelbottom=False)
     lowest, highest = grid.min(axis=None), grid.max(axis=None)
     for (row, column), number in np.ndenumerate(grid.to_numpy()):
@@ -104,13 +106,13 @@ def draw_errors(axes: Axes, below: Axes, errors: pd.DataFrame) -> None:
     below.set_xlabel("target")
 
 
-def save_curves(path: Path, table: Table) -> None:
+def save_curves(path: Path, cells: pd.DataFrame, measure: Measure, dataset: str) -> None:
     """Write the picture of `draw_curves` as PNG."""
-    figure = _figure(len(table.rows))
+    figure = _figure(cells["method"].nunique())
     axes = figure.subplots()
-    draw_curves(axes, table)
-    title = f"{table.measure.label} on {table.dataset}, mean ± standard deviation"
-    axes.set_title(_plain(title) + _mark_said(any(cell.paper and cell.n for cell in table.cells)))
+    draw_curves(axes, cells, measure)
+    title = f"{measure.label} on {dataset}, mean ± standard deviation"
+    axes.set_title(_plain(title) + _explained(cells["selected_on_test"][cells["n"] > 0].any()))
     _save(figure, path)
 
 
@@ -119,7 +121,7 @@ def save_errors(path: Path, errors: pd.DataFrame, title: str) -> None:
     figure = _figure(errors["method"].nunique())
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
     draw_errors(axes, below, errors)
-    axes.set_title(_plain(title) + _mark_said("paper" in set(errors["protocol"])))
+    axes.set_title(_plain(title) + _explained("test" in set(errors["select_on"])))
     _save(figure, path)
 
 
@@ -129,11 +131,6 @@ def _end(line: Line2D) -> float:
 
 def _bin_name(low: float, high: float) -> str:
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
-
-
-def _looks(number: int) -> list[dict[str, Any]]:
-    """Return how the lines look, one for each method; more than 40 begin again."""
-    return [_LOOKS[place % len(_LOOKS)] for place in range(number)]
 
 
 def _figure(methods: int) -> Figure:
@@ -146,15 +143,15 @@ def _save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _marked(method: str, paper: bool) -> str:
-    return _plain(method) + (" †" if paper else "")
+def _marked(method: str, selected_on_test: bool) -> str:
+    return _plain(method) + (" †" if selected_on_test else "")
 
 
-def _mark_said(paper: bool) -> str:
-    """Say in a title what the mark means, where there is one."""
-    return "\n† selected on the test set (protocol: paper)" if paper else ""
+def _explained(selected_on_test: bool) -> str:
+    """Explain the mark below a title, if there is one."""
+    return "\n† selected on the test set (select_on: test)" if selected_on_test else ""
 
 
 def _plain(text: str) -> str:
-    """Keep matplotlib from reading dollars as mathematics."""
+    """Escape dollars, which matplotlib reads as mathematics."""
     return text.replace("$", r"\$")

@@ -1,64 +1,107 @@
-"""A page of documentation with a report in it: words of people around, the report between two marks."""
+"""Sections of a report in words: the runs that ran or failed, how to read the tables, the result of the tests."""
 
+import html
+import os
 import re
-import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from numclip_lightning.errors import DataError
+import numpy as np
+import pandas as pd
 
-__all__ = ["check_page", "update_page"]
+from numclip_lightning.metrics import Measure
+from numclip_lightning.report.frame import KEY, run_name, shots_name
+from numclip_lightning.report.statistics import ASSUMPTIONS, LEVEL
+from numclip_lightning.report.tables import MARKDOWN, comparison_table, markdown_grid
 
-_BEGIN, _END = "<!-- report -->", "<!-- end of report -->"
+__all__ = ["code", "comparison_summary", "how_to_read", "what_ran"]
 
-
-def check_page(page: Path) -> None:
-    """Refuse a page that a report can't be put into; call it before the first run.
-
-    Args:
-        page: A Markdown file.
-
-    Raises:
-        DataError: If the file is missing, or doesn't hold both marks once, in their order.
-    """
-    _split(page)
+_STATUS = {"finished": "Finished", "failed": "Failed", "missing": "Not run"}
 
 
-def update_page(page: Path, report: Path) -> None:
-    """Put a report between the marks of a page, and its pictures into a folder of the page's name beside it.
-
-    The report's own title is left out, the page has one. What stands around the marks is left alone, and so is
-    everything in that folder but the pictures of the report before.
+def what_ran(frame: pd.DataFrame, metrics: Sequence[str], folder: Path) -> list[str]:
+    """Count the runs, and name those that failed or ended without a number.
 
     Args:
-        page: A Markdown file with the lines `<!-- report -->` and `<!-- end of report -->`.
-        report: A `report.md` as `write_report` leaves it, with `plots/` beside it.
-
-    Raises:
-        DataError: As `check_page`.
+        frame: All results, see `results_frame`.
+        metrics: The metrics that the report shows.
+        folder: The folder of the report, from which run folders are named.
     """
-    before, old, after = _split(page)
-    pictures = page.with_suffix("")
-    for name in re.findall(rf"\]\({re.escape(pictures.name)}/([^/)]+)\)", old):
-        (pictures / name).unlink(missing_ok=True)
-    # Where no run has finished there are none.
-    for picture in (report.parent / "plots").glob("*.png"):
-        pictures.mkdir(exist_ok=True)
-        shutil.copy(picture, pictures)
-    text = re.sub(r"\A# .*\n", "", report.read_text(encoding="utf-8"))
-    text = text.replace("](plots/", f"]({pictures.name}/")
-    new = page.with_name(f"{page.name}.new")
-    new.write_text(f"{before}{_BEGIN}\n\n{text.strip()}\n\n{_END}{after}", encoding="utf-8")
-    new.replace(page)
+    runs = frame.drop_duplicates(KEY)
+    parts = ["## What ran", markdown_grid(_counts(runs)), _versions(runs)]
+    failed = runs[runs["status"] == "failed"]
+    if len(failed):
+        lines = [_line(run, code(run["error"]), folder) for run in failed.to_dict("records")]
+        parts += [f"{len(failed)} of {len(runs)} runs failed:", "\n".join(lines)]
+    shown = frame[frame["metric"].isin(metrics) & frame["recorded"]]
+    endless = shown[~np.isfinite(shown["value"])]
+    if len(endless):
+        lines = [_line(run, f"{run['metric']} is {run['value']:g}", folder) for run in endless.to_dict("records")]
+        parts += ["These finished without a number; they count as not finished below:", "\n".join(lines)]
+    return parts
 
 
-def _split(page: Path) -> tuple[str, str, str]:
-    """Return what stands before, between and after the marks."""
-    try:
-        text = page.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"page {page} can't be read: {error.strerror}.") from error
-    before, begin, rest = text.partition(_BEGIN)
-    between, end, after = rest.partition(_END)
-    if not (begin and end) or _BEGIN in rest or _END in before + after:
-        raise DataError(f"page {page} needs the lines {_BEGIN} and {_END} once each, in this order; add them.")
-    return before, between, after
+def _counts(runs: pd.DataFrame) -> pd.DataFrame:
+    """Count the runs of each dataset by status."""
+    counts = pd.crosstab(runs["dataset"], runs["status"])
+    counts = counts.reindex(index=runs["dataset"].unique(), columns=list(_STATUS), fill_value=0)
+    counts.insert(0, "Planned", counts.sum(axis="columns"))
+    counts = counts.rename(index=MARKDOWN.escape, columns=_STATUS)
+    if len(counts) > 1:
+        counts.loc["All"] = counts.sum()
+    return counts.rename_axis(index="Dataset", columns=None).reset_index()
+
+
+def _versions(runs: pd.DataFrame) -> str:
+    """Name the code that made the results; several commits are named as such."""
+    commits = sorted(runs["commit"].dropna().unique())
+    versions = sorted({f"{name} {number}" for made in runs["versions"] for name, number in made.items()})
+    made = f"Commit{'s' if len(commits) > 1 else ''} {', '.join(commits) or 'unknown'}"
+    made += f"; {', '.join(versions) or 'versions unknown'}."
+    return made + (" The runs were made by different code: compare with care." if len(commits) > 1 else "")
+
+
+def _line(run: dict[str, object], problem: str, folder: Path) -> str:
+    """Return a line with the name of a run, its problem and its folder."""
+    where = Path(os.path.relpath(str(run["folder"]), folder)).as_posix()
+    return f"- {MARKDOWN.escape(run_name(run))}: {problem} ({code(where)})"
+
+
+def how_to_read(reference: str | None) -> list[str]:
+    """Explain shots, files and, if there is a reference, the tests."""
+    shots = (
+        "Shots are training images for each value; all images come last. A method that learns nothing has the same "
+        "numbers at any number of shots. The tables are also in `tables/`, as CSV (in the unit of the runs) and LaTeX; "
+        "every run is in `results.csv` and `results.parquet`."
+    )
+    return ["## How to read this", shots, *([ASSUMPTIONS] if reference is not None else [])]
+
+
+def comparison_summary(tests: pd.DataFrame, measure: Measure, reference: str, *, several_shots: bool) -> str:
+    """Write the result of the tests in a sentence, and the numbers folded away.
+
+    Args:
+        tests: See `compare`.
+        measure: The metric.
+        reference: The method that the others are tested against.
+        several_shots: Whether the table has several columns, so that a method needs its number of shots.
+    """
+    found = []
+    for verdict in ("better", "worse"):
+        names = [
+            MARKDOWN.escape(test["method"])
+            + (f" ({shots_name(test['shots'])})" if several_shots and not pd.isna(test["shots"]) else "")
+            for test in tests[tests["verdict"] == verdict].to_dict("records")
+        ]
+        found.append(f"{verdict}: {', '.join(names) or 'none'}")
+    tested = f"{tests['p_holm'].count()} of {len(tests)} comparisons tested, corrected p < {LEVEL}"
+    summary = f"Against {MARKDOWN.escape(reference)}, {tested}: {'; '.join(found)}."
+    # Within HTML there is no Markdown.
+    details = f"<details><summary>All comparisons (method minus {html.escape(reference)})</summary>"
+    return f"{summary}\n\n{details}\n\n{comparison_table(tests, measure)}\n\n</details>"
+
+
+def code(text: str) -> str:
+    """Return text as it is, in Markdown's fence for code; a fence is longer than any backticks inside."""
+    fence = "`" * (1 + max((len(ticks) for ticks in re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"

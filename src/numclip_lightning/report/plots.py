@@ -1,6 +1,6 @@
-"""Pictures of what a method says: predicted against true, how alike its prototypes are, images with predictions.
+"""Pictures of predictions: predicted against true numbers, similarity of prototypes, images with predictions.
 
-Every function draws on axes that it is given, so that figures and files are the caller's. Nothing here touches
+Every function draws on given axes, so that figures and files are the caller's. Nothing here uses
 `matplotlib.pyplot`: no window, no global state, no display is needed. matplotlib comes with the extra `plots`.
 """
 
@@ -41,7 +41,7 @@ def plot_predictions(axes: Axes, target: Tensor, value: Tensor, unit: str) -> No
 
 
 def plot_similarity(axes: Axes, prototypes: Tensor, phrases: Sequence[str], title: str) -> None:
-    """Draw how alike the prototypes are: the cosine similarity of each pair, and a bar that explains the colours.
+    """Draw the cosine similarity of each pair of prototypes, and a bar that explains the colours.
 
     Colours run from -1 to 1, so that two pictures can be compared. Where a method has learned the order of the levels,
     similarity falls with the distance from the diagonal.
@@ -50,7 +50,7 @@ def plot_similarity(axes: Axes, prototypes: Tensor, phrases: Sequence[str], titl
         axes: Where to draw.
         prototypes: One for each level, (K, D), of any length.
         phrases: The words for the levels, K of them.
-        title: What stands above the picture.
+        title: The title of the picture.
 
     Raises:
         ConfigError: If there are no prototypes, or not as many as phrases.

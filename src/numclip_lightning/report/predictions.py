@@ -1,4 +1,4 @@
-"""The predictions of finished runs: how wrong a method is at small and at large targets."""
+"""Errors by target, from the predictions of finished runs."""
 
 from collections.abc import Sequence
 
@@ -7,75 +7,67 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from numclip_lightning.errors import DataError
-from numclip_lightning.report.results import Results, Run
+from numclip_lightning.report.frame import KEY, at_every_shots, run_name
 
-__all__ = ["PREDICTIONS", "errors_by_value"]
+__all__ = ["errors_by_value"]
 
-PREDICTIONS = "test_predictions.csv"
+_PREDICTIONS = "test_predictions.csv"
 # Up to so many different targets each has a bin of its own; more share at most as many bins, with round ends.
 _MOST_BINS = 12
-_COLUMNS = ["method", "protocol", "low", "high", "images", "mae"]
 
 
-def errors_by_value(results: Results, dataset: str, shots: int) -> pd.DataFrame:
-    """Return the mean absolute error of each method by the target of the test images.
+def errors_by_value(rows: pd.DataFrame, shots: int) -> pd.DataFrame:
+    """Average the absolute error of each method by the target of the test images.
 
     Args:
-        results: All runs.
-        dataset: Which dataset.
+        rows: The rows of one dataset, see `results_frame`.
         shots: At how many shots.
 
     Returns:
-        One row for each method and bin with images: method, protocol, low and high (the ends of the bin, equal where it
-        is a single number; what lies on an end belongs to the upper bin, but for the last), images (test images in a
-        run, on average) and mae (over the images of all runs; NaN where a prediction is). Empty where no run has
-        finished.
+        One row for each method and bin with images: method, select_on, low and high (the ends of the bin, equal if it
+        is a single number; a target on an end belongs to the upper bin, except in the last), images (test images in a
+        run, on average) and mae (over the images of all runs; NaN if a prediction is). Empty if no run has finished.
 
     Raises:
         DataError: If the predictions of a finished run are missing or can't be used.
     """
-    parts = [
-        _read(run).assign(method=method)
-        for method in results.methods(dataset)
-        for run in results.cell(dataset, method, shots)
-        if run.status == "finished"
-    ]
-    if not parts:
-        return pd.DataFrame(columns=_COLUMNS)
-    runs = pd.Series([part["method"].iloc[0] for part in parts]).value_counts()
-    frame = pd.concat(parts, ignore_index=True)
+    spread = at_every_shots(rows)
+    runs = spread[spread["shots"] == shots].drop_duplicates(KEY)
+    finished = runs[runs["status"] == "finished"]
+    columns = ["method", "select_on", "low", "high", "images", "mae"]
+    if finished.empty:
+        return pd.DataFrame(columns=columns)
+    frame = pd.concat([_read_errors(run) for run in finished.to_dict("records")], ignore_index=True)
     lows, highs = _bins(np.unique(frame["target"]).tolist())
     frame["bin"] = np.searchsorted(lows, frame["target"], side="right") - 1
-    # Not sorted: methods stay in the order of the plan.
-    grouped = frame.groupby("method", sort=False)
-    rows = [
-        (
-            method,
-            results.protocol(dataset, str(method), shots),
-            lows[place],
-            highs[place],
-            len(inside) / runs[method],
-            inside["error"].mean(skipna=False),
-        )
-        for method, group in grouped
-        for place, inside in group.groupby("bin")
-    ]
-    return pd.DataFrame(rows, columns=_COLUMNS)
+    # Methods in the order of the plan.
+    frame["method"] = pd.Categorical(frame["method"], runs["method"].cat.categories)
+    errors = frame.groupby(["method", "bin"], observed=True)["error"]
+    found = errors.agg(images="size", mae=lambda error: error.mean(skipna=False)).reset_index()
+    selected = runs.loc[runs["select_on"] == "test", "method"]
+    return found.assign(
+        select_on=np.where(found["method"].isin(selected), "test", "val"),
+        low=found["bin"].map(lows.__getitem__),
+        high=found["bin"].map(highs.__getitem__),
+        images=found["images"] / found["method"].astype("object").map(finished["method"].value_counts()),
+    )[columns]
 
 
-def _read(run: Run) -> pd.DataFrame:
-    """Return the targets and absolute errors of a run."""
-    assert run.folder is not None  # every record has one
-    path = run.folder / PREDICTIONS
-    again = f"delete {run.folder} and run the benchmark again."
+def _read_errors(run: dict[str, object]) -> pd.DataFrame:
+    """Read the targets and absolute errors of a run."""
+    path = f"{run['folder']}/{_PREDICTIONS}"
+    again = f"delete {run['folder']} and run the benchmark again."
     try:
         frame = pd.read_csv(path, usecols=["target", "value"], dtype="float64")
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}, the predictions of {run.key}, can't be read ({error}); {again}") from error
+        raise DataError(f"{path}, the predictions of {run_name(run)}, can't be read ({error}); {again}") from error
     # An untrained run may predict NaN; a target is always a number.
     if frame.empty or not np.isfinite(frame["target"]).all():
-        raise DataError(f"{path}, the predictions of {run.key}, has no rows, or a target that is no number; {again}")
-    return pd.DataFrame({"target": frame["target"], "error": (frame["value"] - frame["target"]).abs()})
+        raise DataError(
+            f"{path}, the predictions of {run_name(run)}, has no rows, or a target that is no number; {again}"
+        )
+    errors = (frame["value"] - frame["target"]).abs()
+    return pd.DataFrame({"method": run["method"], "target": frame["target"], "error": errors})
 
 
 def _bins(targets: Sequence[float]) -> tuple[list[float], list[float]]:

@@ -1,4 +1,4 @@
-"""Figures that others have published, each with its source. Nothing stands here that we can't point to."""
+"""Published figures of other authors, each with its source."""
 
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ _FIGURES = {
 
 
 def published_figures(dataset: str) -> tuple[PublishedFigure, ...]:
-    """Return the published figures of a dataset.
+    """Look up the published figures of a dataset.
 
     Args:
         dataset: The name of its configuration: `morph`, `historical` or `aesthetics`.

@@ -1,4 +1,4 @@
-"""Tables as text: Markdown for pages, LaTeX for papers, CSV for programs."""
+"""Tables as text: a frame of formatted cells, as Markdown for pages and LaTeX for papers."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -6,36 +6,38 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from numclip_lightning.report.paired import Comparison
+from numclip_lightning.metrics import Measure
+from numclip_lightning.report.frame import KEY, shots_name, shots_of
 from numclip_lightning.report.published import PublishedFigure
-from numclip_lightning.report.results import shots_name
-from numclip_lightning.report.summary import Cell, Table
+from numclip_lightning.report.statistics import costs
 
 __all__ = [
     "LATEX",
     "MARKDOWN",
-    "comparison_frame",
     "comparison_table",
+    "cost_table",
+    "format_cells",
     "latex_table",
     "markdown_grid",
     "markdown_table",
     "notes",
-    "table_frame",
 ]
 
-_LATEX_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
-}
+_LATEX_SPECIAL = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+    }
+)
 
 
 def _escape_latex(text: str) -> str:
-    return "".join(_LATEX_SPECIAL.get(letter, letter) for letter in text)
+    return text.translate(_LATEX_SPECIAL)
 
 
 def _escape_markdown(text: str) -> str:
@@ -43,7 +45,7 @@ def _escape_markdown(text: str) -> str:
 
 
 class Style(NamedTuple):
-    """How a kind of text writes what all tables have."""
+    """Marks and escapes of a kind of text."""
 
     escape: Callable[[str], str]
     best: str
@@ -56,150 +58,162 @@ MARKDOWN = Style(_escape_markdown, "**{}**", "<u>{}</u>", " ± ", " †")
 LATEX = Style(_escape_latex, r"\textbf{{{}}}", r"\underline{{{}}}", r" $\pm$ ", r"$^{\dagger}$")
 
 
-def notes(table: Table, style: Style) -> list[str]:
-    """Return the sentences below a table: what its numbers and marks mean."""
-    better = "lower" if table.measure.lower_is_better else "higher"
-    runs = f"{_count(table.folds, 'fold')} and {_count(table.seeds, 'seed')}"
-    number = "Mean" if table.folds * table.seeds == 1 else f"Mean{style.plus_minus}sample standard deviation"
+def format_cells(cells: pd.DataFrame, measure: Measure, style: Style) -> pd.DataFrame:
+    """Format the cells of a table: a row for each method, a column for each number of shots.
+
+    Args:
+        cells: The table, see `summarise`.
+        measure: How its metric is printed.
+        style: Markdown or LaTeX.
+    """
+    texts = [_cell_text(cell, measure, style) for cell in cells.to_dict("records")]
+    grid = cells.assign(text=texts).pivot(index="method", columns="shots", values="text")
+    shots = cells["shots"][cells["planned"] > 0].unique()
+    shown = grid.reindex(index=cells["method"].unique(), columns=shots).fillna("").rename(columns=shots_name)
+    if "published" in cells:
+        published = cells.groupby("method")["published"].first()
+        shown["Published"] = published.reindex(shown.index).map(measure.text, na_action="ignore").fillna("")
+    return shown.rename(index=style.escape).rename_axis(index="Method", columns=None).reset_index()
+
+
+def _cell_text(cell: dict[str, float], measure: Measure, style: Style) -> str:
+    n, planned = int(cell["n"]), int(cell["planned"])
+    if not planned:
+        return ""
+    if not n:
+        return f"0 of {planned}"
+    text = measure.text(cell["mean"])
+    if n > 1:
+        text += style.plus_minus + measure.text(cell["std"])
+    if not pd.isna(cell["rank"]):
+        text = {1: style.best, 2: style.second}.get(int(cell["rank"]), "{}").format(text)
+    return text + (style.dagger if cell["selected_on_test"] else "") + ("" if n == planned else f" ({n} of {planned})")
+
+
+def notes(
+    cells: pd.DataFrame, rows: pd.DataFrame, measure: Measure, figures: Sequence[PublishedFigure], style: Style
+) -> str:
+    """Explain the numbers and marks of a table.
+
+    Args:
+        cells: The table, see `summarise`.
+        rows: The rows of its dataset.
+        measure: Its metric.
+        figures: The published figures in it.
+        style: Markdown or LaTeX.
+    """
+    folds, seeds = rows["fold"].nunique(), rows["seed"].nunique()
+    better = "lower" if measure.lower_is_better else "higher"
+    runs = f"{_count(folds, 'fold')} and {_count(seeds, 'seed')}"
+    number = "Mean" if folds * seeds == 1 else f"Mean{style.plus_minus}sample standard deviation"
     best, second = style.best.format("best"), style.second.format("second best")
     found = [f"{number} over {runs}; {better} is better; {best}, {second} of a column."]
-    if any(not cell.is_complete for cell in table.cells if cell.planned):
-        found.append("“2 of 3”: so many of the planned runs have a number. Such cells are not ranked.")
-    if any(cell.paper for cell in table.cells):
+    if (cells["n"] < cells["planned"]).any():
+        found.append("“2 of 3”: 2 of 3 planned runs have a number. Such cells are not ranked.")
+    if cells["selected_on_test"].any():
         mark = style.dagger.strip()
-        found.append(f"{mark}: selected on the test set (protocol: paper), and not ranked beside what isn't.")
-    if table.published:
-        sources = ", ".join(dict.fromkeys(figure.source for figure in table.published))
-        found.append(f"Published: as printed in {style.escape(sources)}, with backbone and splits of its own.")
-    return found
+        found.append(f"{mark}: selected on the test set (select_on: test), and not ranked beside other results.")
+    if figures:
+        sources = ", ".join(dict.fromkeys(figure.source for figure in figures))
+        found.append(f"Published: as printed in {style.escape(sources)}, with their own backbones and splits.")
+    return " ".join(found)
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _cell_text(cell: Cell, table: Table, style: Style) -> str:
-    if not cell.planned:
-        return ""
-    if cell.mean is None:
-        return f"0 of {cell.planned}"
-    text = table.measure.text(cell.mean)
-    if cell.std is not None:
-        text += style.plus_minus + table.measure.text(cell.std)
-    text = {1: style.best, 2: style.second}.get(cell.rank or 0, "{}").format(text)
-    return text + (style.dagger if cell.paper and cell.n else "") + ("" if cell.is_complete else _share(cell))
+def markdown_grid(shown: pd.DataFrame) -> str:
+    """Write a formatted frame as a Markdown table; the first column is words and the others are numbers."""
+    lines = [list(shown.columns), *shown.to_numpy().tolist()]
+    header, *body = (f"| {' | '.join(map(str, line))} |" for line in lines)
+    return "\n".join([header, "| --- " + "| ---: " * (shown.shape[1] - 1) + "|", *body])
 
 
-def _share(cell: Cell) -> str:
-    return f" ({cell.n} of {cell.planned})"
+def markdown_table(cells: pd.DataFrame, measure: Measure, below: str) -> str:
+    """Write a table in Markdown, with notes below it."""
+    return f"{markdown_grid(format_cells(cells, measure, MARKDOWN))}\n\n{below}\n"
 
 
-def _published_rows(table: Table) -> list[PublishedFigure]:
-    """Return the published figures of methods that aren't in the table; they get a row of their own."""
-    return [figure for figure in table.published if figure.method not in table.rows]
-
-
-def _grid(table: Table, style: Style) -> list[list[str]]:
-    """Return the header and the rows of a table, as text."""
-    published = {figure.method: table.measure.text(figure.value) for figure in table.published}
-    rows = [["Method", *(shots_name(number) for number in table.shots), *(["Published"] if published else [])]]
-    for method, cells in table.rows.items():
-        beside = [published.get(method, "")] if published else []
-        rows.append([style.escape(method), *(_cell_text(cell, table, style) for cell in cells), *beside])
-    for figure in _published_rows(table):
-        rows.append([style.escape(figure.method), *[""] * len(table.shots), published[figure.method]])
-    return rows
-
-
-def markdown_grid(rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; the first row is the header, the first column is words and the others are numbers."""
-    header, *body = (f"| {' | '.join(row)} |" for row in rows)
-    return "\n".join([header, "| --- " + "| ---: " * (len(rows[0]) - 1) + "|", *body])
-
-
-def markdown_table(table: Table) -> str:
-    """Return a table in Markdown, with the notes below it."""
-    return f"{markdown_grid(_grid(table, MARKDOWN))}\n\n{' '.join(notes(table, MARKDOWN))}\n"
-
-
-def latex_table(table: Table) -> str:
-    r"""Return a table as a LaTeX `table`, with caption, label and notes; it needs `\usepackage{booktabs}`."""
-    header, *body = (" & ".join(row) + r" \\" for row in _grid(table, LATEX))
-    label = re.sub(r"[^A-Za-z0-9]+", "-", f"{table.dataset}-{table.metric}")
-    return "\n".join(
-        [
-            r"% \usepackage{booktabs}",
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{_escape_latex(f'{table.measure.title} on {table.dataset}')}}}",
-            rf"\label{{tab:{label}}}",
-            rf"\begin{{tabular}}{{l{'r' * (len(_grid(table, LATEX)[0]) - 1)}}}",
-            r"\toprule",
-            header,
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\par\smallskip",
-            rf"{{\footnotesize {' '.join(notes(table, LATEX))}}}",
-            r"\end{table}",
-            "",
-        ]
+def latex_table(cells: pd.DataFrame, measure: Measure, below: str, dataset: str, metric: str) -> str:
+    r"""Write a table as a LaTeX `table` with caption, label and notes; it needs `\usepackage{booktabs}`."""
+    shown = format_cells(cells, measure, LATEX)
+    text: str = shown.style.hide(axis="index").to_latex(
+        column_format="l" + "r" * (shown.shape[1] - 1),
+        position_float="centering",
+        hrules=True,
+        caption=_escape_latex(f"{measure.title} on {dataset}"),
+        label="tab:" + re.sub(r"[^A-Za-z0-9]+", "-", f"{dataset}-{metric}"),
     )
+    end = r"\end{table}"
+    footnote = f"\\par\\smallskip\n{{\\footnotesize {below}}}\n{end}"
+    return "% \\usepackage{booktabs}\n" + text.replace(end, footnote)
 
 
-def table_frame(table: Table) -> pd.DataFrame:
-    """Return a table for programs: a row for each method and number of shots, numbers in the unit of the runs.
+def comparison_table(tests: pd.DataFrame, measure: Measure) -> str:
+    """Write paired tests in Markdown; differences are in the unit in which the metric is printed.
 
-    Returns:
-        The columns method, shots (0 is all images), mean, std, n, planned, rank, selected_on_test, and published where
-        there is such a figure.
+    Args:
+        tests: See `compare`.
+        measure: The metric.
     """
-    rows = [
-        (method, shots, cell.mean, cell.std, cell.n, cell.planned, cell.rank, cell.paper)
-        for method, cells in table.rows.items()
-        for shots, cell in zip(table.shots, cells, strict=True)
-    ]
-    rows += [(figure.method, 0, None, None, 0, 0, None, False) for figure in _published_rows(table)]
-    columns = ["method", "shots", "mean", "std", "n", "planned", "rank", "selected_on_test"]
-    frame = pd.DataFrame(rows, columns=columns).astype({"mean": "float64", "std": "float64", "rank": "Int64"})
-    if table.published:
-        published = {figure.method: figure.value for figure in table.published}
-        frame["published"] = frame["method"].map(published)
-    return frame
+    shown = pd.DataFrame(
+        {
+            "Method": tests["method"].map(_escape_markdown),
+            "Shots": ["any" if pd.isna(shots) else shots_name(shots) for shots in tests["shots"]],
+            "Pairs": tests["n"],
+            "Difference": _texts(tests["difference"], measure.text),
+            "95 % interval": _texts(tests["low"], measure.text, " to ") + _texts(tests["high"], measure.text),
+            "p": _texts(tests["p"], _p_text),
+            "p, corrected": _texts(tests["p_holm"], _p_text),
+            "Result": tests["verdict"],
+        }
+    )
+    return markdown_grid(shown)
 
 
-def comparison_table(comparisons: Sequence[Comparison], table: Table) -> str:
-    """Return the tests of a table in Markdown; differences are in the unit in which the table is printed."""
-    text = table.measure.text
-    rows = [["Method", "Shots", "Pairs", "Difference", "95 % interval", "p", "p, corrected", "Says"]]
-    for one in comparisons:
-        shots = "any" if one.shots is None else shots_name(one.shots)
-        difference = "" if one.difference is None else text(one.difference)
-        interval = "" if one.low is None or one.high is None else f"{text(one.low)} to {text(one.high)}"
-        p_values = ["" if p is None else _p_text(p) for p in (one.p, one.corrected)]
-        says = one.verdict(table.measure.lower_is_better)
-        rows.append([_escape_markdown(one.method), shots, str(one.n), difference, interval, *p_values, says])
-    return markdown_grid(rows)
+def _texts(numbers: pd.Series, text: Callable[[float], str], after: str = "") -> pd.Series:
+    return pd.Series(["" if pd.isna(number) else text(number) + after for number in numbers], dtype="object")
 
 
 def _p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def comparison_frame(comparisons: Sequence[Comparison], table: Table) -> pd.DataFrame:
-    """Return the tests of a table for programs, numbers in the unit of the runs; `shots` is empty for any number."""
-    rows = [
-        (one.method, one.shots, _protocol(one, table), one.n, one.difference, one.low, one.high, one.p, one.corrected,
-         one.verdict(table.measure.lower_is_better))
-        for one in comparisons
-    ]  # fmt: skip
-    columns = ["method", "shots", "protocol", "n", "difference", "low", "high", "p", "p_holm", "verdict"]
-    return pd.DataFrame(rows, columns=columns).astype({"shots": "Int64"})
+def cost_table(rows: pd.DataFrame) -> str:
+    """Write the costs on a dataset in Markdown: seconds for each number of shots, memory and parameters over all.
+
+    Args:
+        rows: The rows of one dataset, see `results_frame`.
+    """
+    groups = costs(rows).groupby("method", observed=False, sort=False)
+    seconds = costs(rows).pivot(index="method", columns="shots", values="seconds")[shots_of(rows)]
+    shown = seconds.map(lambda number: "" if pd.isna(number) else f"{number:,.1f}")
+    shown.columns = [f"Seconds, {shots_name(number)}" for number in shown.columns]
+    memory, least, most = (
+        groups["peak_memory_mib"].max(), groups["trained_parameters"].min(), groups["trained_parameters"].max()
+    )  # fmt: skip
+    shown["Peak memory (MiB)"] = memory.map(lambda number: "" if pd.isna(number) else f"{number:,.0f}")
+    # Some methods train more if they have seen more images.
+    shown["Trained or solved parameters"] = [
+        "" if pd.isna(low) else " to ".join(dict.fromkeys((f"{low:,.0f}", f"{high:,.0f}")))
+        for low, high in zip(least, most, strict=True)
+    ]
+    shown = shown.rename(index=_escape_markdown).rename_axis(index="Method", columns=None).reset_index()
+    return f"{markdown_grid(shown)}\n\n{_cost_notes(rows)}\n"
 
 
-def _protocol(comparison: Comparison, table: Table) -> str:
-    """Return how the method was selected; it is paired only with a reference that was selected alike."""
-    # Where neither learns anything, all columns hold the same runs.
-    place = -1 if comparison.shots is None else table.shots.index(comparison.shots)
-    return "paper" if table.rows[comparison.method][place].paper else "clean"
+def _cost_notes(rows: pd.DataFrame) -> str:
+    found = (
+        "Means over the finished runs of a method at a number of shots; of the memory, the largest of these. "
+        "Solved are parameters that are set without a step: a closed form, or a cache of training features, which has "
+        "an entry for each image. A method that learns nothing was run once for all numbers of shots. "
+        "Memory on a GPU is that of the run; on a CPU it is that of the whole process, with the libraries."
+    )
+    runs = rows[rows["status"] == "finished"].drop_duplicates(KEY)
+    known = runs[runs["device"].notna()]
+    if known.empty:
+        return found
+    devices = sorted({f"{run.device}, {run.processes} at once" for run in known.itertuples()})
+    others = "" if len(known) == len(runs) else "; unknown for the others"
+    return f"{found} Made on {'; '.join(devices)}{others}."

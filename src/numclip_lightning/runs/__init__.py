@@ -1,1 +1,1 @@
-"""One run of the Lightning command and its folder; many runs: plan and workers."""
+"""One run (command, folder, callbacks) and many runs (plan, workers)."""

@@ -1,9 +1,6 @@
-"""Checks of the data against the method, before the first step."""
+"""Checks that the data fit the method, before the first step."""
 
-import csv
 import logging
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -12,13 +9,10 @@ from lightning.pytorch.callbacks import Callback
 
 from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
 from numclip_lightning.data.base.files import FileDataModule
-from numclip_lightning.data.base.labels import LabelTable
-from numclip_lightning.images.transforms import CLIP_MEAN, CLIP_STD
 from numclip_lightning.errors import ConfigError, DataError
+from numclip_lightning.images.transforms import CLIP_MEAN, CLIP_STD
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.models.image_tower import ImageTower
-from numclip_lightning.runs.folder import protocol_of
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["CheckData", "check_targets"]
@@ -57,7 +51,7 @@ def check_targets(data: OrdinalDataModule, split: Split, scale: OrdinalScale) ->
 
     Args:
         data: The images and targets.
-        split: Which of its splits.
+        split: The split to check.
         scale: The scale of the method.
 
     Raises:
@@ -73,7 +67,7 @@ def check_targets(data: OrdinalDataModule, split: Split, scale: OrdinalScale) ->
             f"{len(wrong)} of {len(found)} targets in the {split} split lie outside the scale {scale.describe()}:\n"
             + "\n".join(lines)
             + more
-            + "\nMend the labels, or widen model.scale.minimum and model.scale.maximum."
+            + "\nCorrect the labels, or widen model.scale.minimum and model.scale.maximum."
         )
 
 
@@ -86,6 +80,6 @@ def _check_format(data: OrdinalDataModule, clip: ImageTower) -> None:
     ):
         _log.warning(
             "the backbone was trained on images normalised with mean %s and deviation %s; preprocess='clip' normalises "
-            "with %s and %s, which may cost accuracy where the image tower is frozen",
+            "with %s and %s, which may cost accuracy if the image tower is frozen",
             clip.mean, clip.std, CLIP_MEAN, CLIP_STD,
         )  # fmt: skip

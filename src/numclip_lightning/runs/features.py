@@ -1,4 +1,4 @@
-"""Features computed once: a frozen image tower need not see the same image in every epoch."""
+"""Features computed once for a fit: a frozen image tower gives the same features in every epoch."""
 
 import logging
 import math
@@ -16,7 +16,7 @@ from torch import Tensor
 from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.methods.base.samples import Samples, encode_share, gather
+from numclip_lightning.methods.base.samples import Samples, encode_share, gather_by_index
 
 __all__ = ["KeepFeatures"]
 
@@ -26,16 +26,16 @@ _GIGABYTE = 1e9
 
 
 class KeepFeatures(Callback):
-    """Encodes the images of a fit once, where the image tower is frozen and the images are the same in every epoch.
+    """Encodes the images of a fit once, if the image tower is frozen and the images are the same in every epoch.
 
-    From then on batches carry features and no images: neither decoding nor the tower runs again. That holds for
-    validation images, and for training images without augmentation (`data.augment: false`). Results are the same but
-    for rounding. Each process encodes its share and keeps all features.
+    After that, batches contain features and no images: no image is decoded or encoded again. This applies to validation
+    images, and to training images without augmentation (`data.augment: false`). Results are the same up to rounding.
+    Each process encodes its share and keeps all features.
 
     Args:
-        enabled: Whether to do so.
-        most_gigabytes: The most memory that the features of a split may take in a process, in 10^9 bytes; a larger
-            split is encoded in every epoch, as without this callback.
+        enabled: Whether to encode images once.
+        most_gigabytes: The most memory that the features of a split may take in a process, in 10^9 bytes, 0 or more; a
+            larger split is encoded in every epoch.
 
     Raises:
         ConfigError: If `most_gigabytes` is negative or NaN.
@@ -48,18 +48,18 @@ class KeepFeatures(Callback):
         self.most_bytes = most_gigabytes * _GIGABYTE
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Offer to encode the splits of a fit; the datamodule asks once the weights are on their device."""
+        """Offer the datamodule to encode its splits; it does so when the weights are on their device."""
         data: Any = getattr(trainer, "datamodule", None)
         if not isinstance(data, OrdinalDataModule):
             return
-        data.keep_features(None)  # of a fit that was broken off
+        data.keep_features(None)  # those of a fit that was stopped
         if not (self.enabled and stage == "fit" and isinstance(pl_module, OrdinalMethod)):
             return
         if pl_module.learning_rates.image_encoder == 0:
             data.keep_features(partial(self._encode, trainer, pl_module, data))
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Free the memory; another method may see the same data next."""
+        """Free the memory; the datamodule may be used with another method next."""
         data: Any = getattr(trainer, "datamodule", None)
         if isinstance(data, OrdinalDataModule):
             data.keep_features(None)
@@ -67,7 +67,7 @@ class KeepFeatures(Callback):
     def _encode(
         self, trainer: L.Trainer, method: OrdinalMethod, data: OrdinalDataModule, split: Split
     ) -> Tensor | None:
-        """Return the features of a split, (N, ...), or None where they are not to be kept."""
+        """Return the features of a split, (N, ...), or None if they are not to be kept."""
         if not _uses_all(trainer, split):
             return None
         start, total = time.monotonic(), len(data.labels(split))
@@ -78,7 +78,7 @@ class KeepFeatures(Callback):
                 parts = self._within_limit(batches, split, total)
         if parts is None:
             return None
-        features = gather(parts).features
+        features = gather_by_index(parts).features
         _log.info(
             "features: the image tower is frozen, %d %s images encoded once in %.1f s, %s",
             total, split, time.monotonic() - start, _size(features.numel() * features.element_size()),
@@ -86,9 +86,9 @@ class KeepFeatures(Callback):
         return features
 
     def _within_limit(self, batches: Iterator[Samples], split: Split, total: int) -> list[Samples] | None:
-        """Encode all batches unless the first shows that they would take too much memory."""
+        """Encode all batches; return None if the first shows that they would take too much memory."""
         first = next(batches)
-        needed = first.num_bytes / len(first.position) * total
+        needed = first.num_bytes / len(first.index) * total
         if needed > self.most_bytes:
             _log.warning(
                 "features: those of %d %s images would take %s, more than features.most_gigabytes=%g; "
@@ -100,12 +100,12 @@ class KeepFeatures(Callback):
 
 
 def _uses_all(trainer: L.Trainer, split: Split) -> bool:
-    """Tell whether a fit uses the whole of a split; trying out a few batches is no reason to encode all images."""
+    """Return whether a fit uses the whole split; to try out a few batches, not all images need encoding."""
     limit = trainer.limit_train_batches if split == "train" else trainer.limit_val_batches
     # An integer is a number of batches, a float a share of them.
     return isinstance(limit, float) and limit == 1.0
 
 
 def _size(num_bytes: float) -> str:
-    """Write a number of bytes for people."""
+    """Format a number of bytes."""
     return f"{num_bytes / 1e6:.1f} MB"

@@ -10,15 +10,11 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
-from numclip_lightning.data.base.files import FileDataModule
+from numclip_lightning.data.base.datamodule import Split
 from numclip_lightning.data.base.labels import LabelTable
-from numclip_lightning.images.transforms import CLIP_MEAN, CLIP_STD
 from numclip_lightning.errors import ConfigError, DataError
-from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.types import Prediction
-from numclip_lightning.models.image_tower import ImageTower
-from numclip_lightning.runs.folder import protocol_of
+from numclip_lightning.runs.folder import selected_on
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["WritePredictions"]
@@ -27,10 +23,10 @@ _log = logging.getLogger(__name__)
 
 
 class WritePredictions(Callback):
-    """Writes what is predicted as CSV: path, value, phrase of the most probable level, probability of each level.
+    """Writes predictions as CSV: path, value, phrase of the most probable level, probability of each level.
 
-    Of tested images too, in a file of their own, with the true number and its level in two more columns. Where the
-    checkpoint was selected on test images, a last column `protocol` says `paper`.
+    The file of tested images has two more columns: the true number and the phrase of its level. If the checkpoint was
+    selected on test images, a last column `select_on` says `test`.
 
     Args:
         predicted: The file for `predict`; its folder is created, an earlier file is replaced.
@@ -43,7 +39,7 @@ class WritePredictions(Callback):
         self._batches: list[Prediction] = []
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Refuse a folder as a file, and fewer images than processes, which Lightning can't share out.
+        """Refuse a folder as a file, and fewer images than processes, which Lightning can't divide.
 
         Raises:
             ConfigError: If the file is a folder.
@@ -68,7 +64,7 @@ class WritePredictions(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the numbers of a batch, not its images."""
+        """Keep the predictions of a batch."""
         self._batches.append(Prediction(*(tensor.cpu() for tensor in outputs)))
 
     def on_test_batch_end(
@@ -80,7 +76,7 @@ class WritePredictions(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the numbers of a batch, not its images."""
+        """Keep the predictions of a batch."""
         self.on_predict_batch_end(trainer, pl_module, Prediction(**outputs), batch, batch_idx, dataloader_idx)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -100,8 +96,8 @@ class WritePredictions(Callback):
         self._batches = []
         if trainer.is_global_zero:
             rows = _rows(batches, trainer.datamodule.labels(split), method.scale, targets=split == "test")  # type: ignore[attr-defined]
-            if protocol_of(trainer) == "paper":
-                rows = [[*row, "paper" if i else "protocol"] for i, row in enumerate(rows)]
+            if selected_on(trainer) == "test":
+                rows = [[*row, "test" if i else "select_on"] for i, row in enumerate(rows)]
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file).writerows(rows)
@@ -109,9 +105,9 @@ class WritePredictions(Callback):
 
 
 def _rows(batches: Sequence[Prediction], labels: LabelTable, scale: OrdinalScale, *, targets: bool) -> list[list[str]]:
-    """Return the lines of the file, the heading first, every image once."""
+    """Return the rows of the file, the heading first, each image once."""
     phrases = scale.phrases
-    heading = ["path", "value", "level", *(f"p({phrase})" for phrase in phrases)]
+    heading = ["path", "value", "phrase", *(f"p({phrase})" for phrase in phrases)]
     rows = {}
     for batch in batches:
         for index, value, level, probabilities in zip(*(tensor.tolist() for tensor in batch), strict=True):
@@ -121,5 +117,5 @@ def _rows(batches: Sequence[Prediction], labels: LabelTable, scale: OrdinalScale
                 row[1:1] = [f"{target:.6g}", phrases[int(scale.to_level(target))]]
             rows[index] = row
     if targets:
-        heading[1:1] = ["target", "true_level"]
+        heading[1:1] = ["target", "true_phrase"]
     return [heading, *(rows[index] for index in sorted(rows))]

@@ -1,4 +1,4 @@
-"""What the terminal shows: the project's own log lines, no noise of others, and errors for people."""
+"""Messages in the terminal: this package's log, warnings that users can't fix, and errors without a traceback."""
 
 import logging
 import re
@@ -6,21 +6,21 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from numclip_lightning.errors import NumClipError
 
-__all__ = ["own_words", "speak", "told"]
+__all__ = ["configure_logging", "message_of", "unwrap_errors"]
 
-# What Lightning tells everybody and nobody here can mend.
-_UNMENDABLE = (
+# Warnings of Lightning that users can't fix.
+_HIDDEN = (
     # Lightning 2.6 with torch 2.14: a deprecated check inside Lightning.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
-    # Repeated samples are counted once here, which the advice to test on one device does not know.
+    # It advises to test on one device; here the metrics count repeated samples once.
     r"Using `DistributedSampler` with the dataloaders",
-    # Frozen parts are meant to be in evaluation.
+    # Frozen parts are meant to be in evaluation mode.
     r"Found \d+ module\(s\) in eval mode at the start of training",
-    # A test neither keeps checkpoints nor needs the callback that does.
+    # Methods add levels to the batches of any datamodule, on purpose.
+    r"You have overridden `on_before_batch_transfer` in `LightningModule`",
+    # A test keeps no checkpoints and does not need the callback that does.
     r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
 )
 
@@ -30,25 +30,28 @@ def _is_no_tip(record: logging.LogRecord) -> bool:
     return "Tip: For seamless cloud" not in record.getMessage()
 
 
-def speak() -> None:
-    """Let the project's own log lines reach the terminal, and keep what users can't mend away from it."""
+def configure_logging() -> None:
+    """Set up logging: show this package's messages, hide warnings that users can't fix."""
+    # Imported here, because `numclip --help` does without Lightning.
+    from lightning.pytorch.utilities import rank_zero_only
+
     log = logging.getLogger("numclip_lightning")
     if not log.handlers:
         log.addHandler(logging.StreamHandler())
     log.setLevel(logging.INFO if rank_zero_only.rank == 0 else logging.WARNING)  # type: ignore[attr-defined]
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
-    for message in _UNMENDABLE:
+    for message in _HIDDEN:
         warnings.filterwarnings("ignore", message)
 
 
-def told(error: Exception) -> str:
-    """Return an error's message; one from a loading process arrives wrapped in that process's traceback."""
+def message_of(error: Exception) -> str:
+    """Return the message of an error, without the traceback of a loading process that may be around it."""
     return re.split(r"numclip_lightning\.errors\.\w+: ", str(error))[-1].strip()
 
 
 @contextmanager
-def own_words() -> Iterator[None]:
-    """Raise what a constructor refused as it said it, without what jsonargparse wraps around it."""
+def unwrap_errors() -> Iterator[None]:
+    """Raise the error of a constructor itself in place of the one that jsonargparse wraps around it."""
     try:
         yield
     except ValueError as error:

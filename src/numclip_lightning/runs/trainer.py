@@ -1,4 +1,4 @@
-"""Lightning's trainer, with limits that the command line reads as they are written."""
+"""Lightning's trainer with limits that the command line reads as they are written."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ __all__ = ["Trainer"]
 
 
 class Trainer(L.Trainer):
-    """Lightning's trainer under annotations that keep a whole number whole.
+    """Lightning's trainer with annotations that keep an integer limit an integer.
 
     Lightning 2.6 annotates the limits as `Optional[Union[int, float]]`. `typing` caches that under the same key as the
     `Optional[Union[float, int]]` of `lightning.fabric`, which is evaluated first; so on the command line

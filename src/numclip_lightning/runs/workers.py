@@ -1,19 +1,18 @@
-"""Running what a benchmark has planned, each run in a process of its own, and what is kept of it.
+"""Executes planned runs, each in a process of its own, and keeps a record of each.
 
-A process of its own, so that a crash, a full memory or a leak in one run touches no other. The processes are forked
-from a server that has imported everything already, so they start in no time.
+A process of its own, so that a crash, a full memory or a leak in one run affects no other. The processes are forked
+from a server that has imported everything already, so that they start quickly.
 """
 
 import json
 import os
 import resource
-import shutil
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from multiprocessing import connection, get_context, parent_process, set_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -22,74 +21,59 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from numclip_lightning.runs.code import COMMIT, VERSIONS
-from numclip_lightning.runs.plan import PlannedRun
-from numclip_lightning.runs.records import PREDICTIONS, read_record
+from numclip_lightning.errors import ConfigError, NumClipError
+from numclip_lightning.runs.code import CodeVersion
 from numclip_lightning.runs.command import NumClipCLI
-from numclip_lightning.errors import ConfigError, DataError, NumClipError
-from numclip_lightning.runs.terminal import speak, told
+from numclip_lightning.runs.plan import PlannedRun
+from numclip_lightning.runs.records import (
+    LOG,
+    empty_folder,
+    failed_record,
+    find_record,
+    has_finished,
+    tidy_folder,
+    write_record,
+)
+from numclip_lightning.runs.terminal import configure_logging, message_of
 
-__all__ = ["execute", "find_record", "gpu_of", "has_finished", "peak_memory"]
+__all__ = ["execute", "gpu_of", "peak_memory"]
 
-_RESULT, _LOG, _LOCK = "result.json", "log.txt", "lock"
+_LOCK = "lock"
 # One device, as Lightning would start the processes of the others with the benchmark's own words.
 _EVERY_RUN = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.devices=1")
 _TAKEN = 3
-# A line of a report is for people; what a parser says of a whole configuration is not.
-_MOST_LETTERS = 500
-
-
-def find_record(run: PlannedRun) -> dict[str, Any] | None:
-    """Return what is kept of a run and, under `folder`, where; None if it was never run to an end, good or bad.
-
-    What is kept and can't be used counts as failed: it is done again, and hides no other run.
-    """
-    if not (run.folder / _RESULT).is_file():
-        return None
-    try:
-        record = read_record(run.folder)
-    except DataError as error:
-        record = {**_failed(told(error)), "folder": run.folder}
-    if record.get("status") == "finished" and not (run.folder / PREDICTIONS).is_file():
-        record = {**record, **_failed(f"{PREDICTIONS} is gone from {run.folder}; run the benchmark again.")}
-    # Names may change between two calls, the numbers don't.
-    return {**record, **run.entry}
-
-
-def has_finished(run: PlannedRun) -> bool:
-    """Tell whether a run is there, whole, and need not be done again."""
-    return (find_record(run) or {}).get("status") == "finished"
 
 
 def execute(
-    runs: Sequence[PlannedRun], *, processes: int, keep_checkpoints: bool = False
+    runs: Sequence[PlannedRun], code: CodeVersion, *, processes: int, keep_checkpoints: bool = False
 ) -> Generator[tuple[PlannedRun, dict[str, Any] | None], None, None]:
-    """Run what isn't finished yet; yield each run with its record as it ends, in any order.
+    """Execute the runs that aren't finished yet; yield each with its record as it ends, in any order.
 
-    Where the iteration is given up, by `close` or Ctrl-C, the runs that are under way are ended and leave no record.
+    If the iteration is stopped, by `close` or Ctrl-C, the current runs are ended and leave no record.
 
     Args:
         runs: What is planned. Finished runs are left alone; failed ones are tried again.
+        code: The code at the start of the benchmark, which each record names.
         processes: How many at once; they share the processor's threads, and take the GPUs in turn.
         keep_checkpoints: Whether the checkpoints of finished runs are kept.
 
     Yields:
-        The run, and its record as `find_record` gives it; None where another process is at it right now.
+        The run, and its record as `find_record` returns it; None if another process is running it.
     """
     waiting = [run for run in reversed(runs) if not has_finished(run)]
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
     free, at_work = list(range(processes)), list[tuple[PlannedRun, BaseProcess, int]]()
-    # OMP_NUM_THREADS is the user's word, on a machine that others use too.
+    # OMP_NUM_THREADS is the user's choice, on a machine that others use too.
     threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // processes))
     try:
         while waiting or at_work:
             while waiting and free:
                 run, slot = waiting.pop(), free.pop()
-                # Here, as a process may be killed before it does anything, and that is written down there too.
+                # Here, since a process may be killed before it does anything, and that is recorded there too.
                 run.folder.mkdir(parents=True, exist_ok=True)
                 worker: BaseProcess = context.Process(
-                    target=_work, args=(run, slot, processes, threads, keep_checkpoints)
+                    target=_work, args=(run, code, slot, processes, threads, keep_checkpoints)
                 )
                 worker.start()
                 at_work.append((run, worker, slot))
@@ -97,8 +81,8 @@ def execute(
             for done in [job for job in at_work if not job[1].is_alive()]:
                 at_work.remove(done)
                 free.append(done[2])
-                code = done[1].exitcode
-                yield done[0], None if code == _TAKEN else _settled(done[0], code)
+                exit_code = done[1].exitcode
+                yield done[0], None if exit_code == _TAKEN else _settled(done[0], code, exit_code)
     finally:
         for _, worker, _ in at_work:
             _kill(worker)
@@ -115,22 +99,22 @@ def _kill(worker: BaseProcess) -> None:
     worker.join()
 
 
-def _settled(run: PlannedRun, exit_code: int | None) -> dict[str, Any] | None:
-    """Return the record of a run whose process has ended, and write one if it could not do so itself."""
-    # What has finished stays so, though its process may have crashed on its way out.
+def _settled(run: PlannedRun, code: CodeVersion, exit_code: int | None) -> dict[str, Any] | None:
+    """Return the record of a run whose process has ended, and write one if the process could not."""
+    # A finished run stays finished, even if its process crashed at its very end.
     if exit_code and not has_finished(run):
         reason = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
         hint = "; the memory may have been full" if exit_code == -9 else ""
-        _write(run, _failed(f"the process {reason}{hint}; see {_LOG}"))
+        write_record(run, code, failed_record(f"the process {reason}{hint}; see {LOG}"))
     return find_record(run)
 
 
-def _work(run: PlannedRun, slot: int, processes: int, threads: int, keep_checkpoints: bool) -> None:
-    """Do one run in a process of its own, and leave its record in its folder."""
-    # A group of its own, with its loading processes: Ctrl-C reaches the benchmark alone, which ends the runs whole. One
-    # that gets it too would be kept as a failure.
+def _work(run: PlannedRun, code: CodeVersion, slot: int, processes: int, threads: int, keep_checkpoints: bool) -> None:
+    """Execute one run in a process of its own, and leave its record in its folder."""
+    # A group of its own, with its loading processes: Ctrl-C reaches the benchmark alone, which ends the runs. A run
+    # that received it too would be recorded as a failure.
     os.setpgid(0, 0)
-    # Loading processes start as in any other run. Those of a fork server would not notice that theirs was killed.
+    # Loading processes start as in any other run. Those of a fork server would not notice that their run was killed.
     set_start_method(None, force=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     lock = FileLock(run.folder.with_name(f"{run.folder.name}.{_LOCK}"))
@@ -139,40 +123,40 @@ def _work(run: PlannedRun, slot: int, processes: int, threads: int, keep_checkpo
     except Timeout:
         sys.exit(_TAKEN)
     with lock:
-        # By another benchmark that shares the run, since this one began. Asked under the lock, it can't happen after.
+        # Another benchmark that shares the run may have finished it since this one began; not later, under the lock.
         if has_finished(run):
             return
-        _empty(run.folder)
-        _speak_into(run.folder / _LOG)
-        speak()
+        empty_folder(run.folder)
+        _redirect_output(run.folder / LOG)
+        configure_logging()
         if gpus := torch.cuda.device_count():
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu_of(slot, gpus)
         torch.set_num_threads(threads)
         try:
             record = {**_measure(run), "processes": processes}
         except SystemExit:
-            # The parser has said what is wrong.
-            log = (run.folder / _LOG).read_text(encoding="utf-8", errors="replace")
-            record = _failed(log.strip().rpartition("error: ")[2])
+            # The parser has printed what is wrong.
+            log = (run.folder / LOG).read_text(encoding="utf-8", errors="replace")
+            record = failed_record(log.strip().rpartition("error: ")[2])
         except Exception as error:  # noqa: BLE001
-            # Whatever it is, it must not hide the other runs; the whole story is in the log.
+            # No error may hide the other runs; the traceback is in the log.
             traceback.print_exc()
-            record = _failed(
-                told(error) if isinstance(error, NumClipError) else f"{type(error).__name__}: {told(error)}"
+            record = failed_record(
+                message_of(error) if isinstance(error, NumClipError) else f"{type(error).__name__}: {message_of(error)}"
             )
-        _tidy(run.folder, keep_checkpoints)
-        _write(run, record)
+        tidy_folder(run.folder, keep_checkpoints)
+        write_record(run, code, record)
 
 
 def gpu_of(slot: int, gpus: int) -> str:
-    """Return the GPU of a slot, among those that the user lets be seen (`CUDA_VISIBLE_DEVICES`).
+    """Return the GPU of a slot, among those that the user has made visible (`CUDA_VISIBLE_DEVICES`).
 
     Args:
         slot: Which of the processes at once, from 0.
-        gpus: How many GPUs can be seen, at least 1.
+        gpus: How many GPUs are visible, at least 1.
 
     Returns:
-        Its name, as `CUDA_VISIBLE_DEVICES` takes it.
+        Its name, in the form that `CUDA_VISIBLE_DEVICES` expects.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else [str(number) for number in range(gpus)]
@@ -180,25 +164,25 @@ def gpu_of(slot: int, gpus: int) -> str:
 
 
 def _measure(run: PlannedRun) -> dict[str, Any]:
-    """Run it and return what is worth keeping.
+    """Execute a run and return the results for its record.
 
     Raises:
-        ConfigError: If nothing was fitted, though there is something to learn.
+        ConfigError: If nothing was fitted, though the method has something to learn.
     """
     start = time.perf_counter()
     cli = NumClipCLI([*run.words, *_EVERY_RUN, f"--trainer.default_root_dir={run.folder}"])
     seconds = time.perf_counter() - start
     if not run.trains and cli.is_untrained:
         raise ConfigError(
-            f"{type(cli.model).__name__} was tested as it starts, untrained, though it has something to learn; leave "
-            f"`trains: false` out of {run.method!r}, or give it a checkpoint by `ckpt_path` in its args."
+            f"{type(cli.model).__name__} was tested untrained, though it has something to learn; remove "
+            f"`trains: false` from {run.method!r}, or give it a checkpoint by `ckpt_path` in its args."
         )
     device = cli.trainer.strategy.root_device
     metrics = json.loads((cli.folder / "metrics.json").read_text(encoding="utf-8"))
     return {
         "status": "finished",
         "error": None,
-        "protocol": metrics.get("protocol", "clean"),
+        "select_on": metrics.get("select_on", "val"),
         "seconds": round(seconds, 2),
         "device": _name(device),
         "peak_memory_mib": round(peak_memory(device), 1),
@@ -208,10 +192,10 @@ def _measure(run: PlannedRun) -> dict[str, Any]:
 
 
 def peak_memory(device: torch.device) -> float:
-    """Return the most memory that this process has held so far, in MiB.
+    """Return the peak memory of this process so far, in MiB.
 
     Args:
-        device: Where it computes. On a GPU it is the GPU's, anywhere else the process's own, with all libraries.
+        device: Where it computes. For a GPU the memory on it, else that of the process, with all libraries.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
@@ -220,55 +204,21 @@ def peak_memory(device: torch.device) -> float:
 
 
 def _name(device: torch.device) -> str:
-    """Return what the time of a run depends on."""
+    """Return the device and the number of threads, on which the time of a run depends."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({torch.get_num_threads()} of {os.cpu_count()} cores)"
 
 
-def _failed(reason: str) -> dict[str, Any]:
-    reason = " ".join(reason.split())
-    if len(reason) > _MOST_LETTERS:
-        reason = f"{reason[:_MOST_LETTERS]} ...; see {_LOG}"
-    return {"status": "failed", "error": reason}
-
-
-def _write(run: PlannedRun, record: Mapping[str, Any]) -> None:
-    """Write the record at once and whole: a run that is killed has none."""
-    whole = {**run.entry, "command": ["numclip", *run.words], **record, "commit": COMMIT, "versions": VERSIONS}
-    new = run.folder / f"{_RESULT}.new"
-    new.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
-    new.replace(run.folder / _RESULT)
-
-
-def _empty(folder: Path) -> None:
-    """Remove what a run that failed or was killed has left."""
-    for path in folder.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _tidy(folder: Path, keep_checkpoints: bool) -> None:
-    """Bring what `numclip` wrote up into the run's own folder, and drop the checkpoints unless they are wanted."""
-    for inner in [path for path in folder.iterdir() if path.is_dir()]:
-        if not keep_checkpoints:
-            shutil.rmtree(inner / "checkpoints", ignore_errors=True)
-        for path in inner.iterdir():
-            path.rename(folder / path.name)
-        inner.rmdir()
-        if (metrics := folder / "metrics.json").is_file():
-            # It names the best checkpoint, which has moved too.
-            metrics.write_text(metrics.read_text(encoding="utf-8").replace(str(inner), str(folder)), encoding="utf-8")
-
-
-def _speak_into(log: Path) -> None:
-    """Send everything that is printed, from whatever language, to a file."""
+def _redirect_output(log: Path) -> None:
+    """Send all output of this process, also of C code, to a file."""
     with log.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
 
 
 def _end_with_parent() -> None:
-    """End when the benchmark is killed: an orphan would go on computing what the next call begins anew."""
+    """End this process when the benchmark is killed: it would go on computing a run that the next call starts again."""
     parent = parent_process()
     if parent is not None:
         parent.join()

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.utils.data import RandomSampler, SequentialSampler
 
-from numclip_lightning.data import FileDataModule, LabelTable, ListDataModule
-from numclip_lightning.data.base.datamodule import Split
+from numclip_lightning.data.base import FileDataModule, LabelTable
+from numclip_lightning.data.base.types import Split
+from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.errors import ConfigError, DataError
 from support.fake_data import make_image
 from support.list_data import make_three_lists, module, paths

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from numclip_lightning.data import LabelTable, OrdinalDataset, read_labels
+from numclip_lightning.data.base import LabelTable, OrdinalDataset, read_labels
 from numclip_lightning.data.base.dataset import FeatureDataset
 from numclip_lightning.errors import DataError
 from numclip_lightning.images.transforms import build_transform

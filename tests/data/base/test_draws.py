@@ -6,14 +6,12 @@ from typing import Any
 
 import pytest
 
-from numclip_lightning.data import (
-    AestheticsDataModule,
-    CLAP2015DataModule,
-    FileDataModule,
-    HistoricalDataModule,
-    MorphDataModule,
-)
-from numclip_lightning.data.base.datamodule import Split
+from numclip_lightning.data.aesthetics import AestheticsDataModule
+from numclip_lightning.data.base import FileDataModule
+from numclip_lightning.data.base.types import Split
+from numclip_lightning.data.clap2015 import CLAP2015DataModule
+from numclip_lightning.data.historical import HistoricalDataModule
+from numclip_lightning.data.morph import MorphDataModule
 from support.places import DATALISTS
 
 Case = tuple[type[FileDataModule], str, dict[str, Any], Split, int, str]

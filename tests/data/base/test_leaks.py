@@ -1,11 +1,11 @@
-"""Images that two splits share: refused when they are fitted, and when a checkpoint is tested later."""
+"""Images that two splits share: refused before a fit, and before a later test of its checkpoint."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from numclip_lightning.data import ListDataModule
+from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.errors import DataError
 from support.list_data import make_three_lists, module, paths
 
@@ -17,9 +17,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_selecting_on_the_test_list_is_refused(root: Path) -> None:
-    message = (
-        "9 of 9 validation images are also in the test list, first 'test_000.png' .*test.txt:1.*allow_test_as_val=true"
-    )
+    message = "9 of 9 validation images are also in the test list, first 'test_000.png' .*test.txt:1.*select_on=test"
     with pytest.raises(DataError, match=message):
         module(root, val_file="test.txt").setup("fit")
     (root / "copy.txt").write_text("./test_003.png 13\nval_001.png 11\n")
@@ -27,40 +25,64 @@ def test_selecting_on_the_test_list_is_refused(root: Path) -> None:
         module(root, val_file="copy.txt").setup("fit")
 
 
-def test_selecting_on_the_test_list_by_permission(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    data = module(root, val_file=None, allow_test_as_val=True)
+def test_selecting_on_the_test_list_uses_it_for_validation_and_warns(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = module(root, val_file=None, select_on="test")
     data.setup("fit")
     assert paths(data.labels("val")) == paths(data.labels("test"))
     assert len(data.labels("train")) == 30
-    assert "allow_test_as_val: 9 of 9 validation images are test images" in caplog.text
-    caplog.clear()
-    module(root, allow_test_as_val=True).setup("fit")
-    assert "validation images are test images" not in caplog.text
-    without_test = module(root, val_file=None, test_file=None, allow_test_as_val=True)
-    assert len(without_test.labels("val")) == 3
+    assert "select_on='test': 9 of 9 validation images are test images" in caplog.text
+
+
+def test_a_validation_list_may_share_test_images_if_that_is_asked_for(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "mixed.txt").write_text("test_003.png 13\nval_001.png 11\n")
+    data = module(root, val_file="mixed.txt", select_on="test")
+    data.setup("fit")
+    assert paths(data.labels("val")) == ["test_003.png", "val_001.png"]
+    assert "select_on='test': 1 of 2 validation images are test images" in caplog.text
+
+
+def test_selecting_on_the_test_list_needs_its_images(root: Path) -> None:
+    with pytest.raises(DataError, match="none of 11 validation images is in the test list; leave val_file out to"):
+        module(root, select_on="test").setup("fit")
+    for options in ({"val_file": None}, {}):
+        with pytest.raises(DataError, match="there is no test list; give test_file"):
+            module(root, test_file=None, select_on="test", **options).setup("fit")
+
+
+def test_a_test_after_the_fit_does_not_warn_again(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = module(root, val_file=None, select_on="test")
+    for stage in ("test", "fit", "test"):
+        data.setup(stage)
+    assert caplog.text.count("validation images are test images") == 1
 
 
 def test_a_later_test_on_what_was_selected_on_is_refused(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     module(root, test_file=None).setup("fit")
     message = (
         r"11 of 11 validation images are also in the test list, first 'val_000\.png' .*val\.txt:1.* Give another "
-        "test_file, or set allow_test_as_val=true if you mean it"
+        "test_file, or set select_on=test if you mean it"
     )
     with pytest.raises(DataError, match=message):
         module(root, test_file="val.txt").setup("test")
-    allowed = module(root, test_file="val.txt", allow_test_as_val=True)
+    allowed = module(root, test_file="val.txt", select_on="test")
     allowed.setup("test")
-    assert allowed.protocol_in_force() == "paper"
-    assert "allow_test_as_val: 11 of 11 validation images are test images" in caplog.text
+    assert "select_on='test': 11 of 11 validation images are test images" in caplog.text
     assert allowed.summary() == "test 11 (targets 10..19), shots 0"
 
 
 def test_a_later_test_on_what_was_trained_on_is_refused(root: Path) -> None:
     message = r"30 training images are also in the test list, first 'train_000\.png' \(.*; remove them from one of"
-    for allowed in (False, True):
+    for select_on in ("val", "test"):
         with pytest.raises(DataError, match=message):
-            module(root, test_file="train.txt", allow_test_as_val=allowed).setup("test")
-    # As in the fit: a part of the list is set aside, and few shots leave images that nothing has seen.
+            module(root, test_file="train.txt", select_on=select_on).setup("test")
+
+
+def test_a_later_test_reads_the_lists_as_the_fit_did(root: Path) -> None:
+    """A part of the training list was set aside for validation, and few shots left images out."""
     part = module(root, val_file=None, test_file=None).labels("val")
     (root / "part.txt").write_text("".join(f"{label.path} {label.target:g}\n" for label in part))
     with pytest.raises(DataError, match="3 of 3 validation images are also in the test list"):
@@ -75,11 +97,11 @@ def test_a_later_test_on_what_was_trained_on_is_refused(root: Path) -> None:
 def test_on_a_machine_without_the_other_lists(root: Path, absent: tuple[str, ...]) -> None:
     for split in absent:
         (root / f"{split}.txt").unlink()
-    for allowed in (False, True):
-        data = module(root, allow_test_as_val=allowed)
+    for options in ({}, {"select_on": "test", "val_file": None}):
+        data = module(root, **options)
         data.setup("test")
-        assert (len(data.labels("test")), data.protocol_in_force()) == (9, "clean")
-    # What is there still counts.
+        assert len(data.labels("test")) == 9
+    # A list that is present still counts.
     kept = "val" if absent == ("train",) else "train"
     if kept not in absent:
         with pytest.raises(DataError, match="images are also in the test list"):
@@ -107,7 +129,7 @@ def test_groups_that_lists_share_are_warned_of(tmp_path: Path, caplog: pytest.Lo
         ListDataModule(root=str(tmp_path), check_images="none", **given).setup("fit")
         return caplog.text
 
-    assert "2 of 3 groups in the test list, such as 'b', are in the training list too" in fit()
+    assert "2 of 3 groups in the test list, such as 'b', are also in the training list" in fit()
     assert "groups in the validation list" not in caplog.text
     assert "groups in the" not in fit(test_file=None)
     assert "groups in the" not in fit(test_file=None, val_file=None, val_fraction=0.3)

@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 
-from numclip_lightning.data import (
-    AestheticsDataModule,
-    FGNETDataModule,
-    FileDataModule,
-    HistoricalDataModule,
-    RetinaDataModule,
-    UTKFaceDataModule,
-)
-from numclip_lightning.data.base.datamodule import Split
+from numclip_lightning.data.aesthetics import AestheticsDataModule
+from numclip_lightning.data.base import FileDataModule
+from numclip_lightning.data.base.types import Split
+from numclip_lightning.data.fgnet import FGNETDataModule
+from numclip_lightning.data.historical import HistoricalDataModule
+from numclip_lightning.data.retina import RetinaDataModule
+from numclip_lightning.data.utkface import UTKFaceDataModule
 from numclip_lightning.errors import DataError
 from support.fake_data import make_aesthetics, make_fgnet, make_historical, make_images, make_retina, make_utkface
 
@@ -44,7 +42,7 @@ each_case = pytest.mark.parametrize(("kind", "make", "options", "of_fold"), CASE
 
 
 @each_case
-def test_the_seed_leaves_what_is_tested_on_alone(
+def test_the_seed_does_not_change_the_test_part(
     tmp_path: Path, kind: type[FileDataModule], make: Maker, options: dict[str, Any], of_fold: bool
 ) -> None:
     make(tmp_path)

@@ -1,22 +1,22 @@
-"""What datamodules keep of their training part, and whether they select on the test list."""
+"""Shift and long tail of the training part, and selection on the test list."""
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from numclip_lightning.data import (
-    AestheticsDataModule,
-    CountingDataModule,
-    FileDataModule,
-    HistoricalDataModule,
-    LabelTable,
-    MorphDataModule,
-)
+from numclip_lightning.data.aesthetics import AestheticsDataModule
+from numclip_lightning.data.base import FileDataModule, LabelTable
+from numclip_lightning.data.base.types import SelectOn
+from numclip_lightning.data.clap2015 import CLAP2015DataModule
+from numclip_lightning.data.counting import CountingDataModule
+from numclip_lightning.data.historical import HistoricalDataModule
+from numclip_lightning.data.lists import ListDataModule
+from numclip_lightning.data.morph import MorphDataModule
 from numclip_lightning.errors import ConfigError, DataError
 from support import list_data
-from support.fake_data import make_aesthetics, make_historical, make_list_dataset
+from support.fake_data import make_aesthetics, make_list_dataset
 from support.list_data import paths
 
 
@@ -89,7 +89,7 @@ def test_scenes_are_shifted_too() -> None:
         ),
     ],
 )
-def test_what_contradicts_itself(options: dict[str, Any], message: str) -> None:
+def test_arguments_that_contradict_each_other_are_refused(options: dict[str, Any], message: str) -> None:
     for kind in (FileDataModule, CountingDataModule):
         with pytest.raises(ConfigError, match=message):
             kind(**options)
@@ -98,62 +98,55 @@ def test_what_contradicts_itself(options: dict[str, Any], message: str) -> None:
 # Selecting on the test list.
 
 
-def test_the_paper_protocol_is_a_name_for_selecting_on_the_test_list(
+def test_a_dataset_whose_papers_select_on_the_test_list_can_do_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_aesthetics(tmp_path)
-    clean = AestheticsDataModule(root=str(tmp_path))
-    clean.setup("fit")
-    assert clean.protocol_in_force() == "clean"
+    usual, paper = (AestheticsDataModule(root=str(tmp_path), select_on=part) for part in get_args(SelectOn))
+    usual.setup("fit")
     assert "validation images are test images" not in caplog.text
-    paper = AestheticsDataModule(root=str(tmp_path), protocol="paper")
-    by_hand = AestheticsDataModule(root=str(tmp_path), allow_test_as_val=True)
-    for data, name in ((paper, "protocol='paper'"), (by_hand, "allow_test_as_val")):
-        caplog.clear()
-        data.setup("fit")
-        assert paths(data.labels("val")) == paths(data.labels("test")) == paths(clean.labels("test"))
-        assert len(data.labels("train")) == len(clean.labels("train")) + len(clean.labels("val"))
-        assert data.protocol_in_force() == "paper"
-        assert f"{name}: 10 of 10 validation images are test images; the test result is too good" in caplog.text
+    paper.setup("fit")
+    assert "select_on='test': 10 of 10 validation images are test images; the test result is too good" in caplog.text
+    assert paths(paper.labels("val")) == paths(paper.labels("test")) == paths(usual.labels("test"))
+    assert len(paper.labels("train")) == len(usual.labels("train")) + len(usual.labels("val"))
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("kind", "options"),
     [
-        ({"val_file": "test.txt", "allow_test_as_val": True}, "paper"),
-        ({"allow_test_as_val": True}, "paper"),
-        ({"val_file": "other.txt", "allow_test_as_val": True}, "clean"),
-        ({"test_file": None, "allow_test_as_val": True}, "clean"),
-        ({}, "clean"),
+        (HistoricalDataModule, {}),
+        (CLAP2015DataModule, {}),
+        (AestheticsDataModule, {"fold": 0}),
+        (MorphDataModule, {"setting": "C"}),
     ],
 )
-def test_permission_alone_does_not_make_it_so(root: Path, options: dict[str, Any], expected: str) -> None:
-    make_list_dataset(root, 5, name="other.txt")
-    assert module(root, **options).protocol_in_force() == expected
-
-
-def test_where_the_papers_do_not_it_is_refused(tmp_path: Path) -> None:
-    message = r"protocol='paper': the papers of these data \(HistoricalDataModule\) don't select on the test set; leave"
-    make_historical(tmp_path)
+def test_a_dataset_whose_papers_do_not_select_on_the_test_list_refuses_it(
+    kind: type[FileDataModule], options: dict[str, Any]
+) -> None:
+    message = rf"select_on='test': the papers of these data \({kind.__name__}\) don't select on the test set; leave"
     with pytest.raises(ConfigError, match=message):
-        HistoricalDataModule(root=str(tmp_path), protocol="paper")
-    with pytest.raises(ConfigError, match=r"\(AestheticsDataModule\) don't select on the test set"):
-        AestheticsDataModule(protocol="paper", fold=0)
-    with pytest.raises(ConfigError, match=r"\(MorphDataModule\) don't select on the test set"):
-        MorphDataModule(protocol="paper", setting="C")
-    MorphDataModule(protocol="paper", setting="ET")
-    with pytest.raises(ConfigError, match=r"protocol is 'papre'; choose one of 'clean', 'paper'; did you mean 'paper'"):
-        FileDataModule(protocol="papre")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"protocol='paper' validates on the test list; leave val_file='v\.txt' out"):
-        AestheticsDataModule(protocol="paper", val_file="v.txt")
+        kind(select_on="test", **options)
 
 
-def test_the_paper_protocol_needs_a_test_list(tmp_path: Path) -> None:
+def test_lists_of_ones_own_may_select_on_the_test_list() -> None:
+    assert ListDataModule(select_on="test").select_on == "test"
+    assert MorphDataModule(select_on="test", setting="ET").select_on == "test"
+    own = HistoricalDataModule(select_on="test", train_file="train.txt", test_file="test.txt")
+    assert own.select_on == "test"
+
+
+def test_a_misspelt_selection_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"select_on is 'tets'; choose one of 'val', 'test'; did you mean 'test'"):
+        FileDataModule(select_on="tets")  # type: ignore[arg-type]
+
+
+def test_selecting_on_the_test_list_needs_one(tmp_path: Path) -> None:
     make_aesthetics(tmp_path)
     (tmp_path / "labels" / "people_test.txt").unlink()
     with pytest.raises(DataError, match="there is no test list; give test_file, or put people_test"):
-        AestheticsDataModule(root=str(tmp_path), protocol="paper").setup("fit")
+        AestheticsDataModule(root=str(tmp_path), select_on="test").setup("fit")
 
 
-def test_scenes_are_always_clean() -> None:
-    assert CountingDataModule().protocol_in_force() == "clean"
+def test_generated_scenes_have_no_such_choice() -> None:
+    with pytest.raises(TypeError, match="select_on"):
+        CountingDataModule(select_on="test")  # type: ignore[call-arg]

@@ -14,18 +14,16 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.methods import (
-    GDA,
-    LearningRates,
-    LinearProbe,
-    TipAdapter,
-    TipAdapterF,
-    ZeroShotCLIP,
-)
-from numclip_lightning.methods.base.samples import Samples, gather
+from numclip_lightning.methods.base import LearningRates, Samples, gather_by_index
+from numclip_lightning.methods.gda import GDA
+from numclip_lightning.methods.linear_probe import LinearProbe
+from numclip_lightning.methods.tip_adapter import TipAdapter
+from numclip_lightning.methods.tip_adapter_f import TipAdapterF
+from numclip_lightning.methods.zero_shot import ZeroShotCLIP
 from numclip_lightning.models.solvers import gaussian_discriminant
 from numclip_lightning.runs.features import KeepFeatures
-from support.tiny_patches import SCALE, TARGETS, TINY, Patches, features, fitted, trainer, zero_shot_logits
+from support.tiny_fit import SCALE, TINY
+from support.tiny_patches import TARGETS, Patches, features, fitted, trainer, zero_shot_logits
 
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 
@@ -52,11 +50,11 @@ def test_before_a_fit_language_alone_speaks(kind: Any) -> None:
     method = kind(**TINY).eval()
     x = torch.randn(5, 24)
     if kind is LinearProbe:
-        assert method.read(x).value.tolist() == pytest.approx([3.0] * 5)
+        assert method.decode_features(x).value.tolist() == pytest.approx([3.0] * 5)
     else:
         expected = ZeroShotCLIP(**TINY, names="numbers", decode="expectation").eval()
         expected.load_state_dict({k: v for k, v in method.state_dict().items() if k in expected.state_dict()})
-        torch.testing.assert_close(method.read(x), expected.read(x))
+        torch.testing.assert_close(method.decode_features(x), expected.decode_features(x))
 
 
 @pytest.mark.parametrize("names", ["numbers", "phrases"])
@@ -69,7 +67,7 @@ def test_gda_adds_the_discriminant_to_the_zero_shot_logits(names: Any) -> None:
     weight, bias = gaussian_discriminant(x, label, centers)
     logits = zero_shot_logits(method, x, SCALE.numbers if names == "numbers" else SCALE.phrases)
     with torch.no_grad():
-        found = method.eval().read(x.float())
+        found = method.eval().decode_features(x.float())
     expected = logits + 0.3 * (x @ weight.T + bias)
     np.testing.assert_allclose(found.logits.log_softmax(dim=1), expected.log_softmax(dim=1), atol=1e-3)
     np.testing.assert_allclose(found.value, softmax(expected.numpy()) @ centers.double().numpy(), atol=1e-4)
@@ -85,7 +83,7 @@ def test_the_linear_probe_is_scikit_learns(classes: Any) -> None:
     strength = 10.0 if classes == "values" else 20.0
     reference = LogisticRegression(C=strength, tol=1e-10, max_iter=100_000).fit(x, label)
     with torch.no_grad():
-        found = method.eval().read(torch.from_numpy(x).float() * 5).logits.softmax(dim=1)
+        found = method.eval().decode_features(torch.from_numpy(x).float() * 5).logits.softmax(dim=1)
     np.testing.assert_allclose(found, reference.predict_proba(x), atol=1e-4)
 
 
@@ -114,9 +112,9 @@ def test_the_choice_is_the_best_on_validation_and_no_other_does_better(kind: Any
     errors = []
     with torch.no_grad():
         for choice in method.eval().choices():
-            method.take(choice)
-            errors.append((method.read(x).value - target).abs().mean().item())
-        method.take(method.choices()[errors.index(min(errors))])
+            method.apply_choice(choice)
+            errors.append((method.decode_features(x).value - target).abs().mean().item())
+        method.apply_choice(method.choices()[errors.index(min(errors))])
     assert metrics["val_mae"] == pytest.approx(min(errors), abs=1e-4)
     assert max(errors) > min(errors) + 0.01
     for name in method.choices()[0]:
@@ -228,8 +226,8 @@ def test_images_that_arrive_twice_count_once() -> None:
         Samples(torch.tensor([2, 0]), torch.tensor([[2.0], [0.0]]), torch.tensor([20.0, 0.0])),
         Samples(torch.tensor([1, 2]), torch.tensor([[1.0], [2.0]]), torch.tensor([10.0, 20.0])),
     ]
-    found = gather(parts)
-    assert found.position.tolist() == [0, 1, 2]
+    found = gather_by_index(parts)
+    assert found.index.tolist() == [0, 1, 2]
     assert found.features.tolist() == [[0.0], [1.0], [2.0]]
     assert found.target.tolist() == [0.0, 10.0, 20.0]
 

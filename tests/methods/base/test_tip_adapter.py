@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.methods import TipAdapter, TipAdapterF
+from numclip_lightning.methods.tip_adapter import TipAdapter
+from numclip_lightning.methods.tip_adapter_f import TipAdapterF
 from numclip_lightning.models.cache import KeyCache, soft_values
-from support.tiny_patches import SCALE, TARGETS, TINY, Patches, features, fitted, trainer, zero_shot_logits
+from support.tiny_fit import SCALE, TINY
+from support.tiny_patches import TARGETS, Patches, features, fitted, trainer, zero_shot_logits
 
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 
@@ -31,7 +33,7 @@ def test_tip_adapter_follows_the_definition(tau: float | None) -> None:
                 value = float(j == target) if tau is None else math.exp(-abs(target - j) / tau)
                 expected[i, j] += 1.5 * affinity * value
     with torch.no_grad():
-        np.testing.assert_allclose(method.eval().read(new.float()).logits, expected, atol=1e-4)
+        np.testing.assert_allclose(method.eval().decode_features(new.float()).logits, expected, atol=1e-4)
 
 
 def test_the_key_of_an_image_is_the_mean_of_its_passes() -> None:
@@ -73,8 +75,8 @@ def test_learned_keys_train_with_their_own_alpha_and_beta() -> None:
     method.cache.resize(2)
     method.cache.fill(torch.tensor([0, 1]), torch.eye(2, 24), torch.eye(2, 7))
     x = torch.eye(2, 24)
-    assert torch.equal(method.train().read(x).logits, method.compare(x))
-    assert not torch.equal(method.eval().read(x).logits, method.compare(x))
+    assert torch.equal(method.train().decode_features(x).logits, method.compare(x))
+    assert not torch.equal(method.eval().decode_features(x).logits, method.compare(x))
 
 
 def test_a_resumed_training_keeps_its_keys(tmp_path: Any) -> None:
@@ -103,5 +105,5 @@ def test_an_empty_cache_says_nothing_and_soft_values_fall_with_the_distance() ->
 @pytest.mark.parametrize("kind", [TipAdapter, TipAdapterF])
 def test_a_cache_needs_a_datamodule(kind: Any) -> None:
     loader = DataLoader(Patches(TARGETS).dataset("train"), batch_size=4)
-    with pytest.raises(ConfigError, match=rf"{kind.__name__} keeps an entry .* labels\('train'\)"):
+    with pytest.raises(ConfigError, match=rf"{kind.__name__} reads the training targets .* labels\('train'\)"):
         trainer().fit(kind(**TINY), loader, loader)

@@ -1,4 +1,4 @@
-"""Checking the image files that a list names, before training starts."""
+"""Checks of the image files in a list, before training starts."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,12 +32,12 @@ def check_images(labels: Iterable[Label], root: str | Path, how: CheckImages = "
     Args:
         labels: The entries to check.
         root: Folder that the entries are relative to.
-        how: `"full"` decodes every image (JPEGs at an eighth of their size, which reads every byte all the same),
+        how: `"full"` decodes every image (JPEGs at an eighth of their size, which still reads every byte),
             `"header"` only opens it, `"none"` checks nothing.
 
     Raises:
         DataError: If images are missing or unreadable: how many of each, and the first ten with file and line. Also if
-            two entries with different labels are found to be the same file.
+            two entries with different labels are the same file.
     """
     if how == "none":
         return
@@ -52,7 +52,7 @@ def check_images(labels: Iterable[Label], root: str | Path, how: CheckImages = "
 
 
 def _fault(file: Path, *, decode: bool) -> tuple[bool, str] | None:
-    """Whether the file is missing, and what is wrong with it; None for a sound image."""
+    """Return whether the file is missing, and what is wrong with it; None for a good image."""
     try:
         with Image.open(file) as image:
             refuse_float(image)
@@ -79,7 +79,7 @@ def _report(faults: list[_Fault], total: int, root: str | Path) -> str:
 
 
 def _refuse_same_file(labels: list[Label], files: list[Path]) -> None:
-    """`a/1.jpg` and `b/1.jpg` may both be found as `root/1.jpg`: then one of their labels is wrong."""
+    """Refuse two labels for one file: `a/1.jpg` and `b/1.jpg` may both be found as `root/1.jpg`."""
     first: dict[Path, Label] = {}
     for label, file in zip(labels, files, strict=True):
         known = first.setdefault(file, label)

@@ -1,32 +1,29 @@
-"""What every datamodule shares: the batches, the splits and their loaders."""
+"""The base of all datamodules: batches, splits and their loaders."""
 
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 import lightning as L
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from numclip_lightning.data.base.arguments import require_fraction, require_least
 from numclip_lightning.data.base.dataset import FeatureDataset
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.splits import few_shots, long_tail, shift_values
+from numclip_lightning.data.base.types import Batch, Split
 from numclip_lightning.errors import ConfigError
 
-__all__ = ["Batch", "OrdinalDataModule", "Protocol", "Split"]
+__all__ = ["Batch", "OrdinalDataModule", "Split"]
 
 _log = logging.getLogger(__name__)
 
-# Arguments that choose among the training images, and the value that switches each off.
+# Arguments that choose among the training images, and the value that switches each one off.
 _REDUCTIONS = {"num_shots": 0, "shift_values": 0, "long_tail": 1}
 
-Batch = dict[str, Tensor]
-Split = Literal["train", "val", "test", "predict"]
-Protocol = Literal["clean", "paper"]
 NEEDED: dict[str, tuple[Split, ...]] = {
     "fit": ("train", "val"),
     "validate": ("val",),
@@ -40,28 +37,29 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
     """Images with ordered numbers, split into training, validation and test.
 
     A batch is a dict: `"image"`, float32 (B, 3, image_size, image_size), normalised; `"target"`, float32 (B,), the
-    true number; `"index"`, int64 (B,), the position in `labels(split)`. Unlabelled images have no `"target"`. Where a
-    list has the spread of the votes behind each target, `"spread"`, float32 (B,), is there too. Where features are kept
-    (`keep_features`), `"features"` stands in the place of `"image"`.
+    true number; `"index"`, int64 (B,), the position in `labels(split)`. Unlabelled images have no `"target"`. If a list
+    has the spread of the votes behind each target, the batch also has `"spread"`, float32 (B,). If features are kept
+    (`keep_features`), it has `"features"` in place of `"image"`.
 
-    A subclass adds its own arguments as dataclass fields and says where the images come from: `labels` and `dataset`.
-    `FileDataModule` does so for images in files.
+    A subclass adds its own arguments as dataclass fields and defines where the images come from: `labels` and
+    `dataset`. `FileDataModule` does so for images in files.
 
     Args:
         batch_size: Images per batch and process.
         num_workers: Loading processes per loader; 0 loads in the main process.
         image_size: Side of the square images in pixels; the backbone's size.
         augment: Whether training images are changed at random.
-        seed: Seed of a validation part that is set aside, and of what is kept of the training part; nothing else draws
-            from it. Where folds or test parts are drawn, their seed is `split_seed`.
-        num_shots: Training images per value; 0 takes all. The validation part is set aside before, here and below.
+        seed: Seed of a validation part that is set aside, and of what is kept of the training part, and of nothing
+            else. Folds and test parts are drawn with `split_seed`.
+        num_shots: Training images per value; 0 takes all. This and the next three apply after a validation part is set
+            aside.
         shift_values: How many of the most frequent values are cut in the training part; 0 cuts none.
-        shift_factor: The share that is kept of a cut value, in (0, 1), at least one image; 1 cuts none.
-        long_tail: How many times as frequent as the rarest value the most frequent one becomes in the training part,
-            the values between falling off exponentially; 1 changes nothing (see `splits.long_tail`).
+        shift_factor: Share of a cut value that is kept, in (0, 1), at least one image; 1 cuts none.
+        long_tail: Frequency of the most frequent value divided by that of the rarest in the training part, the values
+            between them falling off exponentially; 1 changes nothing (see `splits.long_tail`).
 
     Raises:
-        ConfigError: If an argument is out of its range, or two of few shots, shift and long tail are asked for.
+        ConfigError: If an argument is out of its range, or two of few shots, shift and long tail are given.
     """
 
     batch_size: int = 32
@@ -105,7 +103,7 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
 
     @abstractmethod
     def labels(self, split: Split) -> LabelTable:
-        """The entries of a split, in the order of the batches' `"index"`; kept in `_tables` once they are known.
+        """Return the entries of a split, in the order of the batches' `"index"`; keep them in `_tables`.
 
         Args:
             split: `"train"` (after validation is set aside and `reduce`), `"val"`, `"test"` or `"predict"`.
@@ -113,10 +111,10 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
 
     @abstractmethod
     def dataset(self, split: Split) -> Dataset[Batch]:
-        """The samples of a split: what a batch holds, for one image."""
+        """Return the samples of a split: what a batch contains, for one image."""
 
     def reduce(self, train: Sequence[Label]) -> LabelTable:
-        """What the few shots, the shift or the long tail leave of the training part; all where none is asked for."""
+        """Apply few shots, shift or long tail to the training part, if one of them is given."""
         if self.num_shots:
             train = few_shots(train, self.num_shots, self.seed)
         if self.shift_values:
@@ -125,21 +123,17 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
             train = long_tail(train, self.long_tail, self.seed)
         return LabelTable(train)
 
-    def protocol_in_force(self) -> Protocol:
-        """`"paper"` where checkpoints are selected on images that are tested on, which every result has to say."""
-        return "clean"
-
     def repeats_images(self, split: Split) -> bool:
-        """Tell whether the images of a split are the same in every epoch, so that they need be encoded only once."""
+        """Return whether the images of a split are the same in every epoch, so that they can be encoded once."""
         return split != "train" or not self.augment
 
     def keep_features(self, encode: Callable[[Split], Tensor | None] | None) -> None:
-        """Let batches carry features in place of images, where `repeats_images` allows it.
+        """Use features in place of images in batches, if `repeats_images` allows it.
 
         Args:
-            encode: Called once for a split, when its batches are first asked for. It returns the features of all its
+            encode: Called once for each split, when its batches are first asked for. It returns the features of all its
                 images, (N, ...), in the order of `labels(split)`, or None to leave the images as they are. Batches
-                then hold `"features"`, (B, ...), and no `"image"`. None in its place brings all images back.
+                then contain `"features"`, (B, ...), and no `"image"`. Give None to bring all images back.
         """
         self._encode = encode
         self._features: dict[Split, Tensor | None] = {}
@@ -152,7 +146,7 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         return self._features[split]
 
     def setup(self, stage: str) -> None:
-        """Read what a stage needs, and nothing else.
+        """Read the lists that a stage needs, and no others.
 
         Args:
             stage: `"fit"`, `"validate"`, `"test"` or `"predict"`.
@@ -162,13 +156,13 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         self.log_summary()
 
     def log_summary(self) -> None:
-        """Log the summary where it has changed."""
+        """Log the summary if it has changed."""
         if self.summary() != self._summary:
             self._summary = self.summary()
             _log.info("data: %s", self._summary)
 
     def summary(self) -> str:
-        """What has been read so far, such as `train 2133 (targets 1..116), val 300 (targets 2..90), shots 0`."""
+        """Describe what was read so far, such as `train 2133 (targets 1..116), val 300 (targets 2..90), shots 0`."""
         parts = []
         for split, table in self._tables.items():
             targets = table.targets
@@ -182,19 +176,19 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         return ", ".join(parts)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled batches of the training split; the last one may be smaller."""
+        """Return shuffled batches of the training split; the last one may be smaller."""
         return self._loader("train")
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the validation split in order."""
+        """Return the batches of the validation split in order."""
         return self._loader("val")
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the test split in order."""
+        """Return the batches of the test split in order."""
         return self._loader("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """Batches of what is to be predicted, in order."""
+        """Return the batches of the images to predict, in order."""
         return self._loader("predict")
 
     def _loader(self, split: Split) -> DataLoader[Batch]:
@@ -202,7 +196,7 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         if features is None:
             dataset, num_workers = self.dataset(split), self.num_workers
         else:
-            # They lie in memory, where no loading process is as fast.
+            # They are in memory, where a loading process would only cost time.
             dataset, num_workers = FeatureDataset(self.labels(split), features, sample_target=train), 0
         return DataLoader(
             dataset,
@@ -212,31 +206,3 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
             persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def require_least(name: str, value: int, least: int) -> None:
-    """Raise ConfigError if the argument is smaller than it may be."""
-    if value < least:
-        raise ConfigError(f"{name}={value} must be at least {least}")
-
-
-def require_fraction(name: str, value: float) -> None:
-    """Raise ConfigError unless the argument lies in (0, 1)."""
-    if not 0 < value < 1:
-        raise ConfigError(f"{name}={value} must lie between 0 and 1, both excluded")
-
-
-def expand_home(argument: str, path: str) -> str:
-    """The path with the home folder in the place of `~`, which a shell leaves in `--data.root=~/faces`.
-
-    Args:
-        argument: Its name, for the message.
-        path: What it was given.
-
-    Raises:
-        ConfigError: If the home folder is unknown.
-    """
-    try:
-        return str(Path(path).expanduser()) if path.startswith("~") else path
-    except RuntimeError as error:
-        raise ConfigError(f"{argument}={path!r}: {error}; give the path without ~") from error

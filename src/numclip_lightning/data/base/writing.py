@@ -1,4 +1,4 @@
-"""Writing the lists of a datamodule, for other programs to read."""
+"""Writing the lists of a datamodule for other programs."""
 
 import csv
 import os
@@ -16,23 +16,23 @@ _SPLITS = ("train", "val", "test")
 
 
 def write_splits(data: OrdinalDataModule, folder: str | Path) -> None:
-    """Write the lists of a datamodule; what few shots, a shift or a long tail leave of the training part.
+    """Write the lists of a datamodule, the training list after few shots, shift or long tail.
 
     Args:
         data: A datamodule of images in files.
-        folder: Where to write `train.txt`, `val.txt` and `test.txt`; made where it doesn't exist.
+        folder: Where to write `train.txt`, `val.txt` and `test.txt`; made if it doesn't exist.
 
     Raises:
-        ConfigError: If the data draw their images, or a list would be overwritten.
+        ConfigError: If the images are generated, or a list would be overwritten.
         DataError: If a list is missing or bad, or images are shared between splits.
     """
     if not isinstance(data, FileDataModule):
-        raise ConfigError(f"{type(data).__name__} draws its images, so there are no files to list; use other data.")
+        raise ConfigError(f"{type(data).__name__} generates its images, so there are no files to list; use other data.")
     files = {split: Path(folder, f"{split}.txt") for split in _SPLITS}
     if taken := [str(file) for file in files.values() if file.exists()]:
         raise ConfigError(f"--output {folder}: {taken[0]} exists; give another folder, or remove it.")
     train, val, test = (data.labels("train"), data.labels("val"), data.labels("test"))
-    data.refuse_shared_images(train, val)
+    data.split_lists.refuse_shared_images()
     for file, table in zip(files.values(), (train, val, test), strict=True):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_list(table, file, data.root)
@@ -40,10 +40,10 @@ def write_splits(data: OrdinalDataModule, folder: str | Path) -> None:
 
 
 def write_list(table: LabelTable, file: Path, root: str | Path) -> None:
-    """Write `path<TAB>target` lines under a heading, with a third column where all labels have a spread.
+    """Write `path<TAB>target` lines under a heading, with a third column if all labels have a spread.
 
-    Groups are not written: the lists are divided already. An image that is found below `root` is written as the path
-    from there, since lists of MORPH II name folders of their authors; others as their list has them.
+    Groups are not written: the lists are divided already. An image that is found below `root` is written as its path
+    from there, because lists of MORPH II name folders of their authors; others are written as their list has them.
 
     Args:
         table: Labelled images; several targets of one image are separated by spaces.

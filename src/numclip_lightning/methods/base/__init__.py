@@ -1,1 +1,49 @@
-"""The bases between `OrdinalMethod` and the published methods, their types and optimisers."""
+"""Base classes of the published methods, their types and optimisers."""
+
+from numclip_lightning.methods.base.classes import (
+    Classes,
+    ClassesMethod,
+    ImageClassifier,
+    Names,
+    PromptClassifier,
+)
+from numclip_lightning.methods.base.image import ImageMethod
+from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.base.prompted import ContextMethod, PromptedMethod
+from numclip_lightning.methods.base.samples import Samples, encode_share, features_of, gather_by_index
+from numclip_lightning.methods.base.selection import Choice, SelectingMethod, check_candidates
+from numclip_lightning.methods.base.solved import SolvedMethod, UntrainedMethod
+from numclip_lightning.methods.base.thresholds import ThresholdMethod
+from numclip_lightning.methods.base.tip_adapter import TipAdapterMethod
+from numclip_lightning.methods.base.types import Batch, Output, Prediction, Split
+
+__all__ = [
+    "Batch",
+    "Choice",
+    "Classes",
+    "ClassesMethod",
+    "ContextMethod",
+    "ImageClassifier",
+    "ImageMethod",
+    "LearningRates",
+    "Names",
+    "OptimizerSpec",
+    "OrdinalMethod",
+    "Output",
+    "Prediction",
+    "PromptClassifier",
+    "PromptedMethod",
+    "Samples",
+    "SchedulerSpec",
+    "SelectingMethod",
+    "SolvedMethod",
+    "Split",
+    "ThresholdMethod",
+    "TipAdapterMethod",
+    "UntrainedMethod",
+    "check_candidates",
+    "encode_share",
+    "features_of",
+    "gather_by_index",
+]

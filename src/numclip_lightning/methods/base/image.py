@@ -1,46 +1,36 @@
-"""What the methods without language share: the image tower of a CLIP, and a head on its features."""
+"""Base class of the methods without language: the image tower of a CLIP, and a head on its features."""
 
+from abc import abstractmethod
 from collections.abc import Iterable
+from dataclasses import field
 
 from torch import nn
 
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.base.optimisers import LearningRates
 from numclip_lightning.models.loading import load_image_tower
-from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["ImageMethod"]
 
 
 class ImageMethod(OrdinalMethod):
-    """Base of the methods that see images and read no text; they carry no text tower.
+    """Base class of the methods that see images and read no text; they contain no text tower.
 
-    A method sets `head`, the part that is new, in its constructor.
-
-    Args:
-        scale: The ordered scale of the targets.
-        backbone: An open_clip model name, or `local-dir:PATH`.
-        pretrained: An open_clip tag, a weights file, `"auto"`, or None for random weights.
-        learning_rates: The learning rate of each part; 0 freezes it.
-        optimizer: The optimiser.
-        lr_scheduler: The schedule, or None for constant rates.
-        tolerance: The k of the cumulative score CS@k, in the target's unit.
+    A method implements `build_head`, `decode_features` and `losses`.
     """
 
-    head: nn.Module
+    learning_rates = LearningRates(adapter=0, context=0, phrases=0, head=1e-2)
+    head: nn.Module = field(init=False)
 
-    def __init__(
-        self,
-        scale: OrdinalScale,
-        backbone: str,
-        pretrained: str | None,
-        learning_rates: LearningRates,
-        optimizer: OptimizerSpec,
-        lr_scheduler: SchedulerSpec | None,
-        tolerance: float,
-    ) -> None:
-        super().__init__(scale, learning_rates, optimizer, lr_scheduler, tolerance)
-        self.clip = load_image_tower(backbone, pretrained)
+    @abstractmethod
+    def build_head(self) -> nn.Module:
+        """Return the head on image features (B, D); `clip` is built."""
+
+    def build(self) -> None:
+        """Build the image tower and the head."""
+        super().build()
+        self.clip = load_image_tower(self.backbone, self.pretrained)
+        self.head = self.build_head()
 
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
         """Return all parameters by part."""

@@ -1,7 +1,10 @@
-"""What the methods that compare images with prompts share: the CLIP, the prompts, and prototypes computed once."""
+"""Base classes of the methods that compare images with prompts: the CLIP, the prompts, and prototypes computed once."""
 
-from collections.abc import Iterable
-from typing import Generic, TypeVar
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import field
+from itertools import chain
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -9,70 +12,81 @@ from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
-from numclip_lightning.methods.base.types import Batch, Output
 from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.loading import load_clip
 from numclip_lightning.models.prompt_parts import Prompts
-from numclip_lightning.precision import at_least_float32
-from numclip_lightning.scale import OrdinalScale
+from numclip_lightning.models.prompts import Position
+from numclip_lightning.precision import at_least_float32, without_autocast
 
-__all__ = ["PromptedMethod"]
+__all__ = ["ContextMethod", "PromptedMethod"]
 
 P = TypeVar("P", bound=Prompts)
 
+# Storage and version of each tensor that prototypes are computed from.
+Versions = tuple[tuple[int, int], ...]
+
 
 class PromptedMethod(OrdinalMethod, Generic[P]):
-    """Base of the methods whose logits are similarities of images and prompts.
+    """Base class of the methods whose logits are similarities of images and prompts.
 
-    A method sets `prompts` and `decoder` in its constructor and adds its own parts to `parts`.
+    A method implements `build_prompts`, `decode_features` and `losses`, and adds its own parts to `parts`.
 
-    Args:
-        scale: The ordered scale of the targets.
-        backbone: An open_clip model name, or `local-dir:PATH`.
-        pretrained: An open_clip tag, a weights file, `"auto"`, or None for random weights.
-        learning_rates: The learning rate of each part; 0 freezes it.
-        optimizer: The optimiser.
-        lr_scheduler: The schedule, or None for constant rates.
-        tolerance: The k of the cumulative score CS@k, in the target's unit.
+    Prototypes are computed once and kept while the module is in evaluation, and in training while no step moves the
+    words. They are computed again after a change between training and evaluation, and after any change of the prompts
+    or the text tower: a step of an optimiser, an edit in place, loaded weights, another device or type. Only a write
+    into `parameter.data` is not seen, because torch does not count it. Kept prototypes carry no gradient.
+
+    Attributes:
+        clip: The CLIP with both towers.
+        prompts: The prompts of all classes.
     """
 
-    clip: CLIPBackbone
-    prompts: P
-    decoder: nn.Module
+    clip: CLIPBackbone = field(init=False)
+    prompts: P = field(init=False)
 
-    def __init__(
-        self,
-        scale: OrdinalScale,
-        backbone: str,
-        pretrained: str | None,
-        learning_rates: LearningRates,
-        optimizer: OptimizerSpec,
-        lr_scheduler: SchedulerSpec | None,
-        tolerance: float,
-    ) -> None:
-        super().__init__(scale, learning_rates, optimizer, lr_scheduler, tolerance)
-        self.clip = load_clip(backbone, pretrained)
-        self._prototypes: Tensor | None = None
+    @abstractmethod
+    def build_prompts(self) -> P:
+        """Return the prompts; `clip` is built."""
+
+    def build(self) -> None:
+        """Build the CLIP and the prompts."""
+        super().build()
+        self._kept: tuple[Versions, Tensor] | None = None
+        self.clip = load_clip(self.backbone, self.pretrained)
+        self.prompts = self.build_prompts()
 
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
-        """Return the parameters of the CLIP and the context by part; a method adds the others."""
+        """Return the parameters of the CLIP and the prompts by part; a method adds its own."""
+        context = self.prompts.context
         return {
             "image_encoder": self.clip.visual.parameters(),
             "text_encoder": self.clip.text.parameters(),
             "logit_scale": [self.clip.logit_scale],
-            "context": [] if self.prompts.context is None else [self.prompts.context],
+            "context": [] if context is None else [context],
+            "phrases": [parameter for parameter in self.prompts.parameters() if parameter is not context],
         }
 
     def prototypes(self) -> Tensor:
         """Return the normalised text feature of each prompt, (K, D), in float32 at least."""
-        if self._prototypes is not None:
-            return self._prototypes
-        embeddings, end = self.prompts(self.clip.text)
-        return F.normalize(at_least_float32(self.clip.encode_embeddings(embeddings, end)), dim=-1)
+        if self.training and self.words_move():
+            self._kept = None
+            return self._encode_prompts()
+        if torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling():
+            # `torch.export` traces tensors without storage: what is kept becomes a constant of the exported graph.
+            return self._encode_prompts() if self._kept is None else self._kept[1]
+        versions = self._versions()
+        if self._kept is None or self._kept[0] != versions:
+            # In full precision and without inference mode, so that they can be used wherever they are asked for next.
+            with torch.inference_mode(mode=False), torch.no_grad(), without_autocast(self.clip.logit_scale.device.type):
+                self._kept = versions, self._encode_prompts()
+        return self._kept[1]
+
+    def words_move(self) -> bool:
+        """Return whether training steps change the prototypes."""
+        return any(p.requires_grad for part in (self.prompts, self.clip.text) for p in part.parameters())
 
     def adapt(self, features: Tensor) -> Tensor:
-        """Return the features (B, D) as they are compared: of length one, and adapted where a method has an adapter.
+        """Return the features (B, D) as they are compared: of length one, and adapted if a method has an adapter.
 
         In float32 at least: a length of one that is rounded to bfloat16 would be off by thousandths, times 100.
         """
@@ -82,43 +96,48 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
         """Return the scaled cosine similarities of image features (B, D) and prototypes, (B, K)."""
         return self.clip.logits(self.adapt(features), self.prototypes())
 
-    def read(self, features: Tensor) -> Output:
-        """Return the similarities, (B, K) or (B, R), and the values (B,) that the decoder reads from them."""
-        logits = self.compare(features)
-        return Output(logits, self.decoder(logits))
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and evaluation; training drops kept prototypes."""
+        if mode:
+            self._kept = None
+        return super().train(mode)
 
-    def freeze_parts(self) -> None:
-        """Freeze the parts whose learning rate is 0.
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:
+        """Drop kept prototypes before the module moves to another device or type."""
+        self._kept = None
+        moved: Self = super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
+        return moved
 
-        Raises:
-            ConfigError: If the context is random and never trained.
-        """
-        if self.prompts.random_context and self.learning_rates.context == 0:
+    def _encode_prompts(self) -> Tensor:
+        embeddings, end = self.prompts(self.clip.text)
+        return F.normalize(at_least_float32(self.clip.encode_embeddings(embeddings, end)), dim=-1)
+
+    def _versions(self) -> Versions:
+        """Return a key that changes with the words, the text tower and the mode; it costs no synchronisation."""
+        parts = (self.prompts, self.clip.text)
+        tensors = chain.from_iterable(chain(part.parameters(), part.buffers()) for part in parts)
+        # Lightning returns to training by attribute and not by `train()`, so that the mode is part of the key.
+        # Inference tensors have no version and refuse edits in place.
+        known = [(tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version) for tensor in tensors]
+        return (int(self.training), 0), *known
+
+
+class ContextMethod(PromptedMethod[P]):
+    """Base class of the methods that learn the words around the phrases.
+
+    Args:
+        num_context: How many random context tokens are learned; None starts from the template's words.
+        position: The place of the phrase among random context tokens.
+    """
+
+    num_context: int | None = 10
+    position: Position = "tail"
+
+    def check(self) -> None:
+        """Refuse a context that is random and never trained."""
+        super().check()
+        if self.num_context is not None and self.learning_rates.context == 0:
             raise ConfigError(
                 "learning_rates.context is 0, but num_context asks for random context tokens, which would stay random; "
                 "raise the rate, or set num_context=null for the template's own words."
             )
-        super().freeze_parts()
-
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Keep the prototypes from one step to the next where no step changes them."""
-        if self._prototypes is None and self._prompts_rest():
-            with torch.no_grad():
-                self._keep_prototypes()
-
-    def _prompts_rest(self) -> bool:
-        """Tell whether training leaves the prototypes as they are."""
-        return not any(p.requires_grad for part in (self.prompts, self.clip.text) for p in part.parameters())
-
-    def _keep_prototypes(self) -> None:
-        self._prototypes = None  # of an evaluation that was broken off
-        self._prototypes = self.prototypes()
-
-    def _drop_prototypes(self) -> None:
-        self._prototypes = None
-
-    # No step between these hooks changes a prompt, so that the text tower runs once for a whole evaluation. Dropped at
-    # its end also where training needs them again: an evaluation makes tensors that training could not use.
-    on_validation_epoch_start = on_test_epoch_start = on_predict_epoch_start = _keep_prototypes
-    on_train_epoch_start = on_train_end = _drop_prototypes
-    on_validation_epoch_end = on_test_epoch_end = on_predict_epoch_end = _drop_prototypes

@@ -1,7 +1,7 @@
 """Image features with their targets, gathered from batches and processes."""
 
-from collections.abc import Generator
-from typing import NamedTuple
+from collections.abc import Generator, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -9,32 +9,35 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.methods.base.types import Batch
+from numclip_lightning.methods.base.types import Batch, Prediction
 
-__all__ = ["Samples", "encode_share", "features_of", "gather"]
+__all__ = ["Samples", "encode_share", "features_of", "gather_by_index"]
 
 
 class Samples(NamedTuple):
-    """Some images of a split.
+    """Images of a split.
 
     Attributes:
-        position: Where each stands in its split, int64 (N,).
-        features: What the image tower says of it, (N, ...), not normalised.
+        index: Index of each image in its split, int64 (N,).
+        features: Features of the image tower, (N, ...), not normalised.
         target: The true number, (N,).
     """
 
-    position: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides `tuple.index`
     features: Tensor
     target: Tensor
 
     @property
     def num_bytes(self) -> int:
-        """The memory that the features take."""
+        """Memory of the features in bytes."""
         return self.features.numel() * self.features.element_size()
 
 
+Rows = TypeVar("Rows", Samples, Prediction)
+
+
 def features_of(method: OrdinalMethod, batch: Batch) -> Tensor:
-    """Return the features (B, ...) of a batch, which may hold them already."""
+    """Return the features (B, ...) of a batch, which may contain them already."""
     return batch["features"] if "features" in batch else method.encode_images(batch["image"])
 
 
@@ -43,10 +46,10 @@ def encode_share(
 ) -> Generator[Samples, None, None]:
     """Encode this process's share of a split, without gradients, on the method's device and in the run's precision.
 
-    The image tower is frozen, so it stands in evaluation already.
+    The image tower is frozen, so that it is in evaluation already.
 
     Args:
-        method: Whose image tower is to see the images; its trainer is running.
+        method: The method whose image tower encodes the images; its trainer is running.
         dataset: All samples of the split.
         batch_size: Images at a time.
         num_workers: Loading processes.
@@ -67,19 +70,19 @@ def encode_share(
             yield Samples(batch["index"], features.cpu(), batch["target"])
 
 
-def gather(parts: list[Samples]) -> Samples:
-    """Join batches of all processes: every image once, in the order of the split, in main memory.
+def gather_by_index(parts: Sequence[Rows]) -> Rows:
+    """Join batches of all processes: every image once, in the order of its index, in main memory.
 
     Args:
-        parts: The batches of this process, which may be none.
+        parts: The batches of this process, which may be none if another process has some.
     """
-    parts = [Samples(*(tensor.detach().cpu() for tensor in part)) for part in parts]
+    parts = [type(part)(*(tensor.detach().cpu() for tensor in part)) for part in parts]
     if dist.is_available() and dist.is_initialized():
-        shares: list[list[Samples]] = [[] for _ in range(dist.get_world_size())]
+        shares: list[list[Rows]] = [[] for _ in range(dist.get_world_size())]
         dist.all_gather_object(shares, parts)
         parts = [part for share in shares for part in share]
-    position, features, target = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-    # A sampler repeats images so that every process has equally many.
-    places = {number: place for place, number in enumerate(position.tolist())}
-    order = torch.tensor([places[number] for number in sorted(places)])
-    return Samples(position[order], features[order], target[order])
+    joined = [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
+    # A sampler repeats images so that every process has the same number; the last one counts.
+    rows = {index: row for row, index in enumerate(joined[0].tolist())}
+    order = torch.tensor([rows[index] for index in sorted(rows)])
+    return type(parts[0])(*(tensor[order] for tensor in joined))

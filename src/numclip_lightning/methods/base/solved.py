@@ -1,33 +1,46 @@
-"""What the methods share that are solved from all features at once: no step changes them, the end of an epoch does."""
+"""Base classes of the methods without gradient steps: nothing is learned, or the solution is computed in closed form.
+
+Steps only collect features; the solution is computed at the end of the epoch.
+"""
 
 import logging
 from abc import abstractmethod
+from dataclasses import field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.methods.base.optimisers import LearningRates
-from numclip_lightning.methods.base.samples import Samples, features_of, gather
-from numclip_lightning.methods.base.selection import ChoosingMethod
+from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.base.samples import Samples, features_of, gather_by_index
+from numclip_lightning.methods.base.selection import SelectingMethod
 from numclip_lightning.methods.base.types import Batch
 
-__all__ = ["SOLVED", "ClosedFormMethod"]
+__all__ = ["SolvedMethod", "UntrainedMethod"]
 
 _log = logging.getLogger(__name__)
 
-# The head is solved for: any rate but 0, which would mean that it stays as it is.
-SOLVED = LearningRates(image_encoder=0, adapter=0, context=0, phrases=0, head=1)
+
+class UntrainedMethod(OrdinalMethod):
+    """Mixin that fixes the arguments of gradient training, which are no flags then; named before the towers' class."""
+
+    # A head is solved for. Its rate is any but 0, which would mean that it stays as it is.
+    learning_rates: LearningRates = field(
+        default=LearningRates(image_encoder=0, adapter=0, context=0, phrases=0, head=1), init=False
+    )
+    optimizer: OptimizerSpec = field(default=OptimizerSpec(), init=False)
+    lr_scheduler: SchedulerSpec | None = field(default=None, init=False)
 
 
-class ClosedFormMethod(ChoosingMethod):
-    """Base of the methods that `fit` solves instead of training them.
+class SolvedMethod(UntrainedMethod, SelectingMethod):
+    """Base class of the methods that `fit` solves instead of training them.
 
-    Training steps collect features. At the end of each epoch, before validation, those of all processes are gathered
-    and the method is solved from them: the result stands in the parameters of the part `head`, so that it lies in
+    Training steps collect features. At the end of each epoch, before validation, the features of all processes are
+    gathered and the method is solved from them: the solution is in the parameters of the part `head`, so that it is in
     checkpoints, counts as learned, and can be tested like any other. Several epochs over augmented images are several
-    passes, and all that was collected since the fit began, or was resumed, is used. A mixin, as `ChoosingMethod`.
+    passes, and all that was collected since the fit began, or was resumed, is used. A mixin, as `SelectingMethod`.
     """
 
     @abstractmethod
@@ -35,12 +48,12 @@ class ClosedFormMethod(ChoosingMethod):
         """Solve for the head; `choices` are asked for afterwards.
 
         Args:
-            features: Of all training images and passes, not normalised, (N, D), in main memory.
+            features: Features of all training images and passes, not normalised, (N, D), in main memory.
             batch: `index`, `target`, `level` and `rank` of each, (N,).
         """
 
     def on_train_start(self) -> None:
-        """Begin to collect.
+        """Start to collect.
 
         Raises:
             ConfigError: If the training ends before its first epoch does, so that nothing would be solved.
@@ -69,20 +82,19 @@ class ClosedFormMethod(ChoosingMethod):
         return torch.stack([parameter.flatten()[:0].sum() for parameter in self._solved()]).sum()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Solve, once the last batch of an epoch is in."""
+        """Solve after the last batch of an epoch."""
         super().on_train_batch_end(outputs, batch, batch_idx)
         if not self.trainer.is_last_batch:
             return
-        self._passes.append(gather(self._batches))
+        self._passes.append(gather_by_index(self._batches))
         self._batches = []
         index, features, target = (torch.cat(tensors) for tensors in zip(*self._passes, strict=True))
-        whole = self.on_before_batch_transfer({"index": index, "target": target}, 0)
-        self.solve(features, whole)
-        self.take(self.choices()[0])
-
-    def _solved(self) -> list[torch.nn.Parameter]:
-        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+        self.solve(features, self.with_levels({"index": index, "target": target}))
+        self.apply_choice(self.choices()[0])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Build an optimiser that changes nothing; the trainer saves checkpoints by the number of its steps."""
         return torch.optim.SGD(self._solved(), lr=0.0)
+
+    def _solved(self) -> list[torch.nn.Parameter]:
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]

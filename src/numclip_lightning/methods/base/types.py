@@ -1,40 +1,43 @@
-"""What a method says of images: the types that pass between the shared step, the losses and the command."""
+"""Types that pass between the shared steps, the losses and the command line."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-__all__ = ["Batch", "Output", "Prediction"]
+__all__ = ["Batch", "Output", "Prediction", "Split"]
 
 Batch = dict[str, Tensor]
+# Splits that have targets. `data/` has a literal of the same name, which also knows `predict`; neither room imports the
+# other.
+Split = Literal["train", "val", "test"]
 
 
 class Output(NamedTuple):
-    """What a method says of a batch of images.
+    """Output of a method for a batch of images.
 
     Attributes:
         logits: (B, K) over levels or (B, R) over ranks: scaled cosine similarities, or any others whose softmax is a
             distribution.
         value: The predicted number in the target's unit, (B,).
-        raw: What the method's own losses read besides, such as image features or cumulative logits, (B, ...).
+        extras: Tensors by name that the method's own losses read, such as image features or threshold logits.
     """
 
     logits: Tensor
     value: Tensor
-    raw: Tensor | None = None
+    extras: dict[str, Tensor] = {}  # noqa: RUF012 (a named tuple; nobody writes to it)
 
 
 class Prediction(NamedTuple):
     """One batch of predictions, on the device of the model.
 
     Attributes:
-        position: Where each image stands in its dataset, int64 (B,).
+        index: Index of each image in its dataset, int64 (B,).
         value: The predicted number in the target's unit, (B,).
         level: The most probable level, int64 (B,).
         probabilities: The probability of each level, (B, K).
     """
 
-    position: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides `tuple.index`
     value: Tensor
     level: Tensor
     probabilities: Tensor

@@ -1,0 +1,198 @@
+"""The lists of a dataset: found, read, divided and compared; plain Python, without Lightning."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from numclip_lightning.data.base.arguments import expand_home
+from numclip_lightning.data.base.labels import Label, LabelTable, unlabelled
+from numclip_lightning.data.base.leaks import Images, compare_selected, compare_trained, find_images
+from numclip_lightning.data.base.splits import random_split
+from numclip_lightning.data.base.types import SelectOn, Split
+from numclip_lightning.errors import DataError, MissingListError
+from numclip_lightning.images.loading import IMAGE_SUFFIXES, list_images
+
+__all__ = ["ListSource", "SplitLists"]
+
+_log = logging.getLogger(__name__)
+
+
+class ListSource(Protocol):
+    """What a dataset knows of its lists."""
+
+    def published(self, split: Split) -> LabelTable | None:
+        """Return the dataset's own list of a split, used if no file is given; None if it has none."""
+
+    def expected(self, split: Split) -> str:
+        """Describe what `published` looks for, for the message if it is missing."""
+
+    def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
+        """Read one list file; `labelled=False` allows a list without labels."""
+
+
+@dataclass(kw_only=True)
+class SplitLists:
+    """The lists of the training, validation and test images, each read once.
+
+    Args:
+        source: The dataset, which knows its own lists and how to read any list.
+        root: Folder of the images; the entries of every list are relative to it.
+        files: The list file given for a split, if any.
+        val_fraction: Share of the training list to set aside for validation if there is no validation list, in (0, 1).
+        seed: Seed of that part.
+        select_on: `test` validates on the test list, unless a validation file is given.
+        reduce: What is kept of the training list after the validation part is set aside; None keeps everything.
+    """
+
+    source: ListSource
+    root: str
+    files: Mapping[Split, str | None] = field(default_factory=dict)
+    val_fraction: float = 0.1
+    seed: int = 0
+    select_on: SelectOn = "val"
+    reduce: Callable[[LabelTable], LabelTable] | None = None
+
+    def __post_init__(self) -> None:
+        self._found: dict[Split, LabelTable | None] = {}
+        self._tables: dict[Split, LabelTable] = {}
+        self._compared = False
+
+    def read(self, split: Split) -> LabelTable:
+        """Return the entries of `"train"`, `"val"` or `"test"`.
+
+        A validation file that is given is not read to train, nor the training list to validate on that file.
+
+        Raises:
+            DataError: If the list is missing, bad or empty.
+        """
+        if split not in self._tables:
+            self._tables[split] = self._read(split)
+        return self._tables[split]
+
+    def _read(self, split: Split) -> LabelTable:
+        if split == "test":
+            return self._require("test")
+        if split == "train":
+            has_val = self.files.get("val") is not None or self._find_val() is not None
+            train = self._require("train") if has_val else self._set_aside[0]
+            return self.reduce(train) if self.reduce else train
+        val = self._find_val()
+        return self._set_aside[1] if val is None else val
+
+    def read_predict(self, path: str | None) -> LabelTable:
+        """Return the images to predict, without labels.
+
+        Args:
+            path: A folder, an image, or a list with or without labels; None takes the test list.
+
+        Raises:
+            DataError: If there is none.
+        """
+        if path is None:
+            _log.info("predict_path is not given: predicting the test list")
+            return unlabelled(self.read("test"))
+        place = self._find_file("predict_path", path)
+        if place.is_file() and place.suffix.lower() not in IMAGE_SUFFIXES:
+            return unlabelled(self.source.read_list(place, labelled=False))
+        if not (images := list_images(place, recursive=True) if place.is_dir() else [place]):
+            raise DataError(f"the predict split is empty: no image in predict_path={path!r}")
+        return LabelTable(Label(str(image.absolute()), (), None, 0, image) for image in images)
+
+    # Finding.
+
+    def find(self, split: Split) -> LabelTable | None:
+        """Return the list given for a split, else the dataset's own, else None.
+
+        Raises:
+            MissingListError: If the file that is given does not exist, or the list is empty.
+        """
+        if split not in self._found:
+            argument, file = f"{split}_file", self.files.get(split)
+            if file is None:
+                table = self.source.published(split)
+            else:
+                table = self.source.read_list(self._find_file(argument, file))
+            if table is not None and not table:
+                hint = self.source.expected(split) or f"look at {argument}={file!r}"
+                raise MissingListError(f"the {split} split is empty; {hint}")
+            self._found[split] = table
+        return self._found[split]
+
+    def _find_file(self, argument: str, file: str) -> Path:
+        """Return an absolute path, one in the working directory, or one in `root`, in that order."""
+        given = Path(expand_home(argument, file))
+        places = [given] if given.is_absolute() else [given, Path(self.root) / given]
+        for place in places:
+            if place.exists():
+                return place
+        raise MissingListError(f"{argument}={file!r} doesn't exist; looked at {' and '.join(map(str, places))}")
+
+    def _require(self, split: Split) -> LabelTable:
+        table = self.find(split)
+        if table is None:
+            hint = self.source.expected(split)
+            raise MissingListError(f"there is no {split} list; give {split}_file" + (f", or {hint}" if hint else ""))
+        return table
+
+    def _find_val(self) -> LabelTable | None:
+        """Return the validation list; None if a part of the training list is to be set aside."""
+        if self.select_on == "test" and self.files.get("val") is None:
+            return self._require("test")
+        return self.find("val")
+
+    @cached_property
+    def _set_aside(self) -> tuple[LabelTable, LabelTable]:
+        """The training list without its validation part, and that part."""
+        rest, part = random_split(self._require("train"), self.val_fraction, self.seed)
+        return LabelTable(rest), LabelTable(part)
+
+    # Comparing.
+
+    def refuse_shared_images(self) -> None:
+        """Refuse images that are trained on and measured on, or, unless `select_on="test"`, selected on and tested on.
+
+        Groups that lists share are only warned of: those of some published protocols do.
+
+        Raises:
+            DataError: If an image is shared.
+        """
+        trained, selected = self._images("train"), self._images("val")
+        _warn(compare_trained(trained, selected, "validation"))
+        part = f"val_fraction={self.val_fraction:g} of the training list"
+        self._compare_test(trained, selected, f"Give another val_file, or leave it out to set {part} aside")
+
+    def refuse_test_images(self) -> None:
+        """Refuse test images that the other lists have too, as far as those are present.
+
+        Raises:
+            DataError: If an image is shared.
+        """
+        self._compare_test(self._present("train"), self._present("val"), "Give another test_file")
+
+    def _compare_test(self, trained: Images, selected: Images, fix: str) -> None:
+        if self._compared:
+            # A test after a fit would give the same warnings again.
+            return
+        table = self._require("test") if self.select_on == "test" else self.find("test")
+        test = find_images(self.root, table or LabelTable(()))
+        _warn(compare_trained(trained, test, "test"))
+        _warn(compare_selected(selected, test, self.select_on, fix))
+        self._compared = table is not None
+
+    def _images(self, split: Split) -> Images:
+        return find_images(self.root, self.read(split))
+
+    def _present(self, split: Split) -> Images:
+        """Return the images of a split; none if its list is missing, as where a checkpoint is tested elsewhere."""
+        try:
+            return self._images(split)
+        except MissingListError:
+            return {}
+
+
+def _warn(message: str) -> None:
+    if message:
+        _log.warning("%s", message)

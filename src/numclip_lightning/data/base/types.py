@@ -1,0 +1,16 @@
+"""Types that the whole room shares: splits, batches, and the images that checkpoints are selected on."""
+
+from typing import Literal
+
+from torch import Tensor
+
+__all__ = ["Batch", "SelectOn", "Split"]
+
+Batch = dict[str, Tensor]
+"""Tensors by name; `OrdinalDataModule` describes them."""
+
+Split = Literal["train", "val", "test", "predict"]
+"""The one name for a split; a division of labelled images has the first three."""
+
+SelectOn = Literal["val", "test"]
+"""The images that the best checkpoint is selected on."""

@@ -1,0 +1,163 @@
+"""Shared steps of training, validation, test and prediction: from a batch to losses, metrics and log."""
+
+from abc import ABC, abstractmethod
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from numclip_lightning.methods.base.types import Batch, Output, Prediction, Split
+from numclip_lightning.metrics import EpsilonError, level_metrics, value_metrics
+from numclip_lightning.scale import OrdinalScale
+
+__all__ = ["OrdinalSteps"]
+
+
+class OrdinalSteps(L.LightningModule, ABC):
+    """Lightning module with one step for every split; `OrdinalMethod` adds construction and optimisers.
+
+    Attributes:
+        scale: The ordered scale of the targets.
+    """
+
+    scale: OrdinalScale
+
+    @abstractmethod
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Encode normalised images (B, 3, H, W) with the image tower; returns unnormalised features (B, ...)."""
+
+    @abstractmethod
+    def decode_features(self, features: Tensor) -> Output:
+        """Return logits and values (B,) for the features of `encode_images`, (B, ...)."""
+
+    @abstractmethod
+    def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return the weighted parts of the loss, scalars by name; the loss is their sum.
+
+        Args:
+            output: The output of `forward` for the images.
+            batch: `target` (B,), and `level` and `rank`, int64 (B,).
+        """
+
+    def build_metrics(self, tolerance: float) -> None:
+        """Build the metrics of each split.
+
+        Args:
+            tolerance: The k of the cumulative score CS@k, in the target's unit.
+        """
+        metrics = {"value": value_metrics(tolerance), "level": level_metrics(self.scale.num_levels)}
+        for split in ("train", "val", "test"):
+            own = {kind: collection.clone(prefix=f"{split}_") for kind, collection in metrics.items()}
+            setattr(self, f"{split}_metrics", nn.ModuleDict(own))
+        self.test_epsilon = EpsilonError()
+
+    def forward(self, images: Tensor) -> Output:
+        """Return logits and values (B,) for normalised images (B, 3, H, W)."""
+        return self.decode_features(self.encode_images(images))
+
+    def with_levels(self, batch: Batch) -> Batch:
+        """Return the batch with the `level` and `rank` of each `target`, int64 of the same shape and device.
+
+        Raises:
+            ScaleError: If a target lies outside the scale.
+        """
+        target = batch["target"]
+        return {**batch, "level": self.scale.to_level(target), "rank": self.scale.to_rank(target)}
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Add levels and ranks on the host, where the check of the scale does not wait for a device.
+
+        Raises:
+            ScaleError: If a target lies outside the scale.
+        """
+        return self.with_levels(batch) if "target" in batch else batch
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch."""
+        return self._loss(batch, self._evaluate(batch, "train"), "train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Update the validation metrics and the loss."""
+        self._loss(batch, self._evaluate(batch, "val"), "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Update the test metrics and return the predictions, the fields of a `Prediction`.
+
+        Without a loss: parts of it contrast the images of one batch, so that its mean depends on the number of
+        processes. A test result must not.
+        """
+        return self._predict(batch, self._evaluate(batch, "test"))._asdict()
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
+        """Predict one batch, with or without targets."""
+        return self._predict(batch, self._output(batch))
+
+    def one_hot_output(self, value: Tensor, extras: dict[str, Tensor] | None = None) -> Output:
+        """Return the output of a method that predicts only the number: the level of the nearest value is certain.
+
+        Args:
+            value: The predicted number in the target's unit, (B,).
+            extras: As in `Output`.
+        """
+        level = self.scale.level_at(value.detach())
+        return Output(F.one_hot(level, self.scale.num_levels).float().log(), value, extras or {})
+
+    def own_samples(self, batch: Batch, split: Split) -> Tensor | slice:
+        """Select the samples that this process counts.
+
+        A DistributedSampler gives every process the same number of samples and repeats some at the end. Without
+        shuffling, process r of W owns the indices r, r+W, r+2W, ...; a repeated sample arrives at another process.
+        """
+        if split == "train" or self.trainer.world_size == 1:
+            return slice(None)
+        return batch["index"] % self.trainer.world_size == self.trainer.global_rank
+
+    def _output(self, batch: Batch) -> Output:
+        """Return the output for a batch of images, or of features that were computed before."""
+        if "features" in batch:
+            return self.decode_features(batch["features"])
+        output: Output = self(batch["image"])
+        return output
+
+    def _predict(self, batch: Batch, output: Output) -> Prediction:
+        probabilities = self._probabilities(output)
+        return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities)
+
+    def _probabilities(self, output: Output) -> Tensor:
+        """Return the probability of each level, (B, K), also if logits are over ranks."""
+        over_levels = output.logits.shape[1] == self.scale.num_levels
+        logits = output.logits if over_levels else self.scale.pool_ranks(output.logits)
+        return logits.float().softmax(dim=-1)
+
+    def _evaluate(self, batch: Batch, split: Split) -> Output:
+        """Return the output for a batch; update and log the metrics of the split."""
+        output = self._output(batch)
+        metrics = getattr(self, f"{split}_metrics")
+        own = self.own_samples(batch, split)
+        target, level = batch["target"][own], batch["level"][own]
+        if len(target):
+            metrics["value"].update(output.value.detach()[own], target)
+            metrics["level"].update(self._probabilities(output).argmax(dim=-1)[own], level)
+        if split == "test" and "spread" in batch:
+            self.test_epsilon.update(output.value[own], target, batch["spread"][own])
+            self.log("test_epsilon", self.test_epsilon, on_step=False, on_epoch=True)
+        for collection in metrics.values():
+            for name, metric in collection.items():
+                self.log(
+                    name,
+                    metric,
+                    on_step=False,
+                    on_epoch=True,
+                    prog_bar=name == "val_mae",
+                    batch_size=len(batch["target"]),
+                )
+        return output
+
+    def _loss(self, batch: Batch, output: Output, split: Split) -> Tensor:
+        """Return the loss of a batch; log it and its parts."""
+        losses = self.losses(output, batch)
+        loss = torch.stack(list(losses.values())).sum()
+        parts = {f"{split}_loss": loss, **{f"{split}_loss_{name}": part for name, part in losses.items()}}
+        self.log_dict(parts, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch["target"]))
+        return loss

@@ -1,0 +1,196 @@
+"""The configuration of a benchmark: datasets, methods, seeds, shots, folds, and the overlays that it includes."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.runs.flatten import flatten
+
+__all__ = ["ALL_IMAGES", "Benchmark", "DatasetEntry", "MeanEntry", "MethodEntry"]
+
+ALL_IMAGES = 0
+# What the plan itself sets, and the argument of the benchmark for it.
+_PLANNED = {
+    "data.num_shots": "shots",
+    "data.seed": "seeds",
+    "seed_everything": "seeds",
+    "data.fold": "folds",
+    "trainer.default_root_dir": "root",
+    "trainer.devices": "processes",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetEntry:
+    """A dataset of a benchmark.
+
+    Args:
+        config: A complete run configuration, such as `configs/counting.yaml`.
+        args: Further arguments by their names on the command line, such as `{data.num_train: 2000}`, or as a tree.
+        folds: Its folds, a run for each; None takes those of the benchmark, an empty list none.
+        needs: A folder or file; without it the dataset is left out, with a warning.
+        published: The name under which published figures are looked up, such as `morph`; None compares with none.
+    """
+
+    config: str
+    args: dict[str, Any] = field(default_factory=dict)
+    folds: list[int] | None = None
+    needs: str | None = None
+    published: str | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the needed folder or file exists."""
+        return self.needs is None or Path(self.needs).exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanEntry:
+    """The mean over several datasets, as papers print one number for the parts of a benchmark; it has no runs.
+
+    Args:
+        of: Two datasets or more, with the same folds.
+        published: The name under which published figures are looked up, such as `aesthetics`.
+    """
+
+    of: list[str]
+    published: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodEntry:
+    """A method of a benchmark.
+
+    Args:
+        config: An overlay such as `configs/methods/coop.yaml`; None takes the method of the dataset's configuration.
+        args: Further arguments by their names on the command line, such as `{model.weighting: none}`.
+        trains: Whether there is anything to fit. A method that learns nothing is tested once, for any number of shots.
+    """
+
+    config: str | None = None
+    args: dict[str, Any] = field(default_factory=dict)
+    trains: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """The methods and datasets that are compared, and how often.
+
+    Args:
+        title: The heading of the report.
+        datasets: The datasets by their names in tables.
+        methods: The methods by their names in tables.
+        overlays: A pattern of overlays, such as `configs/methods/*.yaml`. Each file that no entry of `methods` has as
+            its config becomes a method too, after them and by the name in its first line, `# Overlay: NAME: ...`.
+        means: Means over datasets, shown as datasets of their own; left out if one of theirs is.
+        seeds: Seeds of the method and of the data, a run for each.
+        shots: Training images per value, a run for each; 0 takes all.
+        folds: Folds of the datasets that don't name their own, a run for each; empty for datasets without folds.
+        args: Arguments of every run. A dataset's arguments override them, a method's override both.
+        metrics: What the tables show, in this order.
+        compare_to: The method that the others are tested against; None tests none.
+        root: Folder of the runs. Benchmarks that share it share the runs that they have in common.
+        output: Folder of the report; None takes `reports` and the name of the configuration below `root`.
+        page: A Markdown page to put the report into, between the lines `<!-- report -->` and `<!-- end of report -->`,
+            once every run has finished.
+        processes: How many runs at once, each on one device. Several GPUs are used in turn.
+        keep_checkpoints: Whether the checkpoints of finished runs are kept; they take most of the space.
+
+    Raises:
+        ConfigError: If an entry is missing, doubled or unknown.
+    """
+
+    title: str
+    datasets: dict[str, DatasetEntry]
+    methods: dict[str, MethodEntry] = field(default_factory=dict)
+    overlays: str | None = None
+    means: dict[str, MeanEntry] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    shots: list[int] = field(default_factory=lambda: [ALL_IMAGES])
+    folds: list[int] = field(default_factory=list)
+    args: dict[str, Any] = field(default_factory=dict)
+    metrics: list[str] = field(default_factory=lambda: ["test_mae", "test_acc"])
+    compare_to: str | None = None
+    root: str = "runs/benchmarks"
+    output: str | None = None
+    page: str | None = None
+    processes: int = 1
+    keep_checkpoints: bool = False
+
+    def __post_init__(self) -> None:
+        """Include the overlays, and check what no type checks."""
+        object.__setattr__(self, "methods", {**self.methods, **self._included()})
+        for name in ("datasets", "methods", "seeds", "shots"):
+            if not getattr(self, name):
+                raise ConfigError(f"{name} is empty; name at least one.")
+        for name in ("seeds", "shots", "folds"):
+            _check_numbers(name, getattr(self, name))
+        if self.processes < 1:
+            raise ConfigError(f"processes is {self.processes}; give 1 or more.")
+        _check_args("args", self.args)
+        for name, dataset in self.datasets.items():
+            _check_numbers(f"folds of {name!r}", dataset.folds or [])
+            _check_args(f"args of {name!r}", dataset.args)
+        for name, method in self.methods.items():
+            _check_args(f"args of {name!r}", method.args)
+        for name, mean in self.means.items():
+            self._check_mean(name, mean)
+
+    def _included(self) -> dict[str, MethodEntry]:
+        """Return the overlays that no entry has, by name, sorted by file."""
+        if self.overlays is None:
+            return {}
+        pattern = Path(self.overlays)
+        files = sorted(map(str, pattern.parent.glob(pattern.name)))
+        if not files:
+            raise ConfigError(f"overlays is {self.overlays!r}, which no file matches; give a pattern of YAML files.")
+        taken = {Path(entry.config).resolve() for entry in self.methods.values() if entry.config}
+        found: dict[str, MethodEntry] = {}
+        for file in files:
+            if Path(file).resolve() in taken:
+                continue
+            name = _overlay_name(file)
+            if name in found or name in self.methods:
+                raise ConfigError(f"the overlay {file!r} has the name of another method, {name!r}; rename one.")
+            found[name] = MethodEntry(config=file)
+        return found
+
+    def _check_mean(self, name: str, mean: MeanEntry) -> None:
+        if name in self.datasets:
+            raise ConfigError(f"means has {name!r}, the name of a dataset; rename one.")
+        if len(set(mean.of)) < max(2, len(mean.of)):
+            raise ConfigError(f"the mean {name!r} is of {mean.of}; name two different datasets or more.")
+        for dataset in mean.of:
+            check_choice(f"of in the mean {name!r}", dataset, self.datasets)
+        if len({tuple(self.folds_of(dataset)) for dataset in mean.of}) > 1:
+            raise ConfigError(f"the datasets of the mean {name!r} have different folds; give them the same.")
+
+    def folds_of(self, dataset: str) -> Sequence[int | None]:
+        """Return the folds of a dataset; None alone if it has none."""
+        own = self.datasets[dataset].folds
+        return (self.folds if own is None else own) or [None]
+
+
+def _check_numbers(name: str, numbers: Sequence[int]) -> None:
+    if len(set(numbers)) < len(numbers) or min(numbers, default=0) < 0:
+        raise ConfigError(f"{name} is {list(numbers)}; give different numbers, none below 0.")
+
+
+def _check_args(owner: str, args: Mapping[str, Any]) -> None:
+    """Refuse arguments that the plan would override silently, in any spelling."""
+    names = [name.replace(".init_args.", ".") for name in flatten(args)]
+    if planned := [name for name in names if name in _PLANNED]:
+        raise ConfigError(f"{owner}: {planned[0]} is set for each run; give {_PLANNED[planned[0]]} instead.")
+
+
+def _overlay_name(file: str) -> str:
+    """Return the name in tables: that in the first line, `# Overlay: NAME: ...`, or else the file's name."""
+    try:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigError(f"the overlay {file!r} can't be read: {error.strerror}.") from error
+    match = re.match(r"# Overlay: ([^:]+):", lines[0] if lines else "")
+    return match[1].strip() if match else Path(file).stem

@@ -1,0 +1,37 @@
+"""The parser of the command line: whole names only, and a hint after a name that is no longer used."""
+
+import re
+from typing import Any, NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+__all__ = ["Parser"]
+
+_SELECT_ON = (
+    "use data.select_on=val (before: protocol=clean) or data.select_on=test (before: protocol=paper, or "
+    "allow_test_as_val=true)"
+)
+# Names that users may still have in their files and scripts, and what to write instead.
+_RENAMED = {"protocol": _SELECT_ON, "allow_test_as_val": _SELECT_ON}
+
+
+class Parser(LightningArgumentParser):
+    """Lightning's parser with two differences.
+
+    An abbreviated name is a misspelt name, and the error after a renamed argument names the new one.
+    """
+
+    def __init__(self, *args: Any, allow_abbrev: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=allow_abbrev, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the usage and the message, and exit with code 2.
+
+        Args:
+            message: What is wrong.
+            ex: The exception behind it.
+        """
+        for old in re.findall(r"(\w+)' is not accepted", message):
+            if old in _RENAMED:
+                message += f"\n{old} was renamed: {_RENAMED[old]}."
+        super().error(message, ex)
