@@ -14,7 +14,7 @@ from numclip_lightning.report.frame import KEY, run_name, shots_name
 from numclip_lightning.report.statistics import ASSUMPTIONS, LEVEL
 from numclip_lightning.report.tables import MARKDOWN, comparison_table, markdown_grid
 
-__all__ = ["code", "how_to_read", "comparison_summary", "what_ran"]
+__all__ = ["code", "comparison_summary", "how_to_read", "what_ran"]
 
 _STATUS = {"finished": "Finished", "failed": "Failed", "missing": "Not run"}
 

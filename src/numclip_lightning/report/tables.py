@@ -14,13 +14,13 @@ from numclip_lightning.report.statistics import costs
 __all__ = [
     "LATEX",
     "MARKDOWN",
+    "comparison_table",
     "cost_table",
     "format_cells",
     "latex_table",
     "markdown_grid",
     "markdown_table",
     "notes",
-    "comparison_table",
 ]
 
 _LATEX_SPECIAL = str.maketrans(
