@@ -10,7 +10,7 @@ from numclip_lightning.data.base.paths import path_key
 from numclip_lightning.data.base.pools import PoolDataModule
 from numclip_lightning.data.base.types import Split
 from numclip_lightning.errors import DataError
-from numclip_lightning.images.loading import list_images
+from numclip_lightning.images.folders import list_images
 
 __all__ = ["HistoricalDataModule", "historical_fold"]
 

@@ -1,7 +1,8 @@
 """Label files of every dialect, read into one table of (path, targets, group).
 
 The dialects are those of the public lists of Image Aesthetics, Historical Color Images, MORPH II, Adience and the
-OrdinalCLIP code: tab-, comma- or whitespace-separated; with a header or none; one label a line or several; `3`, `3.0`
+OrdinalCLIP code, and those that Excel, pandas, R and Hugging Face write: separated by tabs, commas, semicolons, vertical
+bars or whitespace, or JSON lines; with a header or none; one label a line or several; `3`, `3.0`, `3,5` between semicolons,
 or `1930s`; UTF-8 with or without a byte-order mark; any line ending.
 """
 
@@ -13,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
-from numclip_lightning.data.base.dialects import NUMBER, Row, read_rows
+from numclip_lightning.data.base.dialects import NUMBER, AskedColumns, Row, read_rows
 from numclip_lightning.data.base.paths import path_key
-from numclip_lightning.errors import DataError
+from numclip_lightning.errors import DataError, format_number
 
 __all__ = [
     "Label",
@@ -29,6 +30,9 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
+# How programs write that a number is unknown.
+_UNKNOWN = ("", "na", "n/a", "nan", "null", "none")
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -40,7 +44,8 @@ class Label:
         group: What must stay together in a split (a person, a patient); None where nothing is known.
         line: Line number in `source`, from 1; 0 when `source` is the image itself.
         source: The list the label comes from, or the image when its name is the label.
-        spread: Standard deviation of the votes whose mean the target is, in its unit; None where nothing is known.
+        spread: Standard deviation of the votes whose mean the target is, in its unit, 0 where all agree; None where
+            nothing is known.
     """
 
     path: str
@@ -96,12 +101,15 @@ def read_labels(
     path_column: str | None = None,
     target_column: str | None = None,
     group_column: str | None = None,
+    spread_column: str | None = None,
     labelled: bool = True,
+    optional: tuple[str, ...] = (),
 ) -> LabelTable:
     """Read a label file of any dialect.
 
     Without a header, a line is the path and then its label or labels; numbers before the path are an index and are
-    skipped. With a header, the columns are found by name; one called `spread` or `stdv` is the spread of each target.
+    skipped. With a header, the columns are found by name, or as the only one left; one called `spread` or `stdv` is the
+    spread of each target.
     Blank lines are skipped. A path that is listed twice with the same label counts once, and a warning is logged.
 
     Args:
@@ -109,7 +117,10 @@ def read_labels(
         path_column: Column of the image paths; None finds it by its usual names (path, filename, image, ...).
         target_column: Column of the labels; None finds it by its usual names (target, label, age, score, ...).
         group_column: Column of what must stay together in a split; None for no groups.
+        spread_column: Column of the standard deviation of each target; None finds it by its usual names (spread, stdv),
+            `"none"` leaves it out.
         labelled: Whether every entry needs a label. If False, either all entries have one or none has.
+        optional: Of `"group"` and `"spread"`, the columns that a list may lack although they are named.
 
     Returns:
         The labels in the order of the file.
@@ -119,7 +130,8 @@ def read_labels(
             number, or a path has two different labels.
     """
     source = Path(source)
-    rows = read_rows(source, path_column, target_column, group_column, labelled=labelled)
+    asked = AskedColumns(path_column, target_column, group_column, spread_column, optional)
+    rows = read_rows(source, asked, labelled=labelled)
     labels = [_to_label(row, source, labelled=labelled) for row in rows]
     if any(label.targets for label in labels):
         for label in labels:
@@ -149,29 +161,38 @@ def parse_target(token: str, where: str) -> float:
         DataError: If the token is no finite number.
     """
     if not re.fullmatch(NUMBER, token, re.ASCII):
-        raise DataError(f"{where}: label {token!r} is not a number; expected a label such as 31, 3.0 or 1930s")
+        comma = "; write a decimal comma as a point" if re.fullmatch(r"[+-]?\d+,\d+", token) else ""
+        raise DataError(f"{where}: label {token!r} is not a number; expected a label such as 31, 3.0 or 1930s{comma}")
     value = float(token.removesuffix("s"))
     if not math.isfinite(value):
         raise DataError(f"{where}: label {token!r} is not finite; expected a label such as 31, 3.0 or 1930s")
     return value
 
 
-def parse_spread(token: str, where: str) -> float:
+def parse_spread(token: str, where: str) -> float | None:
     """Read the standard deviation of a target's votes.
 
     Args:
-        token: The number as written.
+        token: The number as written; a blank or `NA` if it is unknown, as of a single vote.
         where: File and line, for the message.
 
+    Returns:
+        The number; None if it is unknown.
+
     Raises:
-        DataError: If the token is no finite number above 0.
+        DataError: If the token is no finite number of 0 or more.
     """
+    if token.lower() in _UNKNOWN:
+        return None
     try:
         spread = float(token)
     except ValueError:
         spread = math.nan
-    if not (math.isfinite(spread) and spread > 0):
-        raise DataError(f"{where}: spread {token!r} is no standard deviation; expected a number above 0, such as 4.03")
+    if not (math.isfinite(spread) and spread >= 0):
+        raise DataError(
+            f"{where}: spread {token!r} is no standard deviation; expected a number of 0 or more such as 4.03, or a blank "
+            "if it is unknown; to leave the column out, rename it, or set data.spread_column=none with ListDataModule"
+        )
     return spread
 
 
@@ -206,8 +227,8 @@ def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
 
 
 def _describe(label: Label) -> str:
-    targets = " ".join(f"{target:g}" for target in label.targets)
-    spread = "" if label.spread is None else f" (spread {label.spread:g})"
+    targets = " ".join(map(format_number, label.targets))
+    spread = "" if label.spread is None else f" (spread {format_number(label.spread)})"
     return targets + spread + (f" (group {label.group!r})" if label.group else "")
 
 

@@ -9,11 +9,11 @@ from typing import Protocol
 
 from numclip_lightning.data.base.arguments import expand_home
 from numclip_lightning.data.base.labels import Label, LabelTable, unlabelled
-from numclip_lightning.data.base.leaks import Images, compare_selected, compare_trained, find_images
+from numclip_lightning.data.base.leaks import Images, compare_copies, compare_selected, compare_trained, find_images
 from numclip_lightning.data.base.splits import random_split
 from numclip_lightning.data.base.types import SelectOn, Split
 from numclip_lightning.errors import DataError, MissingListError
-from numclip_lightning.images.loading import IMAGE_SUFFIXES, list_images
+from numclip_lightning.images.folders import IMAGE_SUFFIXES, FolderScan, scan_folder
 
 __all__ = ["ListSource", "SplitLists"]
 
@@ -45,6 +45,8 @@ class SplitLists:
         seed: Seed of that part.
         select_on: `test` validates on the test list, unless a validation file is given.
         reduce: What is kept of the training list after the validation part is set aside; None keeps everything.
+        refuse_groups: Whether groups that lists share are refused; otherwise they are warned of.
+        compare_content: Whether images are also compared by their files' content.
     """
 
     source: ListSource
@@ -54,6 +56,8 @@ class SplitLists:
     seed: int = 0
     select_on: SelectOn = "val"
     reduce: Callable[[LabelTable], LabelTable] | None = None
+    refuse_groups: bool = False
+    compare_content: bool = True
 
     def __post_init__(self) -> None:
         self._found: dict[Split, LabelTable | None] = {}
@@ -97,8 +101,12 @@ class SplitLists:
         place = self._find_file("predict_path", path)
         if place.is_file() and place.suffix.lower() not in IMAGE_SUFFIXES:
             return unlabelled(self.source.read_list(place, labelled=False))
-        if not (images := list_images(place, recursive=True) if place.is_dir() else [place]):
-            raise DataError(f"the predict split is empty: no image in predict_path={path!r}")
+        scan = scan_folder(place, recursive=True) if place.is_dir() else FolderScan([place])
+        if not (images := scan.images):
+            left_out = f"; left out: {scan.left_out}" if scan.left_out else ""
+            raise DataError(f"the predict split is empty: no image in predict_path={path!r}{left_out}")
+        if scan.left_out:
+            _log.warning("predict_path=%s: %d images; left out: %s", path, len(images), scan.left_out)
         return LabelTable(Label(str(image.absolute()), (), None, 0, image) for image in images)
 
     # Finding.
@@ -160,7 +168,7 @@ class SplitLists:
             DataError: If an image is shared.
         """
         trained, selected = self._images("train"), self._images("val")
-        _warn(compare_trained(trained, selected, "validation"))
+        self._compare(trained, selected, "training", "validation")
         part = f"val_fraction={self.val_fraction:g} of the training list"
         self._compare_test(trained, selected, f"Give another val_file, or leave it out to set {part} aside")
 
@@ -178,9 +186,19 @@ class SplitLists:
             return
         table = self._require("test") if self.select_on == "test" else self.find("test")
         test = find_images(self.root, table or LabelTable(()))
-        _warn(compare_trained(trained, test, "test"))
+        self._compare(trained, test, "training", "test")
         _warn(compare_selected(selected, test, self.select_on, fix))
+        if self.select_on == "val":
+            self._compare_content(selected, test, "validation", "test")
         self._compared = table is not None
+
+    def _compare(self, trained: Images, others: Images, part: str, name: str) -> None:
+        _warn(compare_trained(trained, others, name, refuse_groups=self.refuse_groups))
+        self._compare_content(trained, others, part, name)
+
+    def _compare_content(self, images: Images, others: Images, part: str, name: str) -> None:
+        if self.compare_content:
+            _warn(compare_copies(images, others, part, name, refuse=any(map(self.files.get, ("train", "val", "test")))))
 
     def _images(self, split: Split) -> Images:
         return find_images(self.root, self.read(split))
