@@ -70,7 +70,7 @@ def check_targets(data: OrdinalDataModule, split: Split, scale: OrdinalScale) ->
 
 
 def _check_format(data: OrdinalDataModule, clip: ImageTower) -> None:
-    """Make the images as the backbone takes them; where arguments say otherwise, refuse the size and report the rest."""
+    """Make images as the backbone takes them; where arguments say otherwise, refuse the size and report the rest."""
     data.follow_backbone(clip.image_size, clip.mean, clip.std)
     clip.require_size(data.side, data.side)
     if data.normalize is not None and data.normalization != (clip.mean, clip.std):

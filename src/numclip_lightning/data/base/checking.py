@@ -6,13 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from numclip_lightning.data.base.copies import copies_within
-from numclip_lightning.data.base.labels import Label
+from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.lookup import find_files, hint_near
 from numclip_lightning.errors import DataError, format_number
 from numclip_lightning.images.loading import UNREADABLE, Reading, Remarks, inspect_image
 
-__all__ = ["CheckImages", "check_images"]
+__all__ = ["CheckImages", "check_images", "report_rounding"]
 
 _log = logging.getLogger(__name__)
 
@@ -119,7 +121,7 @@ def _report_remarks(found: Sequence[tuple[Label, Remarks]]) -> None:
     if peak < _FEWER_BITS:
         label = next(label for other, label in deep if other == peak)
         _log.warning(
-            "%d grey images of 16 bits have no pixel above %d (%s, %s), yet are read as 0 to 65535 and so become dark; if "
+            "%d grey images of 16 bits have no pixel above %d (%s, %s), yet are read as 0 to 65535 and become dark; if "
             "they have fewer bits, set data.grey_range=[0,%d]",
             len(deep), peak, label.where, label.path, 2 ** max(int(peak).bit_length(), 8) - 1,
         )  # fmt: skip
@@ -127,6 +129,23 @@ def _report_remarks(found: Sequence[tuple[Label, Remarks]]) -> None:
 
 def _targets(label: Label) -> str:
     return " ".join(map(format_number, label.targets)) or "nothing"
+
+
+def report_rounding(table: LabelTable) -> None:
+    """Report targets with more digits than a batch keeps, whose numbers are float32."""
+    rounded = [
+        (label, target)
+        for label in table
+        for target in label.targets
+        if target not in (float(kept := np.float32(target)), float(str(kept)))
+    ]
+    if rounded:
+        label, target = rounded[0]
+        _log.warning(
+            "%d targets have more digits than training and metrics keep (float32), first %s: %s counts as %s; lists "
+            "and predictions keep all digits",
+            len(rounded), label.where, format_number(target), format_number(float(np.float32(target))),
+        )  # fmt: skip
 
 
 def _refuse_same_file(labels: list[Label], files: list[Path]) -> None:

@@ -16,7 +16,7 @@ from numclip_lightning.data.base.dataset import FeatureDataset
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.splits import few_shots, long_tail, shift_values
 from numclip_lightning.data.base.types import Batch, Split
-from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.errors import ConfigError, check_choice, format_number
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Normalize
 
 __all__ = ["Batch", "OrdinalDataModule", "Split"]
@@ -61,6 +61,8 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         shift_factor: Share of a cut value that is kept, in (0, 1), at least one image; 1 cuts none.
         long_tail: Frequency of the most frequent value divided by that of the rarest in the training part, the values
             between them falling off exponentially; 1 changes nothing (see `splits.long_tail`).
+        value_step: Width of what counts as one value in `num_shots`, `shift_values` and `long_tail`, for scores that
+            hardly repeat (mean opinions, prices): 0.5 counts 3.3 and 3.6 as one. None counts exact values.
 
     Raises:
         ConfigError: If an argument is out of its range, or two of few shots, shift and long tail are given.
@@ -78,6 +80,7 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
     shift_values: int = 0
     shift_factor: float = 1.0
     long_tail: float = 1.0
+    value_step: float | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -95,6 +98,8 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
             require_least("image_size", self.image_size, 1)
         if self.normalize is not None:
             check_choice("normalize", self.normalize, tuple(NORMALIZATIONS))
+        if self.value_step is not None and not 0 < self.value_step < float("inf"):
+            raise ConfigError(f"value_step={self.value_step} must be a number above 0; leave it out for exact values")
         self._validate_reduction()
 
     def _validate_reduction(self) -> None:
@@ -151,12 +156,21 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
 
     def reduce(self, train: Sequence[Label]) -> LabelTable:
         """Apply few shots, shift or long tail to the training part, if one of them is given."""
+        whole = train
         if self.num_shots:
-            train = few_shots(train, self.num_shots, self.seed)
+            train = few_shots(train, self.num_shots, self.seed, self.value_step)
         if self.shift_values:
-            train = shift_values(train, self.shift_values, self.shift_factor, self.seed)
+            train = shift_values(train, self.shift_values, self.shift_factor, self.seed, self.value_step)
         if self.long_tail > 1:
-            train = long_tail(train, self.long_tail, self.seed)
+            train = long_tail(train, self.long_tail, self.seed, self.value_step)
+        values = len({label.target for label in whole})
+        asked = [name for name, off in _REDUCTIONS.items() if getattr(self, name) != off]
+        if asked and self.value_step is None and len(whole) > 1 and values > len(whole) / 2:
+            _log.warning(
+                "%s=%s counts images of equal value, but %d training images have %d values, so that hardly any repeat: "
+                "%d images are kept; set data.value_step to the width that counts as one value, such as the scale's step",
+                asked[0], getattr(self, asked[0]), len(whole), values, len(train),
+            )  # fmt: skip
         return LabelTable(train)
 
     def repeats_images(self, split: Split) -> bool:
@@ -202,13 +216,13 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         parts = []
         for split, table in self._tables.items():
             targets = table.targets
-            span = f" (targets {min(targets):g}..{max(targets):g})" if targets else ""
+            span = f" (targets {format_number(min(targets))}..{format_number(max(targets))})" if targets else ""
             parts.append(f"{split} {len(table)}{span}")
         parts.append(f"shots {self.num_shots}")
         if self.shift_values:
-            parts.append(f"the {self.shift_values} most frequent values cut to {self.shift_factor:g}")
+            parts.append(f"the {self.shift_values} most frequent values cut to {format_number(self.shift_factor)}")
         if self.long_tail > 1:
-            parts.append(f"long tail {self.long_tail:g}")
+            parts.append(f"long tail {format_number(self.long_tail)}")
         return ", ".join(parts)
 
     def train_dataloader(self) -> DataLoader[Batch]:

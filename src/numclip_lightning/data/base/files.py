@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import get_args
 
 from numclip_lightning.data.base.arguments import expand_home, require_fraction, require_least
-from numclip_lightning.data.base.checking import CheckImages, check_images
+from numclip_lightning.data.base.checking import CheckImages, check_images, report_rounding
 from numclip_lightning.data.base.datamodule import NEEDED, OrdinalDataModule
 from numclip_lightning.data.base.dataset import OrdinalDataset
 from numclip_lightning.data.base.labels import LabelTable, read_labels
 from numclip_lightning.data.base.split_lists import SplitLists
-from numclip_lightning.data.base.types import SelectOn, SharedGroups, Split
+from numclip_lightning.data.base.types import Leaks, SelectOn, Split
 from numclip_lightning.errors import ConfigError, MissingListError, check_choice
 from numclip_lightning.images.loading import MAX_PIXELS, Reading
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Preprocess, build_transform
@@ -48,8 +48,8 @@ class FileDataModule(OrdinalDataModule):
             selected on the test list, as in the papers of some datasets and for lists of your own, refused for other
             datasets; a `val_file` may then have images of the test list. Every result says which.
         check_images: Before a run: `full` decodes every image, `header` opens it, `none` checks nothing.
-        shared_groups: What to do if lists of your own share a group, such as a patient: `refuse` or `warn`. Published
-            lists that do so are only warned of.
+        leaks: What to do if lists of your own share a group, such as a patient, or more than a few copies of images:
+            `refuse` or `warn`. Published lists that do so are only warned of.
         max_pixels: The most pixels of an image. JPEGs of more are read at a half, a quarter or an eighth of their size,
             other images of more are refused.
         grey_range: The numbers that become black and white in grey images of more than 8 bits, such as `[0, 4095]` for
@@ -68,7 +68,7 @@ class FileDataModule(OrdinalDataModule):
     val_fraction: float = 0.1
     select_on: SelectOn = "val"
     check_images: CheckImages = "full"
-    shared_groups: SharedGroups = "refuse"
+    leaks: Leaks = "refuse"
     max_pixels: int = MAX_PIXELS
     grey_range: tuple[float, float] | None = None
 
@@ -84,7 +84,7 @@ class FileDataModule(OrdinalDataModule):
         check_choice("preprocess", self.preprocess, get_args(Preprocess))
         check_choice("check_images", self.check_images, get_args(CheckImages))
         check_choice("select_on", self.select_on, get_args(SelectOn))
-        check_choice("shared_groups", self.shared_groups, get_args(SharedGroups))
+        check_choice("leaks", self.leaks, get_args(Leaks))
         require_least("max_pixels", self.max_pixels, 1)
         if self.grey_range is not None and not self.grey_range[0] < self.grey_range[1]:
             raise ConfigError(f"grey_range={list(self.grey_range)}: give black and then white, such as [0, 4095]")
@@ -150,6 +150,11 @@ class FileDataModule(OrdinalDataModule):
         return any((self.train_file, self.val_file, self.test_file))
 
     @property
+    def list_files(self) -> dict[Split, str | None]:
+        """The list file of each split, as far as one is given."""
+        return {"train": self.train_file, "val": self.val_file, "test": self.test_file}
+
+    @property
     def groups_given(self) -> bool:
         """Whether groups are of your own lists; those of a dataset's are shared as its protocol has it."""
         return False
@@ -162,12 +167,13 @@ class FileDataModule(OrdinalDataModule):
         return SplitLists(
             source=self,
             root=self.root,
-            files={"train": self.train_file, "val": self.val_file, "test": self.test_file},
+            files=self.list_files,
             val_fraction=self.val_fraction,
             seed=self.seed,
             select_on=self.select_on,
             reduce=self.reduce,
-            refuse_groups=self.shared_groups == "refuse" and self.groups_given,
+            refuse_groups=self.leaks == "refuse" and self.groups_given,
+            refuse_copies=self.leaks == "refuse" and self.lists_given,
             compare_content=self.check_images != "none",
         )
 
@@ -205,6 +211,8 @@ class FileDataModule(OrdinalDataModule):
         if stage == "test":
             self.split_lists.refuse_test_images()
         check_images([label for table in tables for label in table], self.root, self.check_images, self.reading)
+        for table in tables:
+            report_rounding(table)
         self._ready.add(stage)
         self.log_summary()
 

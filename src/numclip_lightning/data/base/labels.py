@@ -1,9 +1,9 @@
 """Label files of every dialect, read into one table of (path, targets, group).
 
 The dialects are those of the public lists of Image Aesthetics, Historical Color Images, MORPH II, Adience and the
-OrdinalCLIP code, and those that Excel, pandas, R and Hugging Face write: separated by tabs, commas, semicolons, vertical
-bars or whitespace, or JSON lines; with a header or none; one label a line or several; `3`, `3.0`, `3,5` between semicolons,
-or `1930s`; UTF-8 with or without a byte-order mark; any line ending.
+OrdinalCLIP code, and those that Excel, pandas, R and Hugging Face write: separated by tabs, commas, semicolons,
+vertical bars or whitespace, or JSON lines; with a header or none; one label a line or several; `3`, `3.0`, `3,5`
+between semicolons, or `1930s`; UTF-8 with or without a byte-order mark; any line ending.
 """
 
 import logging
@@ -190,8 +190,9 @@ def parse_spread(token: str, where: str) -> float | None:
         spread = math.nan
     if not (math.isfinite(spread) and spread >= 0):
         raise DataError(
-            f"{where}: spread {token!r} is no standard deviation; expected a number of 0 or more such as 4.03, or a blank "
-            "if it is unknown; to leave the column out, rename it, or set data.spread_column=none with ListDataModule"
+            f"{where}: spread {token!r} is no standard deviation; expected a number of 0 or more such as 4.03, or a "
+            "blank if it is unknown; to leave the column out, rename it, or, with ListDataModule, set "
+            "data.spread_column=none"
         )
     return spread
 

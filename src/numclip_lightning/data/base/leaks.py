@@ -11,6 +11,9 @@ from numclip_lightning.errors import DataError
 
 __all__ = ["Images", "compare_copies", "compare_selected", "compare_trained", "find_images", "shared_images"]
 
+# Share of the measured images that may be copies of others before they are refused.
+_FEW = 0.05
+
 # By file, so that two spellings of one entry are one image.
 Images = Mapping[Path, Label]
 
@@ -64,8 +67,8 @@ def compare_trained(train: Images, others: Images, name: str, *, refuse_groups: 
     )
     if refuse_groups:
         raise DataError(
-            f"{found}; divide the images by group (numclip splits --data.test_fraction does it), remove these from one of "
-            "the two lists, or set data.shared_groups=warn if you mean it"
+            f"{found}; divide the images by group (numclip splits --data.test_fraction does it), remove these from "
+            "one of the two lists, or set data.leaks=warn if you mean it"
         )
     return f"{found}; the {name} result says nothing about groups that were never seen"
 
@@ -78,13 +81,14 @@ def compare_copies(images: Images, others: Images, part: str, name: str, *, refu
         others: The images that are measured on.
         part: The first split, for the message: `"training"` or `"validation"`.
         name: The second one: `"validation"` or `"test"`.
-        refuse: Whether they are refused; those of published lists are only warned of.
+        refuse: Whether they are refused where they are more than a few: real sets, UTKFace among them, have some
+            photographs twice.
 
     Returns:
         A warning if there are any; otherwise an empty string.
 
     Raises:
-        DataError: If there are any and `refuse` is set.
+        DataError: If `refuse` is set and they are more than 5 % of the images that are measured on.
     """
     if not (copies := copies_between(images, others)):
         return ""
@@ -93,8 +97,11 @@ def compare_copies(images: Images, others: Images, part: str, name: str, *, refu
         f"{len(copies)} {part} images have the same content as images of the {name} list, first {label.path!r} "
         f"({label.where}) and {other.path!r} ({other.where})"
     )
-    if refuse:
-        raise DataError(f"{found}: links or copies under another name; remove them from one of the two lists")
+    if refuse and len({copy.other for copy in copies}) > _FEW * len(others):
+        raise DataError(
+            f"{found}: links or copies under another name; remove them from one of the two lists, or set "
+            "data.leaks=warn if you mean it"
+        )
     return f"{found}; the {name} result is too good by these"
 
 

@@ -12,7 +12,7 @@ from numclip_lightning.data.base.labels import Label, LabelTable, unlabelled
 from numclip_lightning.data.base.leaks import Images, compare_copies, compare_selected, compare_trained, find_images
 from numclip_lightning.data.base.splits import random_split
 from numclip_lightning.data.base.types import SelectOn, Split
-from numclip_lightning.errors import DataError, MissingListError
+from numclip_lightning.errors import DataError, MissingListError, format_number
 from numclip_lightning.images.folders import IMAGE_SUFFIXES, FolderScan, scan_folder
 
 __all__ = ["ListSource", "SplitLists"]
@@ -45,6 +45,7 @@ class SplitLists:
         seed: Seed of that part.
         select_on: `test` validates on the test list, unless a validation file is given.
         reduce: What is kept of the training list after the validation part is set aside; None keeps everything.
+        refuse_copies: Whether more than a few copies of images that lists share are refused.
         refuse_groups: Whether groups that lists share are refused; otherwise they are warned of.
         compare_content: Whether images are also compared by their files' content.
     """
@@ -56,6 +57,7 @@ class SplitLists:
     seed: int = 0
     select_on: SelectOn = "val"
     reduce: Callable[[LabelTable], LabelTable] | None = None
+    refuse_copies: bool = False
     refuse_groups: bool = False
     compare_content: bool = True
 
@@ -98,7 +100,7 @@ class SplitLists:
         if path is None:
             _log.info("predict_path is not given: predicting the test list")
             return unlabelled(self.read("test"))
-        place = self._find_file("predict_path", path)
+        place = self.find_file("predict_path", path)
         if place.is_file() and place.suffix.lower() not in IMAGE_SUFFIXES:
             return unlabelled(self.source.read_list(place, labelled=False))
         scan = scan_folder(place, recursive=True) if place.is_dir() else FolderScan([place])
@@ -122,14 +124,14 @@ class SplitLists:
             if file is None:
                 table = self.source.published(split)
             else:
-                table = self.source.read_list(self._find_file(argument, file))
+                table = self.source.read_list(self.find_file(argument, file))
             if table is not None and not table:
                 hint = self.source.expected(split) or f"look at {argument}={file!r}"
                 raise MissingListError(f"the {split} split is empty; {hint}")
             self._found[split] = table
         return self._found[split]
 
-    def _find_file(self, argument: str, file: str) -> Path:
+    def find_file(self, argument: str, file: str) -> Path:
         """Return an absolute path, one in the working directory, or one in `root`, in that order."""
         given = Path(expand_home(argument, file))
         places = [given] if given.is_absolute() else [given, Path(self.root) / given]
@@ -169,7 +171,7 @@ class SplitLists:
         """
         trained, selected = self._images("train"), self._images("val")
         self._compare(trained, selected, "training", "validation")
-        part = f"val_fraction={self.val_fraction:g} of the training list"
+        part = f"val_fraction={format_number(self.val_fraction)} of the training list"
         self._compare_test(trained, selected, f"Give another val_file, or leave it out to set {part} aside")
 
     def refuse_test_images(self) -> None:
@@ -198,7 +200,7 @@ class SplitLists:
 
     def _compare_content(self, images: Images, others: Images, part: str, name: str) -> None:
         if self.compare_content:
-            _warn(compare_copies(images, others, part, name, refuse=any(map(self.files.get, ("train", "val", "test")))))
+            _warn(compare_copies(images, others, part, name, refuse=self.refuse_copies))
 
     def _images(self, split: Split) -> Images:
         return find_images(self.root, self.read(split))

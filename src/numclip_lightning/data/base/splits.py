@@ -15,7 +15,7 @@ from numclip_lightning.errors import ConfigError, DataError
 __all__ = ["few_shots", "group_labels", "long_tail", "random_split", "shift_values", "sort_key"]
 
 
-def few_shots(labels: Sequence[Label], shots: int, seed: int) -> list[Label]:
+def few_shots(labels: Sequence[Label], shots: int, seed: int, step: float | None = None) -> list[Label]:
     """Keep `shots` images of every exact value, or all of them where there are fewer.
 
     Each value is drawn by itself: the draw for age 31 is the same whatever other ages the list has, and the images of a
@@ -25,16 +25,19 @@ def few_shots(labels: Sequence[Label], shots: int, seed: int) -> list[Label]:
         labels: The labelled images.
         shots: Images per value, at least 1.
         seed: Seed of the draw.
+        step: Width of what counts as one value, as for mean opinion scores; None counts exact values.
 
     Raises:
         ConfigError: If `shots` is less than 1.
     """
     if shots < 1:
         raise ConfigError(f"shots={shots} must be at least 1")
-    return _keep(labels, dict.fromkeys(_by_value(labels), shots), f"shots {seed}")
+    return _keep(labels, dict.fromkeys(_by_value(labels, step), shots), f"shots {seed}", step)
 
 
-def shift_values(labels: Sequence[Label], number: int, factor: float, seed: int) -> list[Label]:
+def shift_values(
+    labels: Sequence[Label], number: int, factor: float, seed: int, step: float | None = None
+) -> list[Label]:
     """Shift the distribution of the values: cut the most frequent ones, as OrdinalCLIP's experiments do.
 
     Args:
@@ -42,6 +45,7 @@ def shift_values(labels: Sequence[Label], number: int, factor: float, seed: int)
         number: How many of the most frequent values are cut; among equally frequent ones, the smaller first.
         factor: What is kept of a cut value: `max(1, int(n * factor))` of its n images. In (0, 1).
         seed: Seed of the draw; the images of a smaller factor are among those of a larger one.
+        step: As in `few_shots`.
 
     Raises:
         ConfigError: If `number` is less than 1, or `factor` lies outside (0, 1).
@@ -50,12 +54,12 @@ def shift_values(labels: Sequence[Label], number: int, factor: float, seed: int)
         raise ConfigError(f"number={number} must be at least 1")
     if not 0 < factor < 1:
         raise ConfigError(f"factor={factor} must lie between 0 and 1, both excluded")
-    by_value = _by_value(labels)
+    by_value = _by_value(labels, step)
     kept = {value: max(1, int(len(by_value[value]) * factor)) for value in _by_frequency(by_value)[:number]}
-    return _keep(labels, kept, f"shift {seed}")
+    return _keep(labels, kept, f"shift {seed}", step)
 
 
-def long_tail(labels: Sequence[Label], ratio: float, seed: int) -> list[Label]:
+def long_tail(labels: Sequence[Label], ratio: float, seed: int, step: float | None = None) -> list[Label]:
     """Give the values a long tail, so that the most frequent one is `ratio` times as frequent as the rarest.
 
     Of V values, the i-th most frequent (from 0; among equally frequent ones, the smaller first) keeps
@@ -66,32 +70,34 @@ def long_tail(labels: Sequence[Label], ratio: float, seed: int) -> list[Label]:
         labels: The labelled images.
         ratio: The imbalance, at least 1.
         seed: Seed of the draw; the images of a larger ratio are among those of a smaller one.
+        step: As in `few_shots`.
 
     Raises:
         ConfigError: If `ratio` is less than 1 or not finite.
     """
     if not 1 <= ratio < float("inf"):
         raise ConfigError(f"ratio={ratio} must be a number of at least 1")
-    by_value = _by_value(labels)
+    by_value = _by_value(labels, step)
     order = _by_frequency(by_value)
     most, last = max(map(len, by_value.values()), default=0), max(len(order) - 1, 1)
     kept = {value: max(1, round(most * ratio ** (-i / last))) for i, value in enumerate(order)}
-    return _keep(labels, kept, f"long tail {seed}")
+    return _keep(labels, kept, f"long tail {seed}", step)
 
 
-def _keep(labels: Sequence[Label], kept: Mapping[float, int], draw: str) -> list[Label]:
+def _keep(labels: Sequence[Label], kept: Mapping[float, int], draw: str, step: float | None) -> list[Label]:
     """Keep so many images of each value, drawn for every value by itself; all of a value that isn't named."""
     dropped: set[Label] = set()
-    for value, candidates in _by_value(labels).items():
+    for value, candidates in _by_value(labels, step).items():
         random.Random(f"{draw} {value}").shuffle(candidates)
         dropped.update(candidates[kept.get(value, len(candidates)) :])
     return [label for label in labels if label not in dropped]
 
 
-def _by_value(labels: Sequence[Label]) -> dict[float, list[Label]]:
+def _by_value(labels: Sequence[Label], step: float | None) -> dict[float, list[Label]]:
     by_value: dict[float, list[Label]] = {}
     for label in sorted(labels, key=sort_key):
-        by_value.setdefault(label.target, []).append(label)
+        value = label.target if step is None else round(label.target / step) * step
+        by_value.setdefault(value, []).append(label)
     return by_value
 
 
