@@ -17,6 +17,7 @@ __all__ = [
     "ScaleError",
     "check_choice",
     "check_weight",
+    "format_number",
     "near_matches",
 ]
 
@@ -88,3 +89,15 @@ def check_weight(argument: str, value: float, zero: str) -> None:
     """
     if not (math.isfinite(value) and value >= 0):
         raise ConfigError(f"{argument} is {value}; give 0 ({zero}) or a positive number.")
+
+
+def format_number(value: float) -> str:
+    """Write a number with all its digits, as a list would have it: `31`, `3.5`, `1234567.25`.
+
+    Args:
+        value: The number.
+
+    Returns:
+        The shortest decimal that is read back as the same number, without a trailing `.0`.
+    """
+    return repr(float(value)).removesuffix(".0")

@@ -80,9 +80,9 @@ def test_bad_arguments(options: dict[str, Any], message: str) -> None:
 def test_missing_lists(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no train list; .* put Setting_A_fold0_train\.txt into .*'settingA'"):
         MorphDataModule(root=str(tmp_path)).setup("fit")
-    (tmp_path / "Setting_B_fold1.txt").write_text("1_0M20.JPG 20\n")
+    (tmp_path / "Setting_B_fold2.txt").write_text("1_0M20.JPG 20\n")
     with pytest.raises(
-        DataError, match=r"some lists of the test split are missing; put Setting_B_fold1\.txt, Setting_B_f"
+        DataError, match=r"some lists of the test split are missing; put Setting_B_fold2\.txt, Setting_B_f"
     ):
         MorphDataModule(root=str(tmp_path), setting="B").setup("test")
 
@@ -93,18 +93,24 @@ def test_missing_lists(tmp_path: Path) -> None:
     [
         ("A", 0, ["Setting_A_fold0_train.txt"], ["Setting_A_fold0_test.txt"]),
         ("A", 3, ["Setting_A_fold3_train.txt"], ["Setting_A_fold3_test.txt"]),
-        ("B", 1, ["Setting_B_fold1.txt"], ["Setting_B_fold0.txt", "Setting_B_fold2.txt"]),
-        pytest.param("D", 0, [f"morph_D_0{i}.txt" for i in range(1, 5)], ["morph_D_00.txt"], marks=pytest.mark.slow),
+        ("B", 0, ["Setting_B_fold0.txt"], ["Setting_B_fold2.txt", "Setting_B_fold1.txt"]),
+        ("B", 1, ["Setting_B_fold2.txt"], ["Setting_B_fold0.txt", "Setting_B_fold1.txt"]),
+        ("C", 0, [f"morph_D_0{i}.txt" for i in range(1, 5)], ["morph_D_00.txt"]),
     ],
 )
-def test_real_lists(setting: Literal["A", "B", "D"], fold: int, train: list[str], test: list[str]) -> None:
+def test_real_lists(setting: Literal["A", "B", "C"], fold: int, train: list[str], test: list[str]) -> None:
+    """L2RCLIP's files have settings C and D, and parts 2 and 3 of B, exchanged."""
     data = MorphDataModule(root=str(LISTS), setting=setting, fold=fold, check_images="none")
     data.setup("fit")
     data.setup("test")
 
     def ages(files: list[str]) -> Counter[float]:
         """Ages by the file names alone."""
-        lines = [line for file in files for line in (LISTS / f"setting{setting}" / file).read_text().split("\n")]
+        lines = [
+            line
+            for file in files
+            for line in (LISTS / f"setting{'D' if setting == 'C' else setting}" / file).read_text().split("\n")
+        ]
         return Counter(float(line.split(".JPG")[0][-2:]) for line in lines if ".JPG" in line)
 
     assert Counter(data.labels("train").targets + data.labels("val").targets) == ages(train)
@@ -117,8 +123,8 @@ TOTALS = {"A": 5492, "B": 21000, "C": 55134, "D": 55134}
 SIZES = {
     "A": [1098] * 5,
     "B": [14000] * 3,
-    "C": [11027, 11027, 11027, 11027, 11026],
-    "D": [11046, 11035, 11012, 11026, 11015],
+    "C": [11046, 11035, 11012, 11026, 11015],
+    "D": [11027, 11027, 11027, 11027, 11026],
 }
 # The large lists take seconds each: one fold of C and of D is enough for every day.
 FOLDS = [
@@ -140,27 +146,66 @@ def test_real_folds_have_their_sizes_and_share_no_subject_but_in_d(
     assert len(set().union(*names)) == len(train) + len(val) + len(test) == TOTALS[setting]
     assert not groups(train) & groups(val)
     shared = len(groups(test) & (groups(train) | groups(val)))
-    # The published parts of D share a few subjects; those of A and C were drawn without regard to subjects.
-    assert shared < 100 if setting == "D" else shared > 500 or setting == "B"
+    # The published parts of C share a few subjects all the same; those of A and D were drawn without regard to them.
+    assert shared < 100 if setting == "C" else shared > 500 or setting == "B"
+
+
+@needs_lists
+@pytest.mark.parametrize(("setting", "shared"), [("C", 852), ("D", 52878)])
+def test_c_is_the_subject_exclusive_setting_and_d_the_random_one(setting: Literal["C", "D"], shared: int) -> None:
+    """As in changsukim-ku/order-learning; counted by the names in the files alone."""
+    names = MorphDataModule(root=str(LISTS), setting=setting, fold=0)._names
+    files = [*names("test"), *names("train")]
+    parts: dict[str, list[int]] = {}
+    for part, file in enumerate(files):
+        (found,) = LISTS.rglob(file)
+        for subject in re.findall(r"/(\d+)_\d*[MF]\d+\.JPG", found.read_text()):
+            parts.setdefault(subject, []).append(part)
+    assert sum(map(len, parts.values())) == 55134
+    assert sum(len(where) for where in parts.values() if len(set(where)) > 1) == shared
+
+
+@needs_lists
+@pytest.mark.parametrize("fold", range(5))
+def test_setting_a_shows_most_test_people_in_training(fold: int) -> None:
+    data = MorphDataModule(root=str(LISTS), setting="A", fold=fold)
+    train, val, test = (data.labels(split) for split in ("train", "val", "test"))
+    assert len(train) + len(val) + len(test) == 5492
+    known = groups(train) | groups(val)
+    assert 849 <= sum(label.group in known for label in test) <= 871
 
 
 @needs_lists
 def test_setting_b_with_two_training_parts_tests_on_the_third() -> None:
     one, two = (MorphDataModule(root=str(LISTS), setting="B", fold=1, train_parts=parts) for parts in (1, 2))
     assert (len(two.labels("train")) + len(two.labels("val")), len(two.labels("test"))) == (14000, 7000)
-    assert [source.name for source in two.labels("test").sources] == ["Setting_B_fold1.txt"]
+    assert [source.name for source in two.labels("test").sources] == ["Setting_B_fold2.txt"]
     assert {label.path for label in two.labels("test")} == {
         label.path for split in ("train", "val") for label in one.labels(split)
     }
 
 
-def test_setting_c_tests_on_one_part(tmp_path: Path) -> None:
+def test_setting_d_tests_on_one_part(tmp_path: Path) -> None:
     (tmp_path / "settingC").mkdir()
     for part in range(5):
         (tmp_path / "settingC" / f"morph_C_0{part}.txt").write_text(f"../../x/{part}00_0F2{part}.JPG 2{part}\n")
-    data = MorphDataModule(root=str(tmp_path), setting="C", fold=4)
+    data = MorphDataModule(root=str(tmp_path), setting="D", fold=4)
     assert data.labels("test").targets == (24.0,)
     assert sorted(data.labels("train").targets + data.labels("val").targets) == [20.0, 21.0, 22.0, 23.0]
+
+
+@needs_lists
+def test_real_lists_with_images(tmp_path: Path) -> None:
+    """The lists of setting C name folders of their author; the images lie in `root/image`."""
+    image = make_image(tmp_path / "one.jpg", size=(8, 8))
+    (tmp_path / "image").mkdir()
+    lines = (LISTS / "settingD" / "morph_D_00.txt").read_text().split("\n")
+    for line in filter(None, lines):
+        (tmp_path / "image" / line.split()[0].rsplit("/", 1)[1]).hardlink_to(image)
+    lists = {"test_file": str(LISTS / "settingD" / "morph_D_00.txt")}
+    data = MorphDataModule(root=str(tmp_path), setting="C", num_workers=0, image_size=8, check_images="header", **lists)  # type: ignore[arg-type]
+    data.setup("test")
+    assert next(iter(data.test_dataloader()))["target"].tolist() == [float(line.split()[1]) for line in lines[:32]]
 
 
 @needs_lists
@@ -176,7 +221,7 @@ def test_setting_c_tests_on_one_part(tmp_path: Path) -> None:
 def test_real_lists_find_their_images(setting: Literal["A", "B", "C", "D"], file: str, tmp_path: Path) -> None:
     """The first hundred entries of a list as it is, CRLF and header and all, with one image linked to their names."""
     image = make_image(tmp_path / "one.jpg", size=(8, 8))
-    lines = (LISTS / f"setting{setting}" / file).read_bytes().splitlines(keepends=True)[:101]
+    lines = (LISTS / f"setting{'D' if setting == 'C' else setting}" / file).read_bytes().splitlines(keepends=True)[:101]
     (tmp_path / "list.txt").write_bytes(b"".join(lines))
     names = [match.group().decode() for line in lines if (match := re.search(rb"\d+_\d+[MF]\d+\.JPG", line))]
     folder = tmp_path / "image"  # the lists name folders of their authors

@@ -9,8 +9,8 @@ from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.paths import path_key
 from numclip_lightning.data.base.pools import PoolDataModule
 from numclip_lightning.data.base.types import Split
-from numclip_lightning.errors import DataError
-from numclip_lightning.images.loading import list_images
+from numclip_lightning.errors import DataError, format_number
+from numclip_lightning.images.folders import list_images
 
 __all__ = ["HistoricalDataModule", "historical_fold"]
 
@@ -70,7 +70,7 @@ class HistoricalDataModule(PoolDataModule):
         for decade, file in files.items():
             for label in self.read_list(file) if file else ():
                 if label.targets != (float(decade),):
-                    given = " ".join(f"{target:g}" for target in label.targets)
+                    given = " ".join(map(format_number, label.targets))
                     raise DataError(
                         f"{label.where}: {label.path!r} is labelled {given} in the list of the {decade}s; correct the "
                         "line, or move it to the list of its decade"

@@ -3,34 +3,96 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from numclip_lightning.data.base.arguments import require_fraction
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.labels import LabelTable, read_labels
+from numclip_lightning.data.base.splits import random_split
+from numclip_lightning.data.base.types import Split
+from numclip_lightning.errors import ConfigError
 
 __all__ = ["ListDataModule"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ListDataModule(FileDataModule):
-    """Your own CSV, TSV or text lists: give `train_file` and `test_file`, and `val_file` if you have one.
+    """Your own CSV, TSV, JSONL or text lists: give `train_file` and `test_file`, and `val_file` if you have one.
+
+    One list is enough with `test_fraction`, which draws the test part from it.
 
     The other arguments are those of `FileDataModule`.
 
     Args:
-        path_column: Column of the image paths; None finds it by its usual names, or reads a list without a header.
-        target_column: Column of the targets; None finds it by its usual names, or reads a list without a header.
-        group_column: Column of the groups that stay together when a validation part is set aside, such as the patient.
+        path_column: Column of the image paths; None finds it by its usual names, or reads a list without header.
+        target_column: Column of the targets; None finds it by its usual names, or reads a list without header.
+        group_column: Column of what must stay together, such as the patient: parts are drawn by whole groups, and lists
+            that share a group are refused (see `leaks`). A list without the column has no groups.
+        spread_column: Column of the standard deviation of each target's votes; None finds it by its usual names
+            (`spread`, `stdv`), `none` leaves it out.
+        test_fraction: Share of `train_file` that is drawn for testing, groups kept whole, in (0, 1); None where there
+            is a `test_file`.
+        split_seed: Seed of that part. It is not `seed`, so that several seeds of a method have one test set.
     """
 
     path_column: str | None = None
     target_column: str | None = None
     group_column: str | None = None
+    spread_column: str | None = None
+    test_fraction: float | None = None
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._drawn: dict[Split, LabelTable] = {}
+
+    def validate_arguments(self) -> None:
+        """Check the fraction too."""
+        super().validate_arguments()
+        if self.test_fraction is None:
+            return
+        require_fraction("test_fraction", self.test_fraction)
+        if self.train_file is None or self.test_file is not None:
+            raise ConfigError(
+                f"test_fraction={self.test_fraction} draws the test part from the training list; give train_file, and "
+                "no test_file"
+            )
+
+    def may_select_on_test(self) -> bool:
+        """Return True: the lists are your own."""
+        return True
+
+    @property
+    def list_files(self) -> dict[Split, str | None]:
+        """The list file of each split; a list that is divided is no split's own."""
+        return {**super().list_files, **({"train": None} if self.test_fraction else {})}
+
+    def published(self, split: Split) -> LabelTable | None:
+        """The training or test part of a list that is divided."""
+        if self.test_fraction is None or self.train_file is None:
+            return None
+        if not self._drawn:
+            table = self.read_list(self.split_lists.find_file("train_file", self.train_file))
+            train, test = random_split(table, self.test_fraction, self.split_seed)
+            self._drawn = {"train": LabelTable(train), "test": LabelTable(test)}
+        return self._drawn.get(split)
+
+    @property
+    def groups_given(self) -> bool:
+        """Whether a column of groups is named."""
+        return self.group_column is not None
 
     def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
-        """Read one list with the columns named."""
+        """Read one list with the columns named: groups must be in the training list, spreads in the test list."""
+        needed = {"group": self.train_file, "spread": self.test_file}
+        optional = (what for what, given in needed.items() if given and not self._is_list(file, given))
         return read_labels(
             file,
             path_column=self.path_column,
             target_column=self.target_column,
             group_column=self.group_column,
+            spread_column=self.spread_column,
             labelled=labelled,
+            optional=tuple(optional),
         )
+
+    def _is_list(self, file: str | Path, given: str) -> bool:
+        return Path(file) in (Path(given).expanduser(), Path(self.root, given))

@@ -10,11 +10,14 @@ from numclip_lightning.data.base.folds import check_fold
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.paths import path_key
 from numclip_lightning.data.base.types import Split
-from numclip_lightning.errors import ConfigError, DataError, check_choice
+from numclip_lightning.errors import ConfigError, DataError, check_choice, format_number
 
 __all__ = ["MorphDataModule"]
 
 _FOLDS = {"A": 5, "B": 3, "C": 5, "D": 5, "ET": 1}
+# What L2RCLIP's files call the source's settings, and the number in their names of each of the source's parts of B.
+_L2RCLIP = {"C": "D", "D": "C"}
+_B_PARTS = (0, 2, 1)
 # <subject>_<number><sex><age>, such as 101157_5F39.JPG
 _NAME = re.compile(r"(?P<subject>\d+)_\d*[MF](?P<age>\d{2})(?!\d)", re.IGNORECASE)
 
@@ -23,18 +26,24 @@ _NAME = re.compile(r"(?P<subject>\d+)_\d*[MF](?P<age>\d{2})(?!\d)", re.IGNORECAS
 class MorphDataModule(FileDataModule):
     """MORPH II by the lists of L2RCLIP (settings A to D) or of OrdinalCLIP and NumCLIP (ET).
 
-    The lists are searched for in `root` and in `root/setting<A..D>`. None of the protocols has its own validation
-    list: a part of the training list is set aside, all images of a subject together. The other arguments are those of
+    The protocol's source is `changsukim-ku/order-learning`. L2RCLIP's files have its settings C and D exchanged, and the
+    second and third part of B: setting C is read from the files `morph_D_00.txt` to `morph_D_04.txt`, setting D from
+    `morph_C_00.txt` to `morph_C_04.txt`.
+
+    The lists are looked for in `root` and in L2RCLIP's folders `root/settingA` to `root/settingD`. None of the protocols has a validation list of its
+    own: a part of the training list is set aside, all images of a subject together. The other arguments are those of
     `FileDataModule`.
 
     Args:
-        setting: `A`: five random 80/20 draws of 5,942 images. `B`: three parts, trained on some and tested on the rest.
-            `C`: five random parts, test on one and train on the others. `D`: as C, but only three in a hundred
-            subjects are in more than one part. `ET`: `ET_proto_train.txt` for training and `ET_proto_val.txt` for
-            testing; OrdinalCLIP and NumCLIP also select on it, which `select_on=test` does.
-        fold: Which fold, from 0; B has 3, ET has 1, the others 5.
-        train_parts: Number of B's three parts for training; papers don't agree. 1: train on part `fold` and test on the
-            other two. 2: test on part `fold`.
+        setting: A letter of the protocol's source, or `ET`. `A`: five random 80/20 draws, each of 5,492 images; about
+            79 % of the test images show a person of the training list, so that a result on A measures memory of faces
+            as well. `B`: three parts, trained on some and tested on the rest. `C`: subject-exclusive, five parts, test
+            on one and train on the others; of 55,134 images, 852 show a person of another part. `D`: five random parts,
+            where 52,878 images do. `ET`: `ET_proto_train.txt` for training and `ET_proto_val.txt` for testing;
+            OrdinalCLIP and NumCLIP also select on it, which `select_on=test` does.
+        fold: Which fold, from 0, in the source's order; B has 3, ET has 1, the others 5.
+        train_parts: How many of B's three parts are trained on, as papers don't agree: 1, part `fold`, testing on the
+            other two; or 2, testing on part `fold`.
     """
 
     setting: Literal["A", "B", "C", "D", "ET"] = "A"
@@ -64,11 +73,16 @@ class MorphDataModule(FileDataModule):
     def published(self, split: Split) -> LabelTable | None:
         """Return the published lists of the setting and fold, joined if a split has several."""
         names = self._names(split)
-        return self.join(split, names, f"setting{self.setting}") if names else None
+        return self.join(split, names, self._folder) if names else None
 
     def expected(self, split: Split) -> str:
         """Name the published lists."""
-        return f"put {', '.join(self._names(split))} into {self.root!r} or its folder 'setting{self.setting}'"
+        return f"put {', '.join(self._names(split))} into {self.root!r} or its folder {self._folder!r}"
+
+    @property
+    def _folder(self) -> str:
+        """L2RCLIP's folder of the setting's lists."""
+        return f"setting{_L2RCLIP.get(self.setting, self.setting)}"
 
     def _names(self, split: Split) -> list[str]:
         """Return the file names of a split's lists."""
@@ -80,8 +94,10 @@ class MorphDataModule(FileDataModule):
             return ["ET_proto_train.txt" if split == "train" else "ET_proto_val.txt"]
         # The single part is for testing, except in B with one part for training.
         single = split == ("train" if self.setting == "B" and self.train_parts == 1 else "test")
-        pattern = "Setting_B_fold{}.txt" if self.setting == "B" else f"morph_{self.setting}_{{:02d}}.txt"
-        return [pattern.format(part) for part in range(_FOLDS[self.setting]) if (part == self.fold) == single]
+        parts = [part for part in range(_FOLDS[self.setting]) if (part == self.fold) == single]
+        if self.setting == "B":
+            return [f"Setting_B_fold{_B_PARTS[part]}.txt" for part in parts]
+        return [f"morph_{_L2RCLIP[self.setting]}_{part:02d}.txt" for part in parts]
 
 
 def _with_subject(label: Label) -> Label:
@@ -93,7 +109,7 @@ def _with_subject(label: Label) -> Label:
             "read other files with ListDataModule"
         )
     if int(match["age"]) not in label.targets:
-        ages = " ".join(f"{target:g}" for target in label.targets)
+        ages = " ".join(map(format_number, label.targets))
         raise DataError(
             f"{label.where}: {label.path!r} is labelled {ages}, but its name says age {int(match['age'])}; "
             "correct the list"

@@ -10,7 +10,7 @@ from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
 from numclip_lightning.data.base.pools import DrawnDataModule
 from numclip_lightning.data.base.types import Split
 from numclip_lightning.errors import DataError
-from numclip_lightning.images.loading import IMAGE_SUFFIXES, list_images
+from numclip_lightning.images.folders import IMAGE_SUFFIXES, list_images
 
 __all__ = ["RetinaDataModule"]
 

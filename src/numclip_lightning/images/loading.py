@@ -1,75 +1,209 @@
 """Loading image files: any kind becomes 8-bit RGB, upright."""
 
+import math
 import struct
+import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
 from numclip_lightning.errors import DataError
+from numclip_lightning.images.folders import HEIF_SUFFIXES
 
-__all__ = ["IMAGE_SUFFIXES", "UNREADABLE", "list_images", "load_rgb", "refuse_float"]
-
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+__all__ = ["MAX_PIXELS", "UNREADABLE", "Reading", "Remarks", "inspect_image", "load_rgb"]
 
 # Exceptions of Pillow's decoders for files that aren't images, are cut short or damaged.
 UNREADABLE = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error,
     Image.DecompressionBombError,
 )  # fmt: skip
+MAX_PIXELS = 178_956_970
+"""Where Pillow refuses an image: half a gigabyte as RGB."""
+
+_ORIENTATION = 0x0112
+_BITS_PER_SAMPLE = 258
+# What each EXIF orientation takes to stand upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_DEEP_MODES = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
+# Pillow's own limit is a global of Pillow, and a list is checked in several threads.
+_LIMIT = threading.Lock()
 
 
-def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
-    """Return the image files of a folder, sorted by path; hidden files are left out.
+@dataclass(frozen=True)
+class Reading:
+    """How image files are read.
 
     Args:
-        folder: An existing folder.
-        recursive: Whether to search its subfolders too.
+        max_pixels: The most pixels of an image. JPEGs of more are read at a half, a quarter or an eighth of their size;
+            other images of more are refused.
+        grey_range: The numbers that become black and white in grey images of more than 8 bits; None takes 0 and 65535,
+            or what the file says.
     """
-    files = Path(folder).rglob("*") if recursive else Path(folder).iterdir()
-    images = (file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."))
-    return sorted(file for file in images if file.is_file())
+
+    max_pixels: int = MAX_PIXELS
+    grey_range: tuple[float, float] | None = None
 
 
-def load_rgb(path: str | Path) -> npt.NDArray[np.uint8]:
+@dataclass(frozen=True)
+class Remarks:
+    """What a reader of an image assumed.
+
+    Attributes:
+        pages: Pages of a TIFF or frames of an animation; the first is read.
+        shrunk: By what a JPEG of too many pixels was divided in both directions; 1 for all others.
+        peak: The largest number of a grey image of more than 8 bits whose range was assumed; None for others.
+    """
+
+    pages: int = 1
+    shrunk: int = 1
+    peak: float | None = None
+
+
+def load_rgb(path: str | Path, reading: Reading | None = None) -> npt.NDArray[np.uint8]:
     """Load any image as 8-bit RGB, upright.
 
-    Transparent images get a white background, 16-bit grey is scaled to 8 bits, and the EXIF orientation is applied.
+    Transparent images are laid on white, 16-bit grey is scaled to 8 bits, the EXIF orientation is applied, and of
+    several pages or frames the first is read. EXIF tags that are damaged are ignored.
 
     Args:
         path: The image file.
+        reading: Limits and ranges; None takes the defaults.
 
     Returns:
         The pixels, shape (H, W, 3), uint8.
 
     Raises:
-        DataError: If the file is missing, is not an image, is cut short, or has floating-point pixels.
+        DataError: If the file is missing, is no image, is cut short, has too many pixels, or holds floating-point or
+            negative pixels without `grey_range`.
     """
+    reading = reading or Reading()
     try:
-        with Image.open(path) as image:
-            return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+        with _open(path, reading) as (image, _):
+            return np.array(_to_rgb(_upright(image), reading))
     except FileNotFoundError as error:
         raise DataError(f"image {path} doesn't exist") from error
     except UNREADABLE as error:
         raise DataError(f"can't read image {path}: {error}") from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    refuse_float(image)
-    if image.mode == "I" or image.mode.startswith("I;16"):
+def inspect_image(path: str | Path, reading: Reading, *, decode: bool) -> Remarks:
+    """Do all that loading does, JPEGs at an eighth of their size, which still reads every byte.
+
+    Args:
+        path: The image file.
+        reading: Limits and ranges.
+        decode: Whether to decode it; otherwise only its header is read.
+
+    Raises:
+        FileNotFoundError: If it is missing.
+        Exception: One of `UNREADABLE`, with the reason, if it can't be loaded.
+    """
+    with _open(path, reading) as (image, shrunk):
+        several = image.format in ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
+        pages = int(getattr(image, "n_frames", 1)) if several else 1
+        if image.mode == "F":
+            _deep_range(image, np.zeros(1), reading)
+        if not decode:
+            return Remarks(pages, shrunk)
+        image.draft("RGB", (1, 1))
+        assumed = image.mode in _DEEP_MODES and reading.grey_range is None and _bits(image) is None
+        peak = float(np.asarray(image).max(initial=0)) if assumed else None
+        _to_rgb(_upright(image), reading)
+    return Remarks(pages, shrunk, peak)
+
+
+@contextmanager
+def _open(path: str | Path, reading: Reading) -> Iterator[tuple[Image.Image, int]]:
+    """Open an image within the limit of pixels; by what it is divided comes with it."""
+    if Path(path).suffix.lower() in HEIF_SUFFIXES:
+        _learn_heif()
+    with _LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    with image:
+        yield image, _shrink(image, reading.max_pixels)
+
+
+def _learn_heif() -> None:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise ValueError("HEIC images need pillow-heif: pip install 'numclip-lightning[heic]'") from error
+    pillow_heif.register_heif_opener()
+
+
+def _shrink(image: Image.Image, most: int) -> int:
+    width, height = image.size
+    if width * height <= most:
+        return 1
+    for divisor in (2, 4, 8):
+        # Only decoders of JPEG can do it; others ignore it.
+        image.draft(None, (math.ceil(width / divisor), math.ceil(height / divisor)))  # type: ignore[arg-type]
+        if image.size != (width, height) and image.width * image.height <= most:
+            return divisor
+    raise ValueError(
+        f"it has {width} x {height} pixels, more than max_pixels={most}; make it smaller, or set "
+        f"data.max_pixels={width * height} if each loading process may take {width * height * 8 / 1e9:.1f} GB"
+    )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn an image by its EXIF orientation alone: other tags may be damaged, and nothing depends on them."""
+    image.load()
+    try:
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except (*UNREADABLE, LookupError, TypeError, AttributeError):
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_rgb(image: Image.Image, reading: Reading) -> Image.Image:
+    if image.mode in _DEEP_MODES:
         pixels = np.asarray(image).astype(np.float64)
-        # Pillow may store 16 bits in its 32-bit mode, so the largest pixel decides the width.
-        top = 2**16 - 1 if pixels.max(initial=0) < 2**16 else 2**31 - 1
-        image = Image.fromarray(np.rint(pixels.clip(0, top) * (255 / top)).astype(np.uint8))
+        low, high = _deep_range(image, pixels, reading)
+        image = Image.fromarray(np.rint((pixels.clip(low, high) - low) * (255 / (high - low))).astype(np.uint8))
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
 
 
-def refuse_float(image: Image.Image) -> None:
-    """Raise ValueError for floating-point pixels, whose range is unknown."""
-    if image.mode == "F":
-        raise ValueError("it has floating-point pixels, whose range is unknown; save it with 8 or 16 bits")
+def _deep_range(image: Image.Image, pixels: npt.NDArray[np.float64], reading: Reading) -> tuple[float, float]:
+    """Return the numbers that are black and white; refuse pixels whose range nothing tells."""
+    if not np.isfinite(pixels).all():
+        raise ValueError("it holds pixels that are not finite; correct the image")
+    if reading.grey_range is not None:
+        return reading.grey_range
+    if image.mode == "F" or pixels.min(initial=0) < 0:
+        kind = "floating-point" if image.mode == "F" else f"negative (down to {int(pixels.min())})"
+        raise ValueError(
+            f"it holds {kind} pixels, whose range is unknown; save it with 8 or 16 bits, or set data.grey_range to the "
+            "numbers that are black and white, such as [-1024, 3071]"
+        )
+    if (bits := _bits(image)) is not None:
+        return 0, 2**bits - 1
+    # Pillow may hold 16 bits in its 32-bit mode, so the width is told by the largest pixel.
+    return 0, 2**16 - 1 if pixels.max(initial=0) < 2**16 else 2**31 - 1
+
+
+def _bits(image: Image.Image) -> int | None:
+    """Return the bits of a pixel where a TIFF says that they are 9 to 15; Pillow keeps them in 16."""
+    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))
+    return int(bits[0]) if len(bits) == 1 and 8 < bits[0] < 16 else None

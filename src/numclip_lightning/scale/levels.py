@@ -46,7 +46,8 @@ def as_level(level: LevelLike) -> Level:
     phrase: Any = level.phrase
     start: Any = level.start
     if not isinstance(phrase, str):
-        raise ScaleError(f"the phrase {phrase!r} of the level at {start} is not text; put it in quotes.")
+        yaml = " YAML reads yes, no, on and off without quotes as True and False." if isinstance(phrase, bool) else ""
+        raise ScaleError(f"the phrase {phrase!r} of the level at {start} is not text; put it in quotes.{yaml}")
     if not isinstance(start, int | float):
         raise ScaleError(f"level {phrase!r} starts at {start!r}, which is not a number; give its first value.")
     return level

@@ -7,9 +7,9 @@ from PIL import Image
 
 from numclip_lightning.data.base.checking import check_images
 from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
-from numclip_lightning.data.base.paths import resolve
 from numclip_lightning.errors import DataError
-from numclip_lightning.images.loading import list_images, load_rgb
+from numclip_lightning.images.folders import list_images
+from numclip_lightning.images.loading import load_rgb
 from support.fake_data import make_image, make_images
 
 WHITE, RED, HALF = (255, 255, 255), (255, 0, 0), (128, 128, 128)

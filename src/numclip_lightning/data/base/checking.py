@@ -1,23 +1,29 @@
 """Checks of the image files in a list, before training starts."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from PIL import Image
+import numpy as np
 
-from numclip_lightning.data.base.labels import Label
-from numclip_lightning.data.base.paths import resolve
-from numclip_lightning.errors import DataError
-from numclip_lightning.images.loading import UNREADABLE, refuse_float
+from numclip_lightning.data.base.copies import copies_within
+from numclip_lightning.data.base.labels import Label, LabelTable
+from numclip_lightning.data.base.lookup import find_files, hint_near
+from numclip_lightning.errors import DataError, format_number
+from numclip_lightning.images.loading import UNREADABLE, Reading, Remarks, inspect_image
 
-__all__ = ["CheckImages", "check_images"]
+__all__ = ["CheckImages", "check_images", "report_rounding"]
+
+_log = logging.getLogger(__name__)
 
 CheckImages = Literal["full", "header", "none"]
 
 _THREADS = 8
 _SHOWN = 10
+# Sixteen bits are likely to be fewer where no pixel of a whole list reaches a quarter of their range.
+_FEWER_BITS = 2**14
 
 
 class _Fault(NamedTuple):
@@ -26,14 +32,17 @@ class _Fault(NamedTuple):
     reason: str
 
 
-def check_images(labels: Iterable[Label], root: str | Path, how: CheckImages = "full") -> None:
-    """Check every image of a list before training starts.
+def check_images(
+    labels: Iterable[Label], root: str | Path, how: CheckImages = "full", reading: Reading | None = None
+) -> None:
+    """Check every image of a list before training starts, and report what is assumed of them.
 
     Args:
         labels: The entries to check.
         root: Folder that the entries are relative to.
         how: `"full"` decodes every image (JPEGs at an eighth of their size, which still reads every byte),
             `"header"` only opens it, `"none"` checks nothing.
+        reading: How images are read; None takes the defaults.
 
     Raises:
         DataError: If images are missing or unreadable: how many of each, and the first ten with file and line. Also if
@@ -41,45 +50,106 @@ def check_images(labels: Iterable[Label], root: str | Path, how: CheckImages = "
     """
     if how == "none":
         return
-    labels = list(labels)
-    files = [resolve(root, label.path) for label in labels]
+    labels, reading = list(labels), reading or Reading()
+    files, note, almost = find_files(root, labels)
+    if note:
+        _log.warning("%s", note)
     _refuse_same_file(labels, files)
     with ThreadPoolExecutor(_THREADS) as pool:
-        reasons = list(pool.map(lambda file: _fault(file, decode=how == "full"), files))
-    faults = [_Fault(label, *reason) for label, reason in zip(labels, reasons, strict=True) if reason]
-    if faults:
-        raise DataError(_report(faults, len(labels), root))
-
-
-def _fault(file: Path, *, decode: bool) -> tuple[bool, str] | None:
-    """Return whether the file is missing, and what is wrong with it; None for a good image."""
-    try:
-        with Image.open(file) as image:
-            refuse_float(image)
-            if decode:
-                image.draft("RGB", (1, 1))
-                image.load()
-    except FileNotFoundError:
-        return True, "missing"
-    except UNREADABLE as error:
-        return False, f"unreadable: {error}"
-    return None
-
-
-def _report(faults: list[_Fault], total: int, root: str | Path) -> str:
-    missing = sum(fault.missing for fault in faults)
-    lines = [
-        f"{missing} of {total} images are missing and {len(faults) - missing} unreadable (root is {str(root)!r}):",
-        *(f"  {fault.label.where}: {fault.label.path}: {fault.reason}" for fault in faults[:_SHOWN]),
+        found = list(pool.map(lambda file: _inspect(file, reading, decode=how == "full"), files))
+    faults = [
+        _Fault(label, missing=not result, reason=result)
+        for label, result in zip(labels, found, strict=True)
+        if isinstance(result, str)
     ]
+    if faults:
+        raise DataError(_report(faults, len(labels), root, almost))
+    _report_remarks(
+        [(label, remark) for label, remark in zip(labels, found, strict=True) if isinstance(remark, Remarks)]
+    )
+    if how == "full" and (copies := copies_within(dict(zip(files, labels, strict=True)))):
+        label, other = copies[0]
+        _log.warning(
+            "%d images have the content of another image but another label, first %s (%s, labelled %s) and %s (%s, "
+            "labelled %s); correct or remove one of each two",
+            len(copies), label.where, label.path, _targets(label), other.where, other.path, _targets(other),
+        )  # fmt: skip
+
+
+def _inspect(file: Path, reading: Reading, *, decode: bool) -> Remarks | str:
+    """Return what was assumed of an image, or what is wrong with it: nothing but `""` for a missing one."""
+    try:
+        return inspect_image(file, reading, decode=decode)
+    except FileNotFoundError:
+        return ""
+    except UNREADABLE as error:
+        return f"unreadable: {error}"
+
+
+def _report(faults: list[_Fault], total: int, root: str | Path, almost: str) -> str:
+    missing = sum(fault.missing for fault in faults)
+    lines = [f"{missing} of {total} images are missing and {len(faults) - missing} unreadable (root is {str(root)!r}):"]
+    # First those that are nowhere.
+    hints = {fault: hint_near(root, fault.label.path) for fault in faults if fault.missing} if almost else {}
+    for fault in sorted(faults, key=lambda fault: bool(hints.get(fault)))[:_SHOWN]:
+        reason = f"missing{hint_near(root, fault.label.path)}" if fault.missing else fault.reason
+        lines.append(f"  {fault.label.where}: {fault.label.path}: {reason}")
     if len(faults) > _SHOWN:
         lines.append(f"  and {len(faults) - _SHOWN} more")
+    if almost:
+        lines.append(f"Of these, {almost}.")
     lines.append("Set root to the folder the list is relative to, restore the images, or remove their lines.")
     return "\n".join(lines)
 
 
+def _report_remarks(found: Sequence[tuple[Label, Remarks]]) -> None:
+    """Report what is assumed of images that could be read in several ways."""
+    if pages := [(label, remark) for label, remark in found if remark.pages > 1]:
+        label, remark = pages[0]
+        _log.warning(
+            "%d images have several pages or frames, first %s (%s has %d); the first page of each is read",
+            len(pages), label.where, label.path, remark.pages,
+        )  # fmt: skip
+    if shrunk := [(label, remark) for label, remark in found if remark.shrunk > 1]:
+        label, remark = shrunk[0]
+        _log.warning(
+            "%d JPEGs have more pixels than data.max_pixels and are read smaller, first %s (%s at 1/%d of its size)",
+            len(shrunk), label.where, label.path, remark.shrunk,
+        )  # fmt: skip
+    deep = [(remark.peak, label) for label, remark in found if remark.peak is not None]
+    peak = max((peak for peak, _ in deep), default=_FEWER_BITS)
+    if peak < _FEWER_BITS:
+        label = next(label for other, label in deep if other == peak)
+        _log.warning(
+            "%d grey images of 16 bits have no pixel above %d (%s, %s), yet are read as 0 to 65535 and become dark; if "
+            "they have fewer bits, set data.grey_range=[0,%d]",
+            len(deep), peak, label.where, label.path, 2 ** max(int(peak).bit_length(), 8) - 1,
+        )  # fmt: skip
+
+
+def _targets(label: Label) -> str:
+    return " ".join(map(format_number, label.targets)) or "nothing"
+
+
+def report_rounding(table: LabelTable) -> None:
+    """Report targets with more digits than a batch keeps, whose numbers are float32."""
+    rounded = [
+        (label, target)
+        for label in table
+        for target in label.targets
+        if target not in (float(kept := np.float32(target)), float(str(kept)))
+    ]
+    if rounded:
+        label, target = rounded[0]
+        _log.warning(
+            "%d targets have more digits than training and metrics keep (float32), first %s: %s counts as %s; lists "
+            "and predictions keep all digits",
+            len(rounded), label.where, format_number(target), format_number(float(np.float32(target))),
+        )  # fmt: skip
+
+
 def _refuse_same_file(labels: list[Label], files: list[Path]) -> None:
-    """Refuse two labels for one file: `a/1.jpg` and `b/1.jpg` may both be found as `root/1.jpg`."""
+    """Refuse two labels for one file: `a/../1.jpg` and `1.jpg`."""
     first: dict[Path, Label] = {}
     for label, file in zip(labels, files, strict=True):
         known = first.setdefault(file, label)

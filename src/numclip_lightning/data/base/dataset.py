@@ -1,5 +1,6 @@
 """Datasets: from a table of labels to samples."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -7,9 +8,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from numclip_lightning.data.base.labels import Label, LabelTable
-from numclip_lightning.data.base.paths import resolve
+from numclip_lightning.data.base.lookup import find_files
 from numclip_lightning.errors import DataError
-from numclip_lightning.images.loading import load_rgb
+from numclip_lightning.images.loading import Reading, load_rgb
 from numclip_lightning.images.transforms import ImageTransform
 
 __all__ = ["FeatureDataset", "OrdinalDataset"]
@@ -18,26 +19,34 @@ __all__ = ["FeatureDataset", "OrdinalDataset"]
 class OrdinalDataset(Dataset[dict[str, Tensor]]):
     """Images of one split with their targets.
 
-    A sample holds `"image"`, float32 (3, image_size, image_size), normalised; `"target"`, float32 scalar, the number
-    in the list; and `"index"`, int64 scalar, the index in `labels`. An unlabelled sample has no `"target"`.
-    If all labels have a spread, the sample has `"spread"`, float32 scalar, too.
+    A sample holds `"image"`, float32 (3, side, side), normalised; `"target"`, float32 scalar, the number
+    as the list has it; and `"index"`, int64 scalar, the position in `labels`. An unlabelled sample has no `"target"`.
+    Where any label has a spread, `"spread"`, float32 scalar, is there too, NaN for an image whose spread is unknown.
 
     Args:
         labels: The entries of the split.
         root: Folder that the entries are relative to.
         transform: The transform of the pixels.
         sample_target: Draw one of several targets at random, from torch's generator (training); otherwise take the
-            middle one in the list's order, `targets[len // 2]` (evaluation), as the code of OrdinalCLIP does.
+            middle one as listed, `targets[len // 2]` (evaluation), as the code of OrdinalCLIP does.
+        reading: How image files are read; None takes the defaults.
     """
 
     def __init__(
-        self, labels: LabelTable, root: str | Path, transform: ImageTransform, *, sample_target: bool = False
+        self,
+        labels: LabelTable,
+        root: str | Path,
+        transform: ImageTransform,
+        *,
+        sample_target: bool = False,
+        reading: Reading | None = None,
     ) -> None:
         self.labels = labels
-        self.root = Path(root)
+        self.files = find_files(root, labels).files
+        self.reading = reading or Reading()
         self.transform = transform
         self.sample_target = sample_target
-        self.has_spread = all(label.spread is not None for label in labels)
+        self.has_spread = any(label.spread is not None for label in labels)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -50,7 +59,7 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         """
         label = self.labels[index]
         try:
-            pixels = load_rgb(resolve(self.root, label.path))
+            pixels = load_rgb(self.files[index], self.reading)
         except DataError as error:
             raise DataError(f"{label.where}: {error}") from error
         sample = {"image": self.transform(pixels), "index": torch.tensor(index, dtype=torch.int64)}
@@ -72,7 +81,7 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         self.labels = labels
         self.features = features
         self.sample_target = sample_target
-        self.has_spread = all(label.spread is not None for label in labels)
+        self.has_spread = any(label.spread is not None for label in labels)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -89,6 +98,6 @@ def _target_and_spread(label: Label, sample_target: bool, has_spread: bool) -> d
     if label.targets:
         several = sample_target and len(label.targets) > 1
         truth["target"] = label.targets[int(torch.randint(len(label.targets), ()))] if several else label.target
-    if has_spread and label.spread is not None:
-        truth["spread"] = label.spread
+    if has_spread:
+        truth["spread"] = math.nan if label.spread is None else label.spread
     return {name: torch.tensor(number, dtype=torch.float32) for name, number in truth.items()}

@@ -1,14 +1,15 @@
-"""Rows of a label file, (path, label tokens, group, spread): headers, columns, and lists without a header."""
+"""From the lines of a list file to rows of (path, label tokens, group, spread): headers and columns."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from numclip_lightning.data.base.fields import IMAGE_END, find_delimiter, is_number, read_lines, split_fields
+from numclip_lightning.data.base.tables import IMAGE_END, Line, Table, read_table
 from numclip_lightning.errors import DataError, near_matches
 
-__all__ = ["Record", "Row", "read_header", "read_records", "read_rows"]
+__all__ = ["NO_COLUMN", "NUMBER", "AskedColumns", "Record", "Row", "read_header", "read_records", "read_rows"]
 
 # fmt: off
 PATH_COLUMNS = frozenset({
@@ -21,6 +22,33 @@ TARGET_COLUMNS = frozenset({
 # Standard deviation of the votes whose mean is the target.
 SPREAD_COLUMNS = frozenset({"spread", "stdv"})
 # fmt: on
+
+# `nan` and `inf` count as numbers here, so that they are refused as labels and not taken for a part of the path.
+NUMBER = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:nan|inf|infinity))|\d+0s"
+# The decimal comma of lists whose fields are separated by semicolons.
+_DECIMAL_COMMA = re.compile(r"([+-]?\d+),(\d+)", re.ASCII)
+_UNNAMED = re.compile(r"(?:unnamed: \d+)?", re.IGNORECASE)
+NO_COLUMN = "none"
+"""Given as `spread_column`, leaves every column out."""
+
+
+@dataclass(frozen=True)
+class AskedColumns:
+    """Columns that are asked for by name; None finds a column by its usual names, and no groups.
+
+    Those in `optional` need not be there.
+    """
+
+    path: str | None = None
+    target: str | None = None
+    group: str | None = None
+    spread: str | None = None
+    optional: tuple[str, ...] = ()
+
+    def needed(self, what: str, names: Sequence[str], *, labelled: bool) -> str | None:
+        """Return the name asked for, or None if a list whose columns are `names` may do without it."""
+        name: str | None = getattr(self, what)
+        return name if name in names or (labelled and what not in self.optional) else None
 
 
 class Row(NamedTuple):
@@ -50,30 +78,25 @@ class _Columns(NamedTuple):
     spread: int | None
 
 
-def read_rows(
-    source: Path, path_column: str | None, target_column: str | None, group_column: str | None, *, labelled: bool
-) -> list[Row]:
+def read_rows(source: Path, asked: AskedColumns, *, labelled: bool) -> list[Row]:
     """Read the entries of a label file; see `labels.read_labels` for the arguments.
 
     Raises:
         DataError: If the file can't be read, is empty, or its columns can't be found.
     """
-    lines = read_lines(source)
-    number, first = lines[0]
-    delimiter = find_delimiter(first, source.suffix.lower())
-    names = split_fields(first, delimiter, f"{source}:{number}")
-    asked = {"path_column": path_column, "target_column": target_column, "group_column": group_column}
-    if not _is_header(names, asked.values(), labelled=labelled):
-        for argument, name in asked.items():
-            if name is not None and (labelled or argument == "path_column"):
+    table = read_table(source)
+    if not _has_header(table, asked, labelled=labelled):
+        for what in ("path", "target", "group"):
+            if (name := asked.needed(what, (), labelled=labelled or what == "path")) is not None:
                 raise DataError(
-                    f"{source} has no header line, so {argument}={name!r} can't be found; add a header line"
+                    f"{source} has no header line, so {what}_column={name!r} can't be found; add a header line"
                 )
-        return [_headless_row(line, text, delimiter, source) for line, text in lines]
-    columns = _find_columns(source, names, asked, labelled=labelled)
-    if len(lines) == 1:
+        return [_headless_row(line, table) for line in table.lines]
+    if len(table.lines) == 1:
         raise DataError(f"{source} has a header but no entries")
-    return [_row(line, text, delimiter, columns, source) for line, text in lines[1:]]
+    table = _name_row_names(table)
+    columns = _find_columns(source, table, asked, labelled=labelled)
+    return [_row(line, table, columns, source) for line in table.lines[1:]]
 
 
 def read_header(source: Path) -> list[str]:
@@ -82,8 +105,7 @@ def read_header(source: Path) -> list[str]:
     Raises:
         DataError: If the file can't be read or is empty.
     """
-    number, first = read_lines(source)[0]
-    return split_fields(first, find_delimiter(first, source.suffix.lower()), f"{source}:{number}")
+    return read_table(source).lines[0].fields
 
 
 def read_records(source: Path, columns: Sequence[str]) -> list[Record]:
@@ -97,45 +119,77 @@ def read_records(source: Path, columns: Sequence[str]) -> list[Record]:
         DataError: If the file can't be read, a column is missing or there twice, or a line has more or fewer fields
             than the header.
     """
-    (_, first), *lines = read_lines(source)
-    delimiter, names = find_delimiter(first, source.suffix.lower()), read_header(source)
-    known = [name.lower() for name in names]
+    header, *lines = read_table(source).lines
+    known = [name.lower() for name in header.fields]
     for column in columns:
         if known.count(column) != 1:
             fault, fix = ("several columns", "keep one") if column in known else ("no column", "rename one to it")
-            raise DataError(f"{source} has {fault} {column!r}; the columns are {_listed(names)}; {fix}")
+            raise DataError(f"{source} has {fault} {column!r}; the columns are {_listed(header.fields)}; {fix}")
     records = []
-    for line, text in lines:
-        fields = split_fields(text, delimiter, f"{source}:{line}")
-        if len(fields) != len(names):
-            raise DataError(f"{source}:{line}: the line has {len(fields)} fields, the header has {len(names)}")
-        records.append(Record(line, dict(zip(known, fields, strict=True))))
+    for line in lines:
+        _require_fields(line, len(known), source)
+        records.append(Record(line.number, dict(zip(known, line.fields, strict=True))))
     return records
 
 
-def _is_header(fields: Sequence[str], asked: Collection[str | None], *, labelled: bool) -> bool:
-    """Return whether the first line names columns: it has no number and no file name."""
-    if any(is_number(field) or re.search(r"\.\w{2,5}$|[/\\]", field) for field in fields):
+def _is_number(field: str) -> bool:
+    return re.fullmatch(NUMBER, field, re.ASCII) is not None
+
+
+def _has_header(table: Table, asked: AskedColumns, *, labelled: bool) -> bool:
+    """Whether the first line names columns: it has no number and no image, where the second has one."""
+    if table.has_header:
+        return True
+    names = table.lines[0].fields
+    if any(re.search(IMAGE_END + "$", name) for name in names):
         return False
-    known = any(field.lower() in PATH_COLUMNS or field in asked for field in fields)
-    return known or (labelled and len(fields) > 1)
+    given = (asked.path, asked.target, asked.group)
+    known = any(name.lower() in PATH_COLUMNS or name in given for name in names)
+    if any(map(_is_number, names)):
+        return known and len(names) > 2
+    following = table.lines[1].fields if len(table.lines) > 1 else []
+    # An entry in folders with an odd suffix, or without one, may look like a name: its label is a number.
+    paths = any(re.search(r"\.\w{2,5}$|[/\\]", name) for name in names) and not any(map(_is_number, following))
+    return known or (labelled and len(names) > 1 and not paths)
 
 
-def _find_columns(source: Path, names: list[str], asked: dict[str, str | None], *, labelled: bool) -> _Columns:
-    path = _find_column(source, names, "path_column", asked["path_column"], PATH_COLUMNS)
+def _name_row_names(table: Table) -> Table:
+    """Name the first column where the header leaves it out, as R's `write.table` does, and drop empty last fields."""
+    header, *lines = table.lines
+    total = len(header.fields)
+    spare = {len(line.fields) - total for line in lines}
+    numbers = [line.fields[0] for line in lines] == [str(number) for number in range(1, len(lines) + 1)]
+    quoted = all(line.text.lstrip().startswith('"') for line in lines)
+    if spare == {1} and (numbers or quoted):
+        return table._replace(lines=[header._replace(fields=["", *header.fields]), *lines])
+    trimmed = [line._replace(fields=line.fields[:total]) if not any(line.fields[total:]) else line for line in lines]
+    return table._replace(lines=[header, *trimmed])
+
+
+def _find_columns(source: Path, table: Table, asked: AskedColumns, *, labelled: bool) -> _Columns:
+    names, first = table.lines[0].fields, table.lines[1].fields
+    path = _find_column(source, names, "path_column", asked.path, PATH_COLUMNS)
     if path is None:
-        raise DataError(f"{source}: can't find the path column; the columns are {_listed(names)}; {_fix('path')}")
-    target_name = asked["target_column"] if labelled or asked["target_column"] in names else None
-    # If no labels are needed, a column that only looks like labels (a rating in words) is ignored.
+        images = [i for i, field in enumerate(first[: len(names)]) if re.search(IMAGE_END + "$", field)]
+        path = images[0] if len(images) == 1 else None
+    if path is None:
+        raise DataError(f"{source}: can't tell the path column; the columns are {_listed(names)}; {_fix('path')}")
+    target_name = asked.needed("target", names, labelled=labelled)
+    # Where labels aren't asked for, a column that only looks like one (a rating in words) is none.
     usual = TARGET_COLUMNS if labelled else frozenset[str]()
     target = _find_column(source, names, "target_column", target_name, usual, certain=labelled)
-    if target is None and labelled:
-        raise DataError(f"{source}: can't find the target column; the columns are {_listed(names)}; {_fix('target')}")
-    group_name = asked["group_column"] if labelled or asked["group_column"] in names else None
+    group_name = asked.needed("group", names, labelled=labelled)
     group = _find_column(source, names, "group_column", group_name, frozenset())
-    known = SPREAD_COLUMNS if target is not None else frozenset[str]()
-    spread = _find_column(source, names, "spread_column", None, known, certain=False)
-    return _Columns(len(names), path, target, group, spread)
+    if target is None and labelled:
+        others = [i for i, name in enumerate(names) if i not in (path, group) and not _UNNAMED.fullmatch(name)]
+        target = others[0] if len(others) == 1 else None
+    if target is None and labelled:
+        raise DataError(f"{source}: can't tell the target column; the columns are {_listed(names)}; {_fix('target')}")
+    spread = None
+    if target is not None and asked.spread != NO_COLUMN:
+        spread_name = asked.needed("spread", names, labelled=labelled)
+        spread = _find_column(source, names, "spread_column", spread_name, SPREAD_COLUMNS, certain=False)
+    return _Columns(len(names), path, target, group, None if spread == target else spread)
 
 
 def _find_column(
@@ -154,26 +208,38 @@ def _find_column(
 
 
 def _fix(what: str) -> str:
-    """Return what helps with every dataset: most datamodules have no argument for a column."""
-    return f"rename it to {what!r}, or set {what}_column if the datamodule has it, as ListDataModule"
+    """What works for all data: most datamodules have no argument for a column."""
+    return f"rename it to {what!r}, or, with ListDataModule, set data.{what}_column"
 
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names))
 
 
-def _row(line: int, text: str, delimiter: str | None, columns: _Columns, source: Path) -> Row:
-    """Return the entry of a line under a header."""
-    fields = split_fields(text, delimiter, f"{source}:{line}")
-    spare = len(fields) - columns.total
-    if delimiter is None and spare > 0:
-        fields = _join_spaced_path(text, columns.path, spare)
+def _require_fields(line: Line, total: int, source: Path) -> None:
+    if len(line.fields) != total:
+        quotes = "; look for a quotation mark that isn't closed" if "\n" in line.text else ""
+        raise DataError(
+            f"{source}:{line.number}: the line has {len(line.fields)} fields, the header has {total}{quotes}"
+        )
+
+
+def _row(line: Line, table: Table, columns: _Columns, source: Path) -> Row:
+    """A line under a header."""
+    fields, spare = line.fields, len(line.fields) - columns.total
+    if table.delimiter is None and spare > 0 and '"' not in line.text:
+        fields = _join_spaced_path(line.text, columns.path, spare)
     elif spare:
-        raise DataError(f"{source}:{line}: the line has {len(fields)} fields, the header has {columns.total}")
-    tokens = () if columns.target is None else tuple(fields[columns.target].split()) or ("",)
+        _require_fields(line, columns.total, source)
+    tokens = () if columns.target is None else tuple(_decimal(fields[columns.target], table).split()) or ("",)
     group = None if columns.group is None else fields[columns.group] or None
-    spread = None if columns.spread is None else fields[columns.spread]
-    return Row(line, fields[columns.path], tokens, group, spread)
+    spread = None if columns.spread is None else _decimal(fields[columns.spread], table)
+    return Row(line.number, fields[columns.path], tokens, group, spread)
+
+
+def _decimal(field: str, table: Table) -> str:
+    """Write a decimal comma as a point where commas separate nothing: `3,5` between semicolons."""
+    return _DECIMAL_COMMA.sub(r"\1.\2", field) if table.delimiter == ";" and _DECIMAL_COMMA.fullmatch(field) else field
 
 
 def _join_spaced_path(text: str, path: int, spare: int) -> list[str]:
@@ -184,13 +250,13 @@ def _join_spaced_path(text: str, path: int, spare: int) -> list[str]:
     return [*fields[:path], joined, *fields[path + spare + 1 :]]
 
 
-def _headless_row(line: int, text: str, delimiter: str | None, source: Path) -> Row:
-    """Return the entry of a line without a header: [index] path [label ...]."""
-    if delimiter is None:
-        return _spaced_row(line, text)
-    fields = split_fields(text, delimiter, f"{source}:{line}")
-    path = next((i for i, field in enumerate(fields) if not is_number(field)), 0)
-    return Row(line, fields[path], tuple(fields[path + 1 :]), None)
+def _headless_row(line: Line, table: Table) -> Row:
+    """A line of a list without a header: [index] path [label ...]."""
+    if table.delimiter is None and '"' not in line.text:
+        return _spaced_row(line.number, line.text)
+    fields = [_decimal(field, table) for field in line.fields]
+    path = next((i for i, field in enumerate(fields) if not _is_number(field)), 0)
+    return Row(line.number, line.fields[path], tuple(fields[path + 1 :]), None)
 
 
 def _spaced_row(line: int, text: str) -> Row:
@@ -198,7 +264,7 @@ def _spaced_row(line: int, text: str) -> Row:
     words = list(re.finditer(r"\S+", text))
     ends = [i for i, word in enumerate(words) if re.search(IMAGE_END + "$", word.group())]
     if not ends:
-        ends = [i for i, word in enumerate(words) if not is_number(word.group())] or [0]
+        ends = [i for i, word in enumerate(words) if not _is_number(word.group())] or [0]
     last = ends[-1]
     path = text[words[0].start() : words[last].end()]
     return Row(line, path, tuple(word.group() for word in words[last + 1 :]), None)

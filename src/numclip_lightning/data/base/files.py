@@ -6,15 +6,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
-from numclip_lightning.data.base.arguments import expand_home, require_fraction
-from numclip_lightning.data.base.checking import CheckImages, check_images
+from numclip_lightning.data.base.arguments import expand_home, require_fraction, require_least
+from numclip_lightning.data.base.checking import CheckImages, check_images, report_rounding
 from numclip_lightning.data.base.datamodule import NEEDED, OrdinalDataModule
 from numclip_lightning.data.base.dataset import OrdinalDataset
 from numclip_lightning.data.base.labels import LabelTable, read_labels
 from numclip_lightning.data.base.split_lists import SplitLists
-from numclip_lightning.data.base.types import SelectOn, Split
+from numclip_lightning.data.base.types import Leaks, SelectOn, Split
 from numclip_lightning.errors import ConfigError, MissingListError, check_choice
-from numclip_lightning.images.transforms import Preprocess, build_transform
+from numclip_lightning.images.loading import MAX_PIXELS, Reading
+from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Preprocess, build_transform
 
 __all__ = ["FileDataModule"]
 
@@ -40,12 +41,19 @@ class FileDataModule(OrdinalDataModule):
         val_file: Validation list; None takes the dataset's own, or sets a part of the training list aside.
         test_file: Test list.
         predict_path: What to predict: a folder, one image, or a list with or without labels; None takes the test list.
-        preprocess: `clip`: whole images, CLIP's normalisation. `published`: as the code of OrdinalCLIP and NumCLIP.
+        preprocess: `clip`: whole images, as the backbone takes them. `published`: as the code of OrdinalCLIP and
+            NumCLIP, normalised with ImageNet's mean and deviation.
         val_fraction: Share of the training list set aside if there is no validation list, in (0, 1).
         select_on: `val`: checkpoints are selected on validation images, none of which is tested on. `test`: they are
             selected on the test list, as in the papers of some datasets and for lists of your own, refused for other
             datasets; a `val_file` may then have images of the test list. Every result says which.
         check_images: Before a run: `full` decodes every image, `header` opens it, `none` checks nothing.
+        leaks: What to do if lists of your own share a group, such as a patient, or more than a few copies of images:
+            `refuse` or `warn`. Published lists that do so are only warned of.
+        max_pixels: The most pixels of an image. JPEGs of more are read at a half, a quarter or an eighth of their size,
+            other images of more are refused.
+        grey_range: The numbers that become black and white in grey images of more than 8 bits, such as `[0, 4095]` for
+            12 bits in 16; None takes 0 and 65535, or what the file says.
 
     Raises:
         ConfigError: If an argument is out of its range, or `select_on="test"` is not what the papers do.
@@ -60,6 +68,9 @@ class FileDataModule(OrdinalDataModule):
     val_fraction: float = 0.1
     select_on: SelectOn = "val"
     check_images: CheckImages = "full"
+    leaks: Leaks = "refuse"
+    max_pixels: int = MAX_PIXELS
+    grey_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,11 +84,27 @@ class FileDataModule(OrdinalDataModule):
         check_choice("preprocess", self.preprocess, get_args(Preprocess))
         check_choice("check_images", self.check_images, get_args(CheckImages))
         check_choice("select_on", self.select_on, get_args(SelectOn))
+        check_choice("leaks", self.leaks, get_args(Leaks))
+        require_least("max_pixels", self.max_pixels, 1)
+        if self.grey_range is not None and not self.grey_range[0] < self.grey_range[1]:
+            raise ConfigError(f"grey_range={list(self.grey_range)}: give black and then white, such as [0, 4095]")
         if self.select_on == "test" and not self.may_select_on_test():
             raise ConfigError(
                 f"select_on='test': the papers of these data ({type(self).__name__}) don't select on the test set; "
                 "leave it 'val', or give lists of your own (train_file and test_file)"
             )
+
+    @property
+    def normalization(self) -> Normalization:
+        """What images are normalised with; ImageNet's for `preprocess="published"` unless `normalize` is given."""
+        if self.normalize is None and self.preprocess == "published":
+            return NORMALIZATIONS["imagenet"]
+        return super().normalization
+
+    @property
+    def reading(self) -> Reading:
+        """How image files are read."""
+        return Reading(self.max_pixels, None if self.grey_range is None else tuple(self.grey_range))
 
     # Methods that a dataset overrides.
 
@@ -122,6 +149,16 @@ class FileDataModule(OrdinalDataModule):
         """Whether any list file is given; datasets that draw their splits then use the list files alone."""
         return any((self.train_file, self.val_file, self.test_file))
 
+    @property
+    def list_files(self) -> dict[Split, str | None]:
+        """The list file of each split, as far as one is given."""
+        return {"train": self.train_file, "val": self.val_file, "test": self.test_file}
+
+    @property
+    def groups_given(self) -> bool:
+        """Whether groups are of your own lists; those of a dataset's are shared as its protocol has it."""
+        return False
+
     # The splits.
 
     @cached_property
@@ -130,11 +167,14 @@ class FileDataModule(OrdinalDataModule):
         return SplitLists(
             source=self,
             root=self.root,
-            files={"train": self.train_file, "val": self.val_file, "test": self.test_file},
+            files=self.list_files,
             val_fraction=self.val_fraction,
             seed=self.seed,
             select_on=self.select_on,
             reduce=self.reduce,
+            refuse_groups=self.leaks == "refuse" and self.groups_given,
+            refuse_copies=self.leaks == "refuse" and self.lists_given,
+            compare_content=self.check_images != "none",
         )
 
     def labels(self, split: Split) -> LabelTable:
@@ -170,12 +210,15 @@ class FileDataModule(OrdinalDataModule):
             self.split_lists.refuse_shared_images()
         if stage == "test":
             self.split_lists.refuse_test_images()
-        check_images([label for table in tables for label in table], self.root, self.check_images)
+        check_images([label for table in tables for label in table], self.root, self.check_images, self.reading)
+        for table in tables:
+            report_rounding(table)
         self._ready.add(stage)
         self.log_summary()
 
     def dataset(self, split: Split) -> OrdinalDataset:
         """Return the images of a split."""
         train = split == "train"
-        transform = build_transform(self.image_size, self.preprocess, train=train and self.augment)
-        return OrdinalDataset(self.labels(split), self.root, transform, sample_target=train)
+        augment = train and self.augment
+        transform = build_transform(self.side, self.preprocess, train=augment, normalization=self.normalization)
+        return OrdinalDataset(self.labels(split), self.root, transform, sample_target=train, reading=self.reading)

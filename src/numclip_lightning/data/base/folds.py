@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from numclip_lightning.data.base.labels import Label
 from numclip_lightning.data.base.splits import sort_key
 from numclip_lightning.data.base.types import Split
-from numclip_lightning.errors import ConfigError, DataError
+from numclip_lightning.errors import ConfigError, DataError, format_number
 
 __all__ = ["check_fold", "cross_validate", "k_folds", "leave_group_out", "split_each_value"]
 
@@ -129,8 +129,8 @@ def split_each_value(
         count = len(members)
         if count < 3:
             raise DataError(
-                f"{members[0].where}: the value {value:g} has {count} images; training, validation and test need one "
-                "each: add images of it, or correct or remove these"
+                f"{members[0].where}: the value {format_number(value)} has {count} images; training, validation and test "
+                "need one each: add images of it, or correct or remove these"
             )
         num_val, num_test = (max(1, round(count * size / sum(sizes))) for size in sizes[1:])
         order = list(range(count))

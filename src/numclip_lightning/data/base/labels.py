@@ -1,8 +1,9 @@
 """Label files of many dialects, read into one table of (path, targets, group).
 
 The dialects are those of the public lists of Image Aesthetics, Historical Color Images, MORPH II, Adience and the
-OrdinalCLIP code: tab-, comma- or whitespace-separated; with or without a header; one or several labels in a line; `3`,
-`3.0` or `1930s`; UTF-8 with or without a byte-order mark; any line ending.
+OrdinalCLIP code, and those that Excel, pandas, R and Hugging Face write: separated by tabs, commas, semicolons,
+vertical bars or whitespace, or JSON lines; with a header or none; one label a line or several; `3`, `3.0`, `3,5`
+between semicolons, or `1930s`; UTF-8 with or without a byte-order mark; any line ending.
 """
 
 import logging
@@ -13,10 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
-from numclip_lightning.data.base.dialects import Row, read_rows
-from numclip_lightning.data.base.fields import NUMBER
+from numclip_lightning.data.base.dialects import NUMBER, AskedColumns, Row, read_rows
 from numclip_lightning.data.base.paths import path_key
-from numclip_lightning.errors import DataError
+from numclip_lightning.errors import DataError, format_number
 
 __all__ = [
     "Label",
@@ -30,6 +30,9 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
+# How programs write that a number is unknown.
+_UNKNOWN = ("", "na", "n/a", "nan", "null", "none")
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -41,7 +44,8 @@ class Label:
         group: Images of one group stay in one split (a person, a patient); None if unknown.
         line: Line number in `source`, from 1; 0 when `source` is the image itself.
         source: The list the label comes from, or the image when its name is the label.
-        spread: Standard deviation of the votes whose mean is the target, in its unit; None if unknown.
+        spread: Standard deviation of the votes whose mean the target is, in its unit, 0 where all agree; None where
+            nothing is known.
     """
 
     path: str
@@ -108,20 +112,26 @@ def read_labels(
     path_column: str | None = None,
     target_column: str | None = None,
     group_column: str | None = None,
+    spread_column: str | None = None,
     labelled: bool = True,
+    optional: tuple[str, ...] = (),
 ) -> LabelTable:
     r"""Read a label file of any dialect.
 
     Without a header, a line is the path and then its label or labels; numbers before the path are an index and are
-    skipped. With a header, the columns are found by name; one called `spread` or `stdv` is the spread of each target.
+    skipped. With a header, the columns are found by name, or as the only one left; one called `spread` or `stdv` is the
+    spread of each target.
     Blank lines are skipped. A path that is listed twice with the same label counts once, and a warning is logged.
 
     Args:
         source: The label file.
         path_column: Column of the image paths; None finds it by its usual names (path, filename, image, ...).
         target_column: Column of the labels; None finds it by its usual names (target, label, age, score, ...).
-        group_column: Column of the groups that stay in one split; None for no groups.
+        group_column: Column of what must stay together in a split; None for no groups.
+        spread_column: Column of the standard deviation of each target; None finds it by its usual names (spread, stdv),
+            `"none"` leaves it out.
         labelled: Whether every entry needs a label. If False, either all entries have one or none has.
+        optional: Of `"group"` and `"spread"`, the columns that a list may lack although they are named.
 
     Returns:
         The labels in the order of the file.
@@ -140,7 +150,8 @@ def read_labels(
         [('a.jpg', 31.0, 'p1'), ('b.jpg', 4.0, 'p2')]
     """
     source = Path(source)
-    rows = read_rows(source, path_column, target_column, group_column, labelled=labelled)
+    asked = AskedColumns(path_column, target_column, group_column, spread_column, optional)
+    rows = read_rows(source, asked, labelled=labelled)
     labels = [_to_label(row, source, labelled=labelled) for row in rows]
     if any(label.targets for label in labels):
         for label in labels:
@@ -174,30 +185,38 @@ def parse_target(token: str, where: str) -> float:
         1930.0
     """
     if not re.fullmatch(NUMBER, token, re.ASCII):
-        raise DataError(f"{where}: label {token!r} is not a number; expected a label such as 31, 3.0 or 1930s")
+        comma = "; write a decimal comma as a point" if re.fullmatch(r"[+-]?\d+,\d+", token) else ""
+        raise DataError(f"{where}: label {token!r} is not a number; expected a label such as 31, 3.0 or 1930s{comma}")
     value = float(token.removesuffix("s"))
     if not math.isfinite(value):
         raise DataError(f"{where}: label {token!r} is not finite; expected a label such as 31, 3.0 or 1930s")
     return value
 
 
-def parse_spread(token: str, where: str) -> float:
+def parse_spread(token: str, where: str) -> float | None:
     """Read the standard deviation of a target's votes.
 
     Args:
-        token: The number as in the file.
+        token: The number as written; a blank or `NA` if it is unknown, as of a single vote.
         where: File and line, for the message.
 
+    Returns:
+        The number; None if it is unknown.
+
     Raises:
-        DataError: If the token is not a finite number above 0.
+        DataError: If the token is no finite number of 0 or more.
     """
+    if token.lower() in _UNKNOWN:
+        return None
     try:
         spread = float(token)
     except ValueError:
         spread = math.nan
-    if not (math.isfinite(spread) and spread > 0):
+    if not (math.isfinite(spread) and spread >= 0):
         raise DataError(
-            f"{where}: spread {token!r} is not a standard deviation; expected a number above 0, such as 4.03"
+            f"{where}: spread {token!r} is no standard deviation; expected a number of 0 or more such as 4.03, or a "
+            "blank if it is unknown; to leave the column out, rename it, or, with ListDataModule, set "
+            "data.spread_column=none"
         )
     return spread
 
@@ -233,8 +252,8 @@ def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
 
 
 def _describe(label: Label) -> str:
-    targets = " ".join(f"{target:g}" for target in label.targets)
-    spread = "" if label.spread is None else f" (spread {label.spread:g})"
+    targets = " ".join(map(format_number, label.targets))
+    spread = "" if label.spread is None else f" (spread {format_number(label.spread)})"
     return targets + spread + (f" (group {label.group!r})" if label.group else "")
 
 

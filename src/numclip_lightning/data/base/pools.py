@@ -12,7 +12,7 @@ from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.splits import random_split
 from numclip_lightning.data.base.types import Split
-from numclip_lightning.images.loading import list_images
+from numclip_lightning.images.folders import list_images
 
 __all__ = ["DrawnDataModule", "NameLabel", "PoolDataModule", "read_names"]
 

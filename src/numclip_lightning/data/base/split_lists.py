@@ -9,11 +9,11 @@ from typing import Protocol
 
 from numclip_lightning.data.base.arguments import expand_home
 from numclip_lightning.data.base.labels import Label, LabelTable, unlabelled
-from numclip_lightning.data.base.leaks import Images, compare_selected, compare_trained, find_images
+from numclip_lightning.data.base.leaks import Images, compare_copies, compare_selected, compare_trained, find_images
 from numclip_lightning.data.base.splits import random_split
 from numclip_lightning.data.base.types import SelectOn, Split
-from numclip_lightning.errors import DataError, MissingListError
-from numclip_lightning.images.loading import IMAGE_SUFFIXES, list_images
+from numclip_lightning.errors import DataError, MissingListError, format_number
+from numclip_lightning.images.folders import IMAGE_SUFFIXES, FolderScan, scan_folder
 
 __all__ = ["ListSource", "SplitLists"]
 
@@ -45,6 +45,9 @@ class SplitLists:
         seed: Seed of that part.
         select_on: `test` validates on the test list, unless a validation file is given.
         reduce: What is kept of the training list after the validation part is set aside; None keeps everything.
+        refuse_copies: Whether more than a few copies of images that lists share are refused.
+        refuse_groups: Whether groups that lists share are refused; otherwise they are warned of.
+        compare_content: Whether images are also compared by their files' content.
     """
 
     source: ListSource
@@ -54,6 +57,9 @@ class SplitLists:
     seed: int = 0
     select_on: SelectOn = "val"
     reduce: Callable[[LabelTable], LabelTable] | None = None
+    refuse_copies: bool = False
+    refuse_groups: bool = False
+    compare_content: bool = True
 
     def __post_init__(self) -> None:
         self._found: dict[Split, LabelTable | None] = {}
@@ -94,11 +100,15 @@ class SplitLists:
         if path is None:
             _log.info("predict_path is not given: predicting the test list")
             return unlabelled(self.read("test"))
-        place = self._find_file("predict_path", path)
+        place = self.find_file("predict_path", path)
         if place.is_file() and place.suffix.lower() not in IMAGE_SUFFIXES:
             return unlabelled(self.source.read_list(place, labelled=False))
-        if not (images := list_images(place, recursive=True) if place.is_dir() else [place]):
-            raise DataError(f"the predict split is empty: no image in predict_path={path!r}")
+        scan = scan_folder(place, recursive=True) if place.is_dir() else FolderScan([place])
+        if not (images := scan.images):
+            left_out = f"; left out: {scan.left_out}" if scan.left_out else ""
+            raise DataError(f"the predict split is empty: no image in predict_path={path!r}{left_out}")
+        if scan.left_out:
+            _log.warning("predict_path=%s: %d images; left out: %s", path, len(images), scan.left_out)
         return LabelTable(Label(str(image.absolute()), (), None, 0, image) for image in images)
 
     # Finding.
@@ -114,14 +124,14 @@ class SplitLists:
             if file is None:
                 table = self.source.published(split)
             else:
-                table = self.source.read_list(self._find_file(argument, file))
+                table = self.source.read_list(self.find_file(argument, file))
             if table is not None and not table:
                 hint = self.source.expected(split) or f"look at {argument}={file!r}"
                 raise MissingListError(f"the {split} split is empty; {hint}")
             self._found[split] = table
         return self._found[split]
 
-    def _find_file(self, argument: str, file: str) -> Path:
+    def find_file(self, argument: str, file: str) -> Path:
         """Return an absolute path, one in the working directory, or one in `root`, in that order."""
         given = Path(expand_home(argument, file))
         places = [given] if given.is_absolute() else [given, Path(self.root) / given]
@@ -160,8 +170,8 @@ class SplitLists:
             DataError: If an image is shared.
         """
         trained, selected = self._images("train"), self._images("val")
-        _warn(compare_trained(trained, selected, "validation"))
-        part = f"val_fraction={self.val_fraction:g} of the training list"
+        self._compare(trained, selected, "training", "validation")
+        part = f"val_fraction={format_number(self.val_fraction)} of the training list"
         self._compare_test(trained, selected, f"Give another val_file, or leave it out to set {part} aside")
 
     def refuse_test_images(self) -> None:
@@ -178,9 +188,19 @@ class SplitLists:
             return
         table = self._require("test") if self.select_on == "test" else self.find("test")
         test = find_images(self.root, table or LabelTable(()))
-        _warn(compare_trained(trained, test, "test"))
+        self._compare(trained, test, "training", "test")
         _warn(compare_selected(selected, test, self.select_on, fix))
+        if self.select_on == "val":
+            self._compare_content(selected, test, "validation", "test")
         self._compared = table is not None
+
+    def _compare(self, trained: Images, others: Images, part: str, name: str) -> None:
+        _warn(compare_trained(trained, others, name, refuse_groups=self.refuse_groups))
+        self._compare_content(trained, others, part, name)
+
+    def _compare_content(self, images: Images, others: Images, part: str, name: str) -> None:
+        if self.compare_content:
+            _warn(compare_copies(images, others, part, name, refuse=self.refuse_copies))
 
     def _images(self, split: Split) -> Images:
         return find_images(self.root, self.read(split))

@@ -15,8 +15,8 @@ from numclip_lightning.errors import ConfigError, DataError
 __all__ = ["few_shots", "group_labels", "long_tail", "random_split", "shift_values", "sort_key"]
 
 
-def few_shots(labels: Sequence[Label], shots: int, seed: int) -> list[Label]:
-    """Keep `shots` images of every exact value, or all if there are fewer.
+def few_shots(labels: Sequence[Label], shots: int, seed: int, step: float | None = None) -> list[Label]:
+    """Keep `shots` images of every exact value, or all of them where there are fewer.
 
     Each value is drawn by itself: the draw for age 31 does not depend on the other ages in the list. The images of a
     smaller number of shots are among those of a larger one.
@@ -25,6 +25,7 @@ def few_shots(labels: Sequence[Label], shots: int, seed: int) -> list[Label]:
         labels: The labelled images.
         shots: Images per value, at least 1.
         seed: Seed of the draw.
+        step: Width of what counts as one value, as for mean opinion scores; None counts exact values.
 
     Raises:
         ConfigError: If `shots` is less than 1.
@@ -37,17 +38,20 @@ def few_shots(labels: Sequence[Label], shots: int, seed: int) -> list[Label]:
     """
     if shots < 1:
         raise ConfigError(f"shots={shots} must be at least 1")
-    return _keep(labels, dict.fromkeys(_by_value(labels), shots), f"shots {seed}")
+    return _keep(labels, dict.fromkeys(_by_value(labels, step), shots), f"shots {seed}", step)
 
 
-def shift_values(labels: Sequence[Label], number: int, factor: float, seed: int) -> list[Label]:
-    """Shift the distribution of the values: cut the most frequent values, as in OrdinalCLIP's experiments.
+def shift_values(
+    labels: Sequence[Label], number: int, factor: float, seed: int, step: float | None = None
+) -> list[Label]:
+    """Shift the distribution of the values: cut the most frequent ones, as OrdinalCLIP's experiments do.
 
     Args:
         labels: The labelled images.
         number: Number of the most frequent values to cut; among equally frequent values, the smaller first.
         factor: Share to keep of a cut value, in (0, 1): `max(1, int(n * factor))` of its n images.
         seed: Seed of the draw; the images of a smaller factor are among those of a larger one.
+        step: As in `few_shots`.
 
     Raises:
         ConfigError: If `number` is less than 1, or `factor` is outside (0, 1).
@@ -55,14 +59,14 @@ def shift_values(labels: Sequence[Label], number: int, factor: float, seed: int)
     if number < 1:
         raise ConfigError(f"number={number} must be at least 1")
     if not 0 < factor < 1:
-        raise ConfigError(f"factor={factor} must be between 0 and 1, both excluded")
-    by_value = _by_value(labels)
+        raise ConfigError(f"factor={factor} must lie between 0 and 1, both excluded")
+    by_value = _by_value(labels, step)
     kept = {value: max(1, int(len(by_value[value]) * factor)) for value in _by_frequency(by_value)[:number]}
-    return _keep(labels, kept, f"shift {seed}")
+    return _keep(labels, kept, f"shift {seed}", step)
 
 
-def long_tail(labels: Sequence[Label], ratio: float, seed: int) -> list[Label]:
-    """Give the values a long tail: the most frequent value becomes `ratio` times as frequent as the rarest.
+def long_tail(labels: Sequence[Label], ratio: float, seed: int, step: float | None = None) -> list[Label]:
+    """Give the values a long tail, so that the most frequent one is `ratio` times as frequent as the rarest.
 
     Of V values, the i-th most frequent (from 0; among equally frequent values, the smaller first) keeps
     `round(n_max * ratio ** (-i / (V - 1)))` images, n_max being the images of the most frequent one: at least 1, and
@@ -72,6 +76,7 @@ def long_tail(labels: Sequence[Label], ratio: float, seed: int) -> list[Label]:
         labels: The labelled images.
         ratio: The imbalance, at least 1.
         seed: Seed of the draw; the images of a larger ratio are among those of a smaller one.
+        step: As in `few_shots`.
 
     Raises:
         ConfigError: If `ratio` is less than 1 or not finite.
@@ -85,26 +90,27 @@ def long_tail(labels: Sequence[Label], ratio: float, seed: int) -> list[Label]:
     """
     if not 1 <= ratio < float("inf"):
         raise ConfigError(f"ratio={ratio} must be a number of at least 1")
-    by_value = _by_value(labels)
+    by_value = _by_value(labels, step)
     order = _by_frequency(by_value)
     most, last = max(map(len, by_value.values()), default=0), max(len(order) - 1, 1)
     kept = {value: max(1, round(most * ratio ** (-i / last))) for i, value in enumerate(order)}
-    return _keep(labels, kept, f"long tail {seed}")
+    return _keep(labels, kept, f"long tail {seed}", step)
 
 
-def _keep(labels: Sequence[Label], kept: Mapping[float, int], draw: str) -> list[Label]:
-    """Keep the given number of images of each value, each value drawn by itself; all of values not in `kept`."""
+def _keep(labels: Sequence[Label], kept: Mapping[float, int], draw: str, step: float | None) -> list[Label]:
+    """Keep so many images of each value, drawn for every value by itself; all of a value that isn't named."""
     dropped: set[Label] = set()
-    for value, candidates in _by_value(labels).items():
+    for value, candidates in _by_value(labels, step).items():
         random.Random(f"{draw} {value}").shuffle(candidates)
         dropped.update(candidates[kept.get(value, len(candidates)) :])
     return [label for label in labels if label not in dropped]
 
 
-def _by_value(labels: Sequence[Label]) -> dict[float, list[Label]]:
+def _by_value(labels: Sequence[Label], step: float | None) -> dict[float, list[Label]]:
     by_value: dict[float, list[Label]] = {}
     for label in sorted(labels, key=sort_key):
-        by_value.setdefault(label.target, []).append(label)
+        value = label.target if step is None else round(label.target / step) * step
+        by_value.setdefault(value, []).append(label)
     return by_value
 
 

@@ -1,14 +1,13 @@
 """Writing the lists of a datamodule for other programs."""
 
 import csv
-import os
 from pathlib import Path
 
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.labels import LabelTable
-from numclip_lightning.data.base.paths import resolve
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.data.base.lookup import below, find_files
+from numclip_lightning.errors import ConfigError, format_number
 
 __all__ = ["write_list", "write_splits"]
 
@@ -40,26 +39,24 @@ def write_splits(data: OrdinalDataModule, folder: str | Path) -> None:
 
 
 def write_list(table: LabelTable, file: Path, root: str | Path) -> None:
-    """Write `path<TAB>target` lines under a heading, with a third column if all labels have a spread.
+    """Write `path<TAB>target` lines under a heading, with columns for groups and spreads where labels have them.
 
-    Groups are not written: the lists are divided already. An image that is found below `root` is written as its path
-    from there, because lists of MORPH II name folders of their authors; others are written as their list has them.
+    An image that is found below `root` is written as its path from there, because lists of MORPH II name folders of
+    their authors; others are written as their list has them.
 
     Args:
         table: Labelled images; several targets of one image are separated by spaces.
         file: The file to write.
         root: Folder that the entries are relative to.
     """
-    spread = all(label.spread is not None for label in table)
+    columns = {
+        "group": [label.group or "" for label in table],
+        "spread": ["" if label.spread is None else format_number(label.spread) for label in table],
+    }
+    columns = {name: cells for name, cells in columns.items() if any(cells)}
     with file.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.writer(lines, delimiter="\t", lineterminator="\n")
-        writer.writerow(["path", "target", "spread"] if spread else ["path", "target"])
-        for label in table:
-            targets = " ".join(repr(target).removesuffix(".0") for target in label.targets)
-            path = _below(root, label.path)
-            writer.writerow([path, targets, repr(label.spread)] if spread else [path, targets])
-
-
-def _below(root: str | Path, path: str) -> str:
-    found, folder = resolve(root, path).absolute(), Path(os.path.normpath(Path(root).absolute()))
-    return found.relative_to(folder).as_posix() if found.is_relative_to(folder) and found.is_file() else path
+        writer.writerow(["path", "target", *columns])
+        for index, (label, image) in enumerate(zip(table, find_files(root, table).files, strict=True)):
+            targets = " ".join(map(format_number, label.targets))
+            writer.writerow([below(root, image, label.path), targets, *(cells[index] for cells in columns.values())])

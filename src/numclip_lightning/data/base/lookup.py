@@ -1,0 +1,138 @@
+"""The files that the entries of lists name."""
+
+import os
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from numclip_lightning.data.base.labels import Label
+from numclip_lightning.data.base.paths import path_key
+
+__all__ = ["FoundFiles", "below", "find_files", "hint_near"]
+
+# Where the images of a public list are, whose entries are bare names or have the folders of its authors.
+_FOLDERS = ((), ("image",))
+
+
+class FoundFiles(NamedTuple):
+    """The files of a list's entries.
+
+    Attributes:
+        files: One for each entry, whether or not it exists.
+        note: Where all were found by their names alone; empty if the list's own paths were followed.
+        almost: Where some were found by their names alone, which does not count; empty otherwise.
+    """
+
+    files: list[Path]
+    note: str
+    almost: str
+
+
+def find_files(root: str | Path, labels: Sequence[Label]) -> FoundFiles:
+    r"""Find the images that lists name.
+
+    A path is followed as it is written. Public lists have bare names or the folders of their authors
+    (`../../datasets/Morph/image/x.JPG`, `C:\faces\x.jpg`) where the images are in `root` or in `root/image`. So if no
+    entry of a list exists as it is written, and every entry is found by its name in one of these two folders, and no
+    two entries have one name, these are the files. In a list of which any entry exists as written, a name alone never
+    counts: `day2/000.png` is not `000.png`.
+
+    Args:
+        root: Folder that the entries are relative to; absolute paths are used as they are.
+        labels: The entries, which may be of several lists.
+
+    Returns:
+        The file of each entry, and where they were found if not as written.
+    """
+    lists: dict[Path, list[int]] = {}
+    for index, label in enumerate(labels):
+        lists.setdefault(label.source, []).append(index)
+    files, notes, almost = [Path()] * len(labels), [], []
+    for source, indices in lists.items():
+        found = _find_list(root, source, [labels[index].path for index in indices])
+        for index, file in zip(indices, found.files, strict=True):
+            files[index] = file
+        notes += [found.note] * bool(found.note)
+        almost += [found.almost] * bool(found.almost)
+    return FoundFiles(files, "; ".join(notes), "; ".join(almost))
+
+
+def _find_list(root: str | Path, source: Path, paths: Sequence[str]) -> FoundFiles:
+    written = [_as_written(root, path) for path in paths]
+    almost = ""
+    if not any(map(os.path.isfile, written)):
+        names = [path_key(path).rsplit("/", 1)[-1] for path in paths]
+        alike = len(set(names)) < len({path_key(path) for path in paths})
+        for folder in (os.path.join(root, *parts) for parts in _FOLDERS):  # noqa: PTH118
+            files = [os.path.join(folder, name) for name in names]  # noqa: PTH118
+            number = sum(map(os.path.isfile, files))
+            found = (
+                f"none of the {len(paths)} paths in {source} exists as written; {number} are found by their names in "
+            )
+            if number == len(paths) and not alike:
+                return FoundFiles([Path(os.path.normpath(file)) for file in files], found + folder, "")
+            if number:
+                why = "no two have one name" if alike else "all of them are"
+                almost = f"{found}{folder}, which counts only if {why}"
+    return FoundFiles([Path(os.path.normpath(file)) for file in written], "", almost)
+
+
+def _as_written(root: str | Path, path: str) -> str:
+    """Strings, not `Path`s: this runs for every entry of long lists, several times."""
+    plain = os.path.join(root, path)  # noqa: PTH118
+    # A backslash may be a part of a name, or Windows' separator.
+    return plain if "\\" in path and os.path.isfile(plain) else os.path.join(root, path_key(path))  # noqa: PTH113, PTH118
+
+
+def below(root: str | Path, file: Path, path: str) -> str:
+    """Return an existing file's path from `root` on; the path as the list has it for others."""
+    found, folder = file.absolute(), Path(os.path.normpath(Path(root).absolute()))
+    return found.relative_to(folder).as_posix() if found.is_relative_to(folder) and found.is_file() else path
+
+
+def hint_near(root: str | Path, path: str) -> str:
+    """Name the file that a missing entry may mean.
+
+    Args:
+        root: Folder that the entry is relative to.
+        path: The entry as written.
+
+    Returns:
+        `"; did you mean 'IMG_1.JPG'?"` for one that differs by case, by composed accents or by its suffix; for one of
+        the same name in another folder, where it is; an empty string if there is neither.
+    """
+    key = path_key(path)
+    if near := _near("/" if key.startswith("/") else str(root), [part for part in key.split("/") if part]):
+        return f"; did you mean {near!r}?"
+    name = key.rsplit("/", 1)[-1]
+    for parts in _FOLDERS:
+        other = os.path.join(root, *parts, name)  # noqa: PTH118
+        if os.path.isfile(other):  # noqa: PTH113
+            return f"; {other} has its name, but is in another folder"
+    return ""
+
+
+def _near(folder: str, parts: Sequence[str]) -> str:
+    """Follow a path by names that are equal but for case and accents' form, the last one but for its suffix too."""
+    found: list[str] = []
+    for number, part in enumerate(parts, 1):
+        place = os.path.join(folder, *found)  # noqa: PTH118
+        if part == ".." or os.path.exists(os.path.join(place, part)):  # noqa: PTH110, PTH118
+            found.append(part)
+            continue
+        try:
+            names = sorted(os.listdir(place))  # noqa: PTH208
+        except OSError:
+            return ""
+        same = [name for name in names if _fold(name) == _fold(part)]
+        if not same and number == len(parts):
+            same = [name for name in names if _fold(Path(name).stem) == _fold(Path(part).stem)]
+        if not same:
+            return ""
+        found.append(same[0])
+    return "/".join(found)
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
