@@ -1,7 +1,7 @@
 """The project's exceptions.
 
-Every message is for a person: what was wrong (the argument and its value), where (file and line for data), and what to
-do next. The command line prints the message alone, without a traceback, and exits with a code that is not 0.
+Every message is for users: what was wrong (the argument and its value), where (file and line for data), and what to do
+next. The command line prints only the message, without a traceback, and exits with a code other than 0.
 """
 
 import math
@@ -22,51 +22,55 @@ __all__ = [
 
 
 class NumClipError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of all errors that this package raises on purpose."""
 
 
 class ConfigError(NumClipError, ValueError):
-    """An argument, or a combination of arguments, that can't work."""
+    """Argument, or combination of arguments, that can't work."""
 
 
 class ScaleError(ConfigError):
-    """A scale that contradicts itself, or a target that lies outside it."""
+    """Scale that contradicts itself, or target outside the scale."""
 
 
 class BackboneError(ConfigError):
-    """A CLIP model that is unknown, lacks its weights or can't do what a method needs."""
+    """CLIP model that is unknown, lacks its weights or can't do what a method needs."""
 
 
 class DataError(NumClipError, ValueError):
-    """A label file, an image or a split that can't be used."""
+    """Label file, image or split that can't be used."""
 
 
 class MissingListError(DataError):
-    """A list that was not given, is not where it was looked for, or has no entry."""
+    """List that was not given, was not found, or has no entry."""
 
 
 def near_matches(name: str, known: Iterable[str], *, most: int = 3) -> str:
-    """Suggest what a misspelt name may have meant.
+    """Suggest known names similar to a misspelt one.
 
     Args:
-        name: The name as it was given.
+        name: The given name.
         known: The names that exist.
-        most: How many suggestions at the most.
+        most: The maximum number of suggestions.
 
     Returns:
-        `"; did you mean 'a' or 'b'?"`, or an empty string where nothing comes close.
+        `"; did you mean 'a' or 'b'?"`, or an empty string if nothing is similar.
+
+    Example:
+        >>> near_matches("agee", ["age", "path"])
+        "; did you mean 'age'?"
     """
     matches = get_close_matches(name, list(known), n=most, cutoff=0.5)
     return f"; did you mean {' or '.join(map(repr, matches))}?" if matches else ""
 
 
 def check_choice(argument: str, value: str, choices: Iterable[str]) -> None:
-    """Raise ConfigError unless a value is one of the choices; the command line checks them by type before.
+    """Raise ConfigError unless a value is one of the choices; the command line checks them earlier, by type.
 
     Args:
-        argument: Its name, as the user knows it.
-        value: What it was given.
-        choices: What it may be.
+        argument: Its name in the user's configuration.
+        value: Its value.
+        choices: The allowed values.
     """
     choices = list(choices)
     if value not in choices:
@@ -78,8 +82,8 @@ def check_weight(argument: str, value: float, zero: str) -> None:
     """Raise ConfigError unless a value is a finite number of 0 or more.
 
     Args:
-        argument: Its name, as the user knows it.
-        value: What it was given.
+        argument: Its name in the user's configuration.
+        value: Its value.
         zero: What 0 means, for the message: `"frozen"`.
     """
     if not (math.isfinite(value) and value >= 0):

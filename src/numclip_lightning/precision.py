@@ -1,4 +1,4 @@
-"""Keeping what is sensitive out of half precision: softmax, similarities and edges of levels."""
+"""Float32 for sensitive computations under half precision: softmax, similarities and edges of levels."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -9,12 +9,17 @@ __all__ = ["at_least_float32", "without_autocast"]
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Return a half-precision tensor in float32 and any other as it is."""
+    """Return a half-precision tensor in float32 and any other tensor unchanged.
+
+    Example:
+        >>> at_least_float32(torch.ones(1, dtype=torch.bfloat16)).dtype
+        torch.float32
+    """
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def without_autocast(device_type: str) -> AbstractContextManager[object]:
-    """Switch autocast off where it is on; elsewhere leave no trace of it in an exported graph."""
+    """Return a context that switches autocast off if it is on; otherwise it leaves no trace in an exported graph."""
     if torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()

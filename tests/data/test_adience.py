@@ -37,7 +37,7 @@ def test_published_layouts(tmp_path: Path, lists: Literal["simplified", "officia
     assert set(train.targets) | set(val.targets) == set(map(float, range(8)))
 
 
-def test_both_kinds_of_lists_say_the_same(tmp_path: Path) -> None:
+def test_official_and_simplified_lists_have_the_same_labels(tmp_path: Path) -> None:
     make_adience(tmp_path)
     simplified = AdienceDataModule(root=str(tmp_path), fold=4)
     official = AdienceDataModule(root=str(tmp_path), lists="official", fold=4)

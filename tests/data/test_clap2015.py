@@ -36,13 +36,13 @@ def test_bad_lists(tmp_path: Path) -> None:
     for row, message in (
         (
             "a.jpg,21,4.0,training",
-            r"total_2015\.csv:2: database 'training' is no split; expected one of train, val, tes",
+            r"total_2015\.csv:2: database 'training' is not a split; expected one of train, val, tes",
         ),
-        ("a.jpg,21,0,train", r"total_2015\.csv:2: spread '0' is no standard deviation; expected a number above 0"),
+        ("a.jpg,21,0,train", r"total_2015\.csv:2: spread '0' is not a standard deviation; expected a number above 0"),
         ("a.jpg,old,4.0,train", r"total_2015\.csv:2: label 'old' is not a number"),
         (
             "a.jpg,21,4.0,train\nb.jpg,21,4.0,val\n./a.jpg,21,4.0,test",
-            r":4: '\./a\.jpg' is in the split 'test', but a line before has it in 'train'; remove one of the two",
+            r":4: '\./a\.jpg' is in the split 'test', but an earlier line has it in 'train'; remove one of the two",
         ),
         (
             "a.jpg,21,4.0,train\na.jpg,21,5.0,train",

@@ -30,7 +30,7 @@ def test_one_person_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert tested == [f"{person:03d}" for person in range(1, 83)]
 
 
-def test_or_people_are_drawn(tmp_path: Path) -> None:
+def test_without_a_fold_people_are_drawn(tmp_path: Path) -> None:
     make_fgnet(tmp_path / "FGNET" / "images", persons=30, images=4)
     data = FGNETDataModule(root=str(tmp_path), fold=None, num_workers=0, image_size=8)
     data.setup("fit")

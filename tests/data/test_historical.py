@@ -92,7 +92,7 @@ def test_from_folders(tmp_path: Path, folder: str) -> None:
         assert from_folders.labels(split).targets == from_lists.labels(split).targets
 
 
-def test_decades_that_are_not_what_they_say(tmp_path: Path) -> None:
+def test_a_list_with_images_of_another_decade_is_refused(tmp_path: Path) -> None:
     make_historical(tmp_path)
     lines = (tmp_path / "1940s.txt").read_text().splitlines()
     (tmp_path / "1940s.txt").write_text("\n".join([*lines[:2], lines[2].replace(" 1940s", " 1930s"), *lines[3:]]))
@@ -102,7 +102,7 @@ def test_decades_that_are_not_what_they_say(tmp_path: Path) -> None:
     for decade in DECADES[:-1]:
         make_image(tmp_path / "folders" / f"{decade}s" / "a.jpg")
     (tmp_path / "folders" / "1970s").mkdir()
-    with pytest.raises(DataError, match="1970s holds no image; put those of the 1970s there, all five"):
+    with pytest.raises(DataError, match="1970s has no image; put those of the 1970s there, all five"):
         HistoricalDataModule(root=str(tmp_path / "folders")).setup("fit")
 
 

@@ -164,7 +164,7 @@ def test_bad_arguments() -> None:
         build_transform(32, "paper", train=False)  # type: ignore[arg-type]
 
 
-def test_albumentations_does_not_phone_home() -> None:
+def test_albumentations_does_not_use_the_network() -> None:
     environment = {key: value for key, value in os.environ.items() if key != "NO_ALBUMENTATIONS_UPDATE"}
     code = (
         "import urllib.request as r\n"

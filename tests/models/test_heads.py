@@ -197,7 +197,7 @@ class TestPrecision:
 
 
 class TestArguments:
-    def test_the_edges_of_a_scale_are_taken_as_they_are(self) -> None:
+    def test_the_edges_of_a_scale_fit_the_heads(self) -> None:
         levels = [("child", 0), ("teen", 13), ("adult", 19)]
         scale = OrdinalScale(0, 64, levels=[{"phrase": p, "start": s} for p, s in levels])
         head = build_head("bounded", scale.lower, scale.upper, scale.centers)

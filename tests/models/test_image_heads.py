@@ -89,7 +89,7 @@ def test_class_probabilities_stay_finite_and_keep_their_digits(height: float) ->
     assert first.item() == pytest.approx(-30, rel=1e-5)
 
 
-def test_ranks_are_read_as_the_authors_read_them() -> None:
+def test_ranks_are_decoded_as_by_the_authors() -> None:
     logits = 3 * torch.randn(50, 6)
     for log_beyond in (functional.logsigmoid(logits), functional.logsigmoid(logits).cumsum(dim=1)):
         assert decode_rank(log_beyond, "median").tolist() == proba_to_label(log_beyond.exp()).tolist()
@@ -101,7 +101,7 @@ def test_the_expectation_is_that_of_the_class_probabilities() -> None:
     torch.testing.assert_close(decode_rank(log_beyond, "expectation"), ranks)
 
 
-def test_an_unknown_reading_is_refused() -> None:
+def test_an_unknown_decoding_is_refused() -> None:
     wrong: Any = "argmax"
     with pytest.raises(ConfigError, match="decode is 'argmax'; choose one of 'median', 'expectation'"):
         decode_rank(torch.zeros(1, 3), wrong)

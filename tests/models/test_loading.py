@@ -55,7 +55,7 @@ def test_a_folder_or_a_file_gives_its_weights_in_float32(
     assert not caplog.records
 
 
-def test_a_file_gives_the_text_features_a_named_model(folder: Path) -> None:
+def test_a_file_gives_the_weights_of_a_named_model(folder: Path) -> None:
     clip = load_clip("tiny-vit", str(folder / "open_clip_model.safetensors"))
     torch.testing.assert_close(clip.encode_text(["a child"]), text_features(folder), atol=1e-5, rtol=1e-5)
 

@@ -23,14 +23,14 @@ FOLDER = Path(str(files("numclip_lightning.models"))) / "mini"
 CONFIG = CONFIGS / "counting.yaml"
 
 
-def test_it_is_small_and_in_half_precision() -> None:
+def test_the_mini_model_is_small_and_in_half_precision() -> None:
     assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= 12_000_000
     with safe_open(FOLDER / "open_clip_model.safetensors", "pt") as weights:
         kinds = {weights.get_slice(key).get_dtype() for key in weights.keys()}  # noqa: SIM118
     assert kinds <= {"F16", "I64"}
 
 
-def test_it_loads_as_any_folder_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mini_model_loads_like_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     clip = load_clip("mini")
     assert (clip.image_size, clip.context_length) == (64, 32)
@@ -67,7 +67,7 @@ def test_what_cannot_be_loaded_is_refused() -> None:
         load_clip("minni")
 
 
-def test_it_knows_quantity_words_and_no_numbers() -> None:
+def test_the_mini_model_knows_quantity_words_and_no_numbers() -> None:
     """On fresh scenes: three in four phrases are right, and its numbers are no better than the median of the counts."""
     pixels, counts = scenes(2024, 1200)
     figures = zero_shot(load_clip("mini"), pixels, counts)
@@ -100,7 +100,7 @@ def test_the_config_has_the_words_it_was_trained_on() -> None:
     assert config["backbone"] == "mini"
 
 
-def test_its_card_holds_what_people_ask() -> None:
+def test_the_model_card_has_its_facts() -> None:
     card = (FOLDER / "MODEL_CARD.md").read_text(encoding="utf-8")
     for word in ("Data", "Recipe", "Seed", "Time", "can do", "cannot do", "make mini", "MIT"):
         assert word in card

@@ -72,7 +72,7 @@ def test_a_phrase_moves_its_own_prompt_only_and_the_context_moves_all(clip: CLIP
         ("front", [["<", "old", "man", 0, 1, 2, ".", ">"], ["<", "child", 0, 1, 2, ".", ">", "!"]]),
     ],
 )
-def test_random_context_stands_where_it_is_asked_to(
+def test_random_context_is_at_its_position(
     clip: CLIPBackbone, position: Literal["tail", "middle", "front"], order: list[list[str | int]]
 ) -> None:
     prompts = ConceptPrompts(clip, "ignored {}", ["old man", "child"], num_context=3, position=position)

@@ -35,7 +35,7 @@ def test_what_is_learnt_is_blended_with_the_words() -> None:
 
 
 @torch.no_grad()
-def test_every_rank_is_said_in_view_of_the_others() -> None:
+def test_the_phrases_of_all_ranks_influence_each_other() -> None:
     ordered = prompts()
     for parameter in ordered.rankformer.parameters():
         parameter.normal_(std=0.2)

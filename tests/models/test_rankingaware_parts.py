@@ -61,7 +61,7 @@ def test_the_instruction_changes_what_is_read() -> None:
     torch.testing.assert_close(adapter(tokens[:1]), adapter(tokens)[:1], rtol=1e-4, atol=1e-5)
 
 
-def test_a_number_starts_near_the_middle_and_does_not_ask_for_the_order_of_tokens() -> None:
+def test_a_new_value_head_is_near_the_middle_and_ignores_the_order_of_tokens() -> None:
     head = ValueHead(16, 1900.0, 2000.0)
     tokens = torch.randn(4, 7, 16)
     values = head(tokens)
@@ -81,7 +81,7 @@ def test_numbers_keep_their_digits_under_autocast() -> None:
 
 
 @pytest.mark.parametrize("arguments", [(0, 1, 1), (8, 3, 1), (8, 2, 0)])
-def test_sizes_that_cannot_be_are_refused(arguments: tuple[int, int, int]) -> None:
+def test_image_sizes_that_cannot_be_are_refused(arguments: tuple[int, int, int]) -> None:
     with pytest.raises(ConfigError, match=r"width=.*, num_heads=.*, num_prompts=.*num_heads must divide width"):
         RankingAdapter(4, torch.zeros(2, 4), *arguments)
     with pytest.raises(ConfigError, match="num_queries=0 must be 1 or more"):

@@ -49,7 +49,7 @@ def test_the_discriminant_is_scikit_learns(count: int, dim: int) -> None:
     np.testing.assert_allclose((new @ weight.T + bias).numpy(), reference.decision_function(new.numpy()), atol=1e-6)
 
 
-def test_a_class_without_images_lies_between_its_neighbours_and_at_the_ends_on_the_nearest() -> None:
+def test_the_mean_of_a_class_without_images_is_interpolated() -> None:
     centers = torch.tensor([0.0, 1.0, 2.0, 4.0, 5.0, 6.0])
     x, label = clouds(40, 3, 2)
     label = torch.tensor([1, 3])[label]
@@ -66,7 +66,7 @@ def test_a_class_without_images_lies_between_its_neighbours_and_at_the_ends_on_t
 
 
 @pytest.mark.parametrize("label", [[0, 1, 2, 3, 4], [3]])
-def test_single_images_say_nothing_of_the_covariance(label: list[int]) -> None:
+def test_single_images_give_weights_of_zero(label: list[int]) -> None:
     x, _ = clouds(len(label))
     weight, bias = gaussian_discriminant(x, torch.tensor(label), CENTERS)
     assert not weight.any()
@@ -95,7 +95,7 @@ def test_logistic_regression_ends_where_it_ends_wherever_it_starts() -> None:
     torch.testing.assert_close(warm.weight, cold.weight, atol=1e-5, rtol=1e-4)
 
 
-def test_a_class_without_images_is_never_predicted_and_the_others_are_as_if_it_were_not_there() -> None:
+def test_a_class_without_images_is_never_predicted_and_does_not_change_the_others() -> None:
     x, label = clouds(60, 7, 3)
     whole = logistic_regression(x, torch.tensor([0, 2, 4])[label], 5, 1.0)
     alone = logistic_regression(x, label, 3, 1.0)

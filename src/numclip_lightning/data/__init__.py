@@ -1,33 +1,35 @@
-"""From label files and images to batches; knows nothing of models, methods or scales.
+"""Datasets: from label files and images to batches, one dataset in each module; independent of models and scales.
 
-Each module of this folder is a dataset, found by itself: its datamodule is a name of the package, so that the command
-line knows it. In Python, import it from its own module, which type checkers can follow.
+Every module of this folder is imported, and its datamodules are exported here, so that a new dataset needs no entry in
+a list. Type checkers see these names as `Any`; import from the dataset's own module to have its type.
 """
 
-import pkgutil
 from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
 
 from numclip_lightning.data.base import OrdinalDataModule
 
-_SHARED = "base"
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...
 
 
-def _find_datamodules() -> dict[str, type[OrdinalDataModule]]:
-    """Import every dataset of this folder; return the datamodules that they define, by name."""
-    found: dict[str, type[OrdinalDataModule]] = {}
-    for entry in pkgutil.iter_modules(__path__):
-        if entry.name == _SHARED:
-            continue
-        place = f"{__name__}.{entry.name}"
-        for name, value in vars(import_module(place)).items():
-            # Not what a dataset imports: the bases, or another dataset.
-            own = isinstance(value, type) and f"{value.__module__}.".startswith(f"{place}.")
-            if own and issubclass(value, OrdinalDataModule):
-                found[name] = value
-    return found
+def _datamodules_of(module: str) -> dict[str, type[OrdinalDataModule]]:
+    """Return the datamodules that a module or its parts define, by name; not those that it imports."""
+    return {
+        name: value
+        for name, value in vars(import_module(module)).items()
+        if isinstance(value, type)
+        and issubclass(value, OrdinalDataModule)
+        and f"{value.__module__}.".startswith(f"{module}.")
+    }
 
 
-_DATAMODULES = _find_datamodules()
-globals().update(_DATAMODULES)
+_found: dict[str, type[OrdinalDataModule]] = {}
+for _entry in iter_modules(__path__):
+    if _entry.name != "base":
+        _found |= _datamodules_of(f"{__name__}.{_entry.name}")
+globals().update(_found)
 
-__all__ = sorted(_DATAMODULES)
+__all__ = sorted(_found)

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 # The youngest and oldest age of each class, in years.
 AGES = ((0, 2), (4, 6), (8, 13), (15, 20), (25, 32), (38, 43), (48, 53), (60, 100))
 FOLDS = 5
-# For each kind of list: the file of a fold, and the folder it may lie in.
+# For each kind of list: the file of a fold, and the folder it may be in.
 _LISTS = {
     "simplified": ("simplified_adience_{}.txt", "adience"),
     "official": ("fold_{}_data.txt", "folds"),
@@ -34,10 +34,10 @@ _AGE = re.compile(r"\((\d+), *(\d+)\)|(\d+)")
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class AdienceDataModule(FileDataModule):
-    """Adience by its five folds: one is tested on, the others are trained on; no user is in two of them.
+    """Adience by its five folds: test on one, train on the others; no user is in two of them.
 
-    A target is the class 0 to 7: 0-2, 4-6, 8-13, 15-20, 25-32, 38-43, 48-53 and 60 or more years. Images lie in
-    `root/<user>/landmark_aligned_face.<face>.<image>`, lists in `root` or in the folder `adience` or `folds` there. A
+    A target is the class 0 to 7: 0-2, 4-6, 8-13, 15-20, 25-32, 38-43, 48-53 and 60 or more years. Images are in
+    `root/<user>/landmark_aligned_face.<face>.<image>`, lists in `root` or in its folder `adience` or `folds`. A
     part of the training users is set aside for validation. The other arguments are those of `FileDataModule`.
 
     Args:
@@ -52,13 +52,13 @@ class AdienceDataModule(FileDataModule):
     fold: int = 0
 
     def validate_arguments(self) -> None:
-        """Check the lists and the fold too."""
+        """Check the lists and the fold also."""
         super().validate_arguments()
         check_choice("lists", self.lists, tuple(_LISTS))
         check_fold(self.fold, FOLDS)
 
     def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
-        """Read one list, a table of the official kind by its name, and take the users from the paths."""
+        """Read one list, recognise official tables by their name, and take the users from the paths."""
         official = re.fullmatch(r"fold_(frontal_)?\d_data\.txt", Path(file).name)
         if official:
             return _read_official(Path(file))
@@ -66,7 +66,7 @@ class AdienceDataModule(FileDataModule):
         return LabelTable(_with_user(label) for label in table) if labelled else table
 
     def published(self, split: Split) -> LabelTable | None:
-        """The list of the fold for testing, the others joined for training."""
+        """Return the list of the fold for testing, the others joined for training."""
         if split not in ("train", "test"):
             return None
         return self.join(split, self._names(split), _LISTS[self.lists][1])
@@ -82,13 +82,17 @@ class AdienceDataModule(FileDataModule):
 
 
 def age_class(age: str) -> int | None:
-    """The class of an age as the official tables write it: `(25, 32)`, `(8, 12)`, `35`, `None`.
+    """Return the class of an age in the form of the official tables: `(25, 32)`, `(8, 12)`, `35`, `None`.
 
     Returns:
-        The class that holds the whole range, 0 to 7; None where none does.
+        The class that contains the whole range, 0 to 7; None if there is none.
 
     Raises:
         ValueError: If it is neither a range, a number, nor `None`.
+
+    Example:
+        >>> age_class("(25, 32)"), age_class("35"), age_class("None")
+        (4, None, None)
     """
     if age == "None":
         return None
@@ -103,7 +107,7 @@ def _read_official(source: Path) -> LabelTable:
     records = read_records(source, _COLUMNS)
     labels = list(_official_labels(records, source))
     if skipped := len(records) - len(labels):
-        _log.info("%s: %d of %d faces have no age of one class and are left out", source, skipped, len(records))
+        _log.info("%s: %d of %d faces are left out, their age is in no single class", source, skipped, len(records))
     return without_repeats(labels, source)
 
 

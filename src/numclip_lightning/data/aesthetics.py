@@ -1,4 +1,4 @@
-"""Image Aesthetics: the beauty scores of Schifanella et al. (ICWSM 2015), 1 (unacceptable) to 5 (exceptional)."""
+"""Image Aesthetics: beauty scores by Schifanella et al. (ICWSM 2015), 1 (unacceptable) to 5 (exceptional)."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,15 +23,15 @@ class AestheticsDataModule(FileDataModule):
     """One category of Image Aesthetics, by the published lists or by the papers' five random folds.
 
     The published lists are `{category}_train.txt` and `{category}_test.txt`, in `root` or `root/labels`. The papers'
-    own folds were never published; ours divide all images, which are those of both lists, into five, and test on each
-    once. Either way a sixteenth of the training part is set aside for validation: 75 / 5 / 20 %. The other arguments
-    are those of `FileDataModule`.
+    own folds were never published; ours divide all images of both lists into five, and test on each once. In both
+    cases a sixteenth of the training part is set aside for validation: 75 / 5 / 20 %. The other arguments are those of
+    `FileDataModule`.
 
     Args:
         category: Which of the four categories; each is a task of its own.
         fold: Which of the five folds, 0 to 4; None takes the published lists. NumCLIP's code selects its checkpoints on
             the published test list, which `select_on=test` does.
-        split_seed: Seed of the folds and of their validation parts; that of the published lists is set aside by `seed`.
+        split_seed: Seed of the folds and of their validation parts; the published lists use `seed` for theirs.
         val_fraction: Share of the training list or part set aside for validation, in (0, 1).
     """
 
@@ -41,7 +41,7 @@ class AestheticsDataModule(FileDataModule):
     val_fraction: float = 0.0625
 
     def validate_arguments(self) -> None:
-        """Check the category too."""
+        """Check the category also."""
         super().validate_arguments()
         check_choice("category", self.category, get_args(Category))
         if self.fold is not None:
@@ -54,14 +54,14 @@ class AestheticsDataModule(FileDataModule):
         return self.fold is None
 
     def published(self, split: Split) -> LabelTable | None:
-        """The published training or test list of the category, or a part of the fold."""
+        """Return the published training or test list of the category, or a part of the fold."""
         if self.fold is not None:
             return self._parts.get(split)
         return self.join(split, self._names(split), "labels") if split in ("train", "test") else None
 
     @cached_property
     def _parts(self) -> dict[Split, LabelTable]:
-        """The parts of the fold; none where the lists are absent."""
+        """Splits of the fold; none if the lists are absent."""
         table = self.join("train", self._names("train"), "labels")
         if table is None or self.fold is None:
             return {}

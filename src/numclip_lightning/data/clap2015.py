@@ -1,4 +1,4 @@
-"""ChaLearn LAP 2015 (Escalera et al., ICCV workshops 2015): apparent ages, each the mean of many people's guesses."""
+"""ChaLearn LAP 2015 (Escalera et al., ICCV workshops 2015): apparent ages, each the mean of many guesses."""
 
 from dataclasses import dataclass
 
@@ -20,8 +20,8 @@ class CLAP2015DataModule(FileDataModule):
     """CLAP2015 by L2RCLIP's list `total_2015.csv`: 2,476 images for training, 1,136 for validation, 1,079 for testing.
 
     Its columns are `filename`, `age`, `stdv` (the standard deviation of the guesses, for the epsilon-error) and
-    `database` (`train`, `val` or `test`). It is looked for in `root` and `root/clap2015`. Where any list file is given,
-    the list files alone count. The other arguments are those of `FileDataModule`.
+    `database` (`train`, `val` or `test`). It is searched for in `root` and `root/clap2015`. If any list file is given,
+    only the list files count. The other arguments are those of `FileDataModule`.
     """
 
     def __post_init__(self) -> None:
@@ -30,7 +30,7 @@ class CLAP2015DataModule(FileDataModule):
         self._split_of: dict[Label, str] = {}
 
     def published(self, split: Split) -> LabelTable | None:
-        """The images of a split."""
+        """Return the images of a split."""
         if split == "predict" or self.lists_given:
             return None
         if self._all is None:
@@ -50,10 +50,10 @@ class CLAP2015DataModule(FileDataModule):
         for line, fields in read_records(source, ("filename", "age", "stdv", "database")):
             where, split = f"{source}:{line}", fields["database"]
             if split not in _SPLITS:
-                raise DataError(f"{where}: database {split!r} is no split; expected one of {', '.join(_SPLITS)}")
+                raise DataError(f"{where}: database {split!r} is not a split; expected one of {', '.join(_SPLITS)}")
             if (other := known.setdefault(path_key(fields["filename"]), split)) != split:
                 raise DataError(
-                    f"{where}: {fields['filename']!r} is in the split {split!r}, but a line before has it in "
+                    f"{where}: {fields['filename']!r} is in the split {split!r}, but an earlier line has it in "
                     f"{other!r}; remove one of the two lines"
                 )
             age, spread = parse_target(fields["age"], where), parse_spread(fields["stdv"], where)

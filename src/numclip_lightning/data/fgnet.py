@@ -15,7 +15,7 @@ __all__ = ["FGNETDataModule"]
 _log = logging.getLogger(__name__)
 
 FOLDS = 82
-# <person>A<age>, and a letter where there are several, such as 078A11.JPG and 001A43a.JPG
+# <person>A<age>, and a letter if there are several, such as 078A11.JPG and 001A43a.JPG
 _NAME = re.compile(r"(?P<person>\d+)A(?P<age>\d+)[a-z]?\.", re.IGNORECASE)
 
 
@@ -23,29 +23,29 @@ _NAME = re.compile(r"(?P<person>\d+)A(?P<age>\d+)[a-z]?\.", re.IGNORECASE)
 class FGNETDataModule(DrawnDataModule):
     """FG-NET, leaving one person out for testing: 82 folds, of which papers report the mean.
 
-    Images lie in `root`, `root/images` or `root/FGNET/images`. People of the training part are set aside for
-    validation. Where any list file is given, the list files alone count. The other arguments are those of
+    Images are in `root`, `root/images` or `root/FGNET/images`. Some people of the training part are set aside for
+    validation. If any list file is given, only the list files count. The other arguments are those of
     `DrawnDataModule` and `FileDataModule`.
 
     Args:
         fold: The person to test on, 0 to 81 in the order of the numbers in the names; None draws people for testing, by
-            `test_fraction` and `split_seed`, which nothing else asks for.
+            `test_fraction` and `split_seed`, which have no effect otherwise.
     """
 
     fold: int | None = 0
 
     def validate_arguments(self) -> None:
-        """Check the fold too."""
+        """Check the fold also."""
         super().validate_arguments()
         if self.fold is not None:
             check_fold(self.fold, FOLDS)
 
     def read_pool(self) -> LabelTable:
-        """The images whose names have a person and an age."""
+        """Return the images whose names have a person and an age."""
         return read_names(self.root, ("images", "FGNET/images"), _person_and_age)
 
     def divide(self, pool: LabelTable) -> Mapping[Split, Sequence[Label]]:
-        """Leave the person out, or draw people."""
+        """Leave one person out, or draw people."""
         if self.fold is None:
             return super().divide(pool)
         persons = len({label.group for label in pool})

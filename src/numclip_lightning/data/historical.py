@@ -25,10 +25,10 @@ _ORIGINAL = "HistoricalColor-ECCV2012/data/imgs/decade_database"
 class HistoricalDataModule(PoolDataModule):
     """Historical Color Images by the papers' protocol: ten random folds of 210 / 5 / 50 images per decade.
 
-    The papers' own folds were never published; these are made from `split_seed` and `fold` (see `historical_fold`). The
+    The papers' own folds were never published; ours are made from `split_seed` and `fold` (see `historical_fold`). The
     images are found by one list per decade in `root` (`1930s.txt` to `1970s.txt`), or by the folders of the original
-    archive (`HistoricalColor-ECCV2012/data/imgs/decade_database/1930s`) or `1930s` to `1970s` in `root`. Where any
-    list file is given, the list files alone count. The other arguments are those of `PoolDataModule` and
+    archive (`HistoricalColor-ECCV2012/data/imgs/decade_database/1930s`) or `1930s` to `1970s` in `root`. If any
+    list file is given, only the list files count. The other arguments are those of `PoolDataModule` and
     `FileDataModule`.
 
     Args:
@@ -38,7 +38,7 @@ class HistoricalDataModule(PoolDataModule):
     fold: int = 0
 
     def validate_arguments(self) -> None:
-        """Check the fold too."""
+        """Check the fold also."""
         super().validate_arguments()
         check_fold(self.fold, FOLDS)
 
@@ -51,7 +51,7 @@ class HistoricalDataModule(PoolDataModule):
         return f"put the lists 1930s.txt to 1970s.txt, or the folders 1930s to 1970s, into {self.root!r}"
 
     def read_pool(self) -> LabelTable:
-        """The images of all decades, by their lists or else their folders."""
+        """Return the images of all decades, from their lists or else their folders."""
         return LabelTable(self._read_decades())
 
     def _read_decades(self) -> list[Label]:
@@ -81,18 +81,16 @@ class HistoricalDataModule(PoolDataModule):
         for decade, folder in folders.items():
             images = list_images(folder) if folder else []
             if not images:
-                raise DataError(
-                    f"{folder} holds no image; put those of the {decade}s there, all five decades are needed"
-                )
+                raise DataError(f"{folder} has no image; put those of the {decade}s there, all five decades are needed")
             for image in images:
                 yield Label(str(image.relative_to(self.root)), (float(decade),), None, 0, image)
 
 
 def historical_fold(labels: Sequence[Label], fold: int, seed: int) -> dict[Split, list[Label]]:
-    """Divide the images of each decade 210 / 5 / 50; sets of another size keep these proportions.
+    """Divide the images of each decade 210 / 5 / 50; other numbers of images keep these proportions.
 
     The draw depends on `seed`, `fold` and the images' own keys (the md5 sum in their names), not on the order of the
-    list or on how its file names spell the decade. Folds are independent draws, so their test sets overlap.
+    list or on the spelling of the decade in the file names. Folds are independent draws, so their test sets overlap.
 
     Args:
         labels: The images of all decades.
@@ -109,7 +107,7 @@ def historical_fold(labels: Sequence[Label], fold: int, seed: int) -> dict[Split
 
 
 def _md5_key(path: str) -> str:
-    """`./images/1930s_decade_b166b3.jpg` and `1930s/1930s_b166b3.jpg` are the same image `b166b3`."""
+    """Return the key `b166b3` of `./images/1930s_decade_b166b3.jpg` and of `1930s/1930s_b166b3.jpg`, the same image."""
     return PurePosixPath(path_key(path)).stem.rsplit("_", 1)[-1]
 
 

@@ -1,4 +1,4 @@
-"""Anybody's own list of images and numbers."""
+"""Datamodule for your own CSV, TSV or text lists."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,9 @@ class ListDataModule(FileDataModule):
     The other arguments are those of `FileDataModule`.
 
     Args:
-        path_column: Column of the image paths; None finds it by its usual names, or reads a list without header.
-        target_column: Column of the targets; None finds it by its usual names, or reads a list without header.
-        group_column: Column of what must stay together when a validation part is set aside, such as the patient.
+        path_column: Column of the image paths; None finds it by its usual names, or reads a list without a header.
+        target_column: Column of the targets; None finds it by its usual names, or reads a list without a header.
+        group_column: Column of the groups that stay together when a validation part is set aside, such as the patient.
     """
 
     path_column: str | None = None

@@ -23,18 +23,18 @@ _NAME = re.compile(r"(?P<subject>\d+)_\d*[MF](?P<age>\d{2})(?!\d)", re.IGNORECAS
 class MorphDataModule(FileDataModule):
     """MORPH II by the lists of L2RCLIP (settings A to D) or of OrdinalCLIP and NumCLIP (ET).
 
-    The lists are looked for in `root` and in `root/setting<A..D>`. None of the protocols has a validation list of its
-    own: a part of the training list is set aside, all images of a subject together. The other arguments are those of
+    The lists are searched for in `root` and in `root/setting<A..D>`. None of the protocols has its own validation
+    list: a part of the training list is set aside, all images of a subject together. The other arguments are those of
     `FileDataModule`.
 
     Args:
         setting: `A`: five random 80/20 draws of 5,942 images. `B`: three parts, trained on some and tested on the rest.
-            `C`: five random parts, test on one and train on the others. `D`: as C, each subject in one part but for
-            three in a hundred. `ET`: `ET_proto_train.txt` for training and `ET_proto_val.txt` for testing; OrdinalCLIP
-            and NumCLIP also select on it, which `select_on=test` does.
+            `C`: five random parts, test on one and train on the others. `D`: as C, but only three in a hundred
+            subjects are in more than one part. `ET`: `ET_proto_train.txt` for training and `ET_proto_val.txt` for
+            testing; OrdinalCLIP and NumCLIP also select on it, which `select_on=test` does.
         fold: Which fold, from 0; B has 3, ET has 1, the others 5.
-        train_parts: How many of B's three parts are trained on, as papers don't agree: 1, part `fold`, testing on the
-            other two; or 2, testing on part `fold`.
+        train_parts: Number of B's three parts for training; papers don't agree. 1: train on part `fold` and test on the
+            other two. 2: test on part `fold`.
     """
 
     setting: Literal["A", "B", "C", "D", "ET"] = "A"
@@ -42,13 +42,13 @@ class MorphDataModule(FileDataModule):
     train_parts: Literal[1, 2] = 1
 
     def validate_arguments(self) -> None:
-        """Check the setting and the fold too."""
+        """Check the setting and the fold also."""
         super().validate_arguments()
         check_choice("setting", self.setting, tuple(_FOLDS))
         check_fold(self.fold, _FOLDS[self.setting], f" in setting={self.setting!r}")
         if self.train_parts not in ((1, 2) if self.setting == "B" else (1,)):
             raise ConfigError(
-                f"train_parts={self.train_parts} with setting={self.setting!r}: setting B alone has parts to choose, 1 "
+                f"train_parts={self.train_parts} with setting={self.setting!r}: only setting B has parts to choose, 1 "
                 "or 2 of three; leave it out otherwise"
             )
 
@@ -62,7 +62,7 @@ class MorphDataModule(FileDataModule):
         return LabelTable(_with_subject(label) for label in table) if labelled else table
 
     def published(self, split: Split) -> LabelTable | None:
-        """The published lists of the setting and fold, joined where a split has several."""
+        """Return the published lists of the setting and fold, joined if a split has several."""
         names = self._names(split)
         return self.join(split, names, f"setting{self.setting}") if names else None
 
@@ -71,25 +71,25 @@ class MorphDataModule(FileDataModule):
         return f"put {', '.join(self._names(split))} into {self.root!r} or its folder 'setting{self.setting}'"
 
     def _names(self, split: Split) -> list[str]:
-        """File names of a split's lists."""
+        """Return the file names of a split's lists."""
         if split not in ("train", "test"):
             return []
         if self.setting == "A":
             return [f"Setting_A_fold{self.fold}_{split}.txt"]
         if self.setting == "ET":
             return ["ET_proto_train.txt" if split == "train" else "ET_proto_val.txt"]
-        # The single part is tested on, but for B where one is trained on.
+        # The single part is for testing, except in B with one part for training.
         single = split == ("train" if self.setting == "B" and self.train_parts == 1 else "test")
         pattern = "Setting_B_fold{}.txt" if self.setting == "B" else f"morph_{self.setting}_{{:02d}}.txt"
         return [pattern.format(part) for part in range(_FOLDS[self.setting]) if (part == self.fold) == single]
 
 
 def _with_subject(label: Label) -> Label:
-    """Set the group to the subject; raise where the age in the name is none of the labels."""
+    """Set the group to the subject; raise DataError if the age in the name is none of the labels."""
     match = _NAME.match(PurePosixPath(path_key(label.path)).name)
     if match is None:
         raise DataError(
-            f"{label.where}: {label.path!r} is no MORPH name such as 101157_5F39.JPG; "
+            f"{label.where}: {label.path!r} is not a MORPH name such as 101157_5F39.JPG; "
             "read other files with ListDataModule"
         )
     if int(match["age"]) not in label.targets:

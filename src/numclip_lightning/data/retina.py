@@ -24,11 +24,11 @@ _EYE = re.compile(r"(?P<patient>.+)_(?:left|right)", re.IGNORECASE)
 class RetinaDataModule(DrawnDataModule):
     """Retina images by a table of ids and grades: `train.csv` with `id_code,diagnosis`, as APTOS 2019 has it.
 
-    The table is looked for in `root`; an image is found by its id with any suffix, in `root` or in its folders
-    `train_images`, `test_images` and `images`. Both eyes of a patient stay together: patients are told by the column
-    `patient` or `patient_id` where there is one, or by ids such as `10_left` and `10_right`. APTOS's own test grades
-    were never published: a part of the table is drawn for testing, and a part of the rest for validation. Where any
-    list file is given, the list files alone count. The other arguments are those of `DrawnDataModule` and
+    The table is searched for in `root`; an image is found by its id with any suffix, in `root` or in its folders
+    `train_images`, `test_images` and `images`. Both eyes of a patient stay together: patients come from the column
+    `patient` or `patient_id` if there is one, or from ids such as `10_left` and `10_right`. APTOS's own test grades
+    were never published: a part of the table is drawn for testing, and a part of the rest for validation. If any list
+    file is given, only the list files count. The other arguments are those of `DrawnDataModule` and
     `FileDataModule`.
 
     Args:
@@ -40,7 +40,7 @@ class RetinaDataModule(DrawnDataModule):
     target_column: str | None = None
 
     def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
-        """Read one table, find the images of its ids, and tell the patients."""
+        """Read one table, and find the images and patients of its ids."""
         patient = next((name for name in read_header(Path(file)) if name.lower() in _PATIENT_COLUMNS), None)
         table = read_labels(
             file,
@@ -52,7 +52,7 @@ class RetinaDataModule(DrawnDataModule):
         return LabelTable(self._find_image(_with_patient(label)) for label in table)
 
     def read_pool(self) -> LabelTable:
-        """All images of `train.csv`."""
+        """Return all images of `train.csv`."""
         file = self.search("train.csv")
         return self.read_list(file) if file else LabelTable(())
 
@@ -61,7 +61,7 @@ class RetinaDataModule(DrawnDataModule):
         return f"put train.csv with the columns id_code and diagnosis into {self.root!r}"
 
     def _find_image(self, label: Label) -> Label:
-        """Complete an id with its folder and suffix; one without an image stays, and is told missing by the checks."""
+        """Complete an id with its folder and suffix; an id without an image is kept, and `check_images` reports it."""
         if PurePosixPath(label.path).suffix.lower() in IMAGE_SUFFIXES:
             return label
         found = self._images.get(label.path, [label.path])
@@ -71,7 +71,7 @@ class RetinaDataModule(DrawnDataModule):
 
     @cached_property
     def _images(self) -> dict[str, list[str]]:
-        """The images of each id, relative to `root`."""
+        """Images of each id, relative to `root`."""
         found: dict[str, list[str]] = {}
         for folder in (Path(self.root), *(Path(self.root, name) for name in _FOLDERS)):
             for image in list_images(folder) if folder.is_dir() else ():

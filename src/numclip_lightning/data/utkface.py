@@ -1,4 +1,4 @@
-"""UTKFace: faces of ages 0 to 116, the age being the first field of the file name."""
+"""UTKFace: faces of ages 0 to 116; the age is the first field of the file name."""
 
 import re
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ _AGE = re.compile(r"(\d{1,3})_")
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class UTKFaceDataModule(DrawnDataModule):
-    """UTKFace by list files, or by the images' names where no list file is given.
+    """UTKFace by list files, or by the images' names if no list file is given.
 
     Names are `[age]_[gender]_[race]_[time].jpg`, or `.jpg.chip.jpg` for aligned faces, in `root` or `root/images`.
     There is no official split: a part of the images is drawn for testing, and a part of the rest for validation. The
     other arguments are those of `DrawnDataModule` and `FileDataModule`.
 
     Args:
-        subset: `full`, or `21-60`: the ages that several papers keep, short for `min_age=21` and `max_age=60`.
+        subset: `full`, or `21-60`: the ages that several papers keep, equivalent to `min_age=21` and `max_age=60`.
         min_age: Leave out younger faces, in years; None keeps all. Applies to every split with labels.
         max_age: Leave out older faces, in years; None keeps all.
     """
@@ -37,7 +37,7 @@ class UTKFaceDataModule(DrawnDataModule):
     max_age: int | None = None
 
     def validate_arguments(self) -> None:
-        """Check the ages too."""
+        """Check the ages also."""
         super().validate_arguments()
         check_choice("subset", self.subset, get_args(Subset))
         if self.subset != "full" and (self.min_age, self.max_age) != (None, None):
@@ -48,12 +48,12 @@ class UTKFaceDataModule(DrawnDataModule):
             raise ConfigError(f"min_age={self.min_age} is above max_age={self.max_age}; no face is left")
 
     def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
-        """Read one list and keep the ages asked for."""
+        """Read one list and keep the requested ages."""
         table = super().read_list(file, labelled=labelled)
         return self._keep_ages(table, str(file)) if labelled else table
 
     def read_pool(self) -> LabelTable:
-        """The images whose names have an age, in `root` or `root/images`."""
+        """Return the images whose names have an age, in `root` or `root/images`."""
         faces = read_names(self.root, ("images",), _age)
         return self._keep_ages(faces, self.root) if faces else faces
 

@@ -1,4 +1,4 @@
-"""Loading and transforming images; knows nothing of Lightning, labels or models."""
+"""Loading and transforming images; independent of Lightning, labels and models."""
 
 from numclip_lightning.images.loading import IMAGE_SUFFIXES, list_images, load_rgb
 from numclip_lightning.images.transforms import build_transform

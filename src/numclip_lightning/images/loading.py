@@ -14,7 +14,7 @@ __all__ = ["IMAGE_SUFFIXES", "UNREADABLE", "list_images", "load_rgb", "refuse_fl
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
-# What Pillow's decoders raise for files that aren't images, are cut short or damaged.
+# Exceptions of Pillow's decoders for files that aren't images, are cut short or damaged.
 UNREADABLE = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error,
     Image.DecompressionBombError,
@@ -22,11 +22,11 @@ UNREADABLE = (
 
 
 def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
-    """The image files of a folder, sorted by path; hidden files are left out.
+    """Return the image files of a folder, sorted by path; hidden files are left out.
 
     Args:
         folder: An existing folder.
-        recursive: Whether to look into its subfolders too.
+        recursive: Whether to search its subfolders too.
     """
     files = Path(folder).rglob("*") if recursive else Path(folder).iterdir()
     images = (file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."))
@@ -36,7 +36,7 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
 def load_rgb(path: str | Path) -> npt.NDArray[np.uint8]:
     """Load any image as 8-bit RGB, upright.
 
-    Transparent images are laid on white, 16-bit grey is scaled to 8 bits, and the EXIF orientation is applied.
+    Transparent images get a white background, 16-bit grey is scaled to 8 bits, and the EXIF orientation is applied.
 
     Args:
         path: The image file.
@@ -45,7 +45,7 @@ def load_rgb(path: str | Path) -> npt.NDArray[np.uint8]:
         The pixels, shape (H, W, 3), uint8.
 
     Raises:
-        DataError: If the file is missing, is no image, is cut short, or holds floating-point pixels.
+        DataError: If the file is missing, is not an image, is cut short, or has floating-point pixels.
     """
     try:
         with Image.open(path) as image:
@@ -60,7 +60,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     refuse_float(image)
     if image.mode == "I" or image.mode.startswith("I;16"):
         pixels = np.asarray(image).astype(np.float64)
-        # Pillow may hold 16 bits in its 32-bit mode, so the width is told by the largest pixel.
+        # Pillow may store 16 bits in its 32-bit mode, so the largest pixel decides the width.
         top = 2**16 - 1 if pixels.max(initial=0) < 2**16 else 2**31 - 1
         image = Image.fromarray(np.rint(pixels.clip(0, top) * (255 / top)).astype(np.uint8))
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
@@ -72,4 +72,4 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def refuse_float(image: Image.Image) -> None:
     """Raise ValueError for floating-point pixels, whose range is unknown."""
     if image.mode == "F":
-        raise ValueError("it holds floating-point pixels, whose range is unknown; save it with 8 or 16 bits")
+        raise ValueError("it has floating-point pixels, whose range is unknown; save it with 8 or 16 bits")

@@ -1,10 +1,10 @@
-"""Albumentations pipelines from 8-bit RGB to the normalised tensor that a CLIP image tower reads."""
+"""Albumentations pipelines from 8-bit RGB to the normalised tensor of a CLIP image tower."""
 
 import os
 import random
 from typing import Literal, cast, get_args
 
-# Albumentations asks PyPI for its newest version on import unless it is told not to.
+# Albumentations asks PyPI for its newest version on import unless this is set.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
@@ -23,21 +23,21 @@ Preprocess = Literal["clip", "published"]
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# Share of the largest square that a training crop keeps at the least.
+# Minimum share of the largest square that a training crop keeps.
 _LEAST_AREA = 0.8
 
 
 class ImageTransform:
-    """A pipeline that draws its randomness from torch.
+    """Pipeline that takes its randomness from torch.
 
-    Albumentations keeps generators of its own, which neither `seed_everything` nor a data loader's workers reach. So
-    each call seeds them from torch's generator, which Lightning seeds in every process and worker and which moves on
-    with every sample. Two generators are shared by all steps: `Compose.set_random_seed` would give every step equal
-    ones, and the flip would then depend on the crop.
+    Albumentations has its own generators, which neither `seed_everything` nor a data loader's workers reach. So each
+    call seeds them from torch's generator, which Lightning seeds in every process and worker and which advances with
+    every sample. All steps share two generators: `Compose.set_random_seed` would give every step equal ones, and the
+    flip would then depend on the crop.
 
     Args:
         steps: The transforms, ending in a float32 tensor.
-        random: Whether any of them draws at random; if not, torch's generator is left untouched.
+        random: Whether any of them is random; if not, torch's generator is left untouched.
     """
 
     def __init__(self, steps: list[A.BasicTransform], *, random: bool) -> None:
@@ -53,19 +53,24 @@ class ImageTransform:
 
 
 def build_transform(image_size: int, preprocess: Preprocess, *, train: bool) -> ImageTransform:
-    """Build the pipeline of a split. Images are made smaller by averaging areas, so that they don't alias.
+    """Build the pipeline of a split. Images are made smaller by averaging areas, which avoids aliasing.
 
     Args:
         image_size: Side of the square result in pixels.
         preprocess: `"clip"`: the shortest side is resized (bicubic) and the centre cropped, as CLIP was trained;
-            training takes a random square of 80 to 100 % of the largest one's area, and flips. `"published"`: as the
-            code of OrdinalCLIP and NumCLIP: resized to a square of 256/224 of the size whatever the aspect, cropped (at
+            training takes a random square of 80 to 100 % of the largest one's area, and flips. `"published"`: as in the
+            code of OrdinalCLIP and NumCLIP: resized to a square of 256/224 of the size with any aspect, cropped (at
             random in training, else at the centre), flipped in training, and normalised with ImageNet's mean and
             deviation.
         train: Whether to augment.
 
     Raises:
         ConfigError: If `preprocess` is unknown or `image_size` is less than 1.
+
+    Example:
+        >>> transform = build_transform(32, "clip", train=False)
+        >>> transform(np.zeros((48, 64, 3), dtype=np.uint8)).shape
+        torch.Size([3, 32, 32])
     """
     if image_size < 1:
         raise ConfigError(f"image_size={image_size} must be at least 1")
@@ -94,7 +99,7 @@ def _published_steps(size: int, *, train: bool) -> list[A.BasicTransform]:
 
 
 class _ShrinkSides(A.ImageOnlyTransform):  # type: ignore[misc]
-    """Average the sides that are too long, each by itself: OpenCV doesn't average where the other side has to grow."""
+    """Average the sides that are too long, each by itself: OpenCV doesn't average if the other side has to grow."""
 
     def __init__(self, size: int) -> None:
         super().__init__(p=1.0)

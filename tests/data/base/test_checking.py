@@ -86,9 +86,7 @@ def test_unreadable_images(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"can't read image .*text\.jpg: cannot identify"):
         load_rgb(tmp_path / "text.jpg")
     floats = save(tmp_path / "f.tif", Image.fromarray(np.zeros((2, 2), dtype=np.float32)))
-    with pytest.raises(
-        DataError, match="holds floating-point pixels, whose range is unknown; save it with 8 or 16 bits"
-    ):
+    with pytest.raises(DataError, match="has floating-point pixels, whose range is unknown; save it with 8 or 16 bits"):
         load_rgb(floats)
     with pytest.raises(DataError, match="floating-point"):
         check_images(unlabelled("f.tif"), tmp_path)

@@ -76,7 +76,7 @@ def test_sizes_of_each_value() -> None:
     assert split_each_value(table, (14, 2, 4), fold=0, seed=1) != splits
 
 
-def test_what_cannot_be_divided() -> None:
+def test_a_list_that_cannot_be_divided_is_refused() -> None:
     with pytest.raises(ConfigError, match="folds=1 must be at least 2"):
         k_folds(TABLE, 1, seed=0)
     with pytest.raises(DataError, match="can't divide 3 images into 5 folds"):

@@ -90,13 +90,13 @@ def test_without_labels(tmp_path: Path) -> None:
     assert entries(table) == [("a.jpg", (), 2)]
 
 
-def test_several_labels_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_several_labels_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """They may be columns of a table that lacks its header."""
     read_labels(write(tmp_path, "a.jpg,31\nb.jpg,31,0,2\nc.jpg,7,1,1\n"))
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "list.txt: 2 entries have several labels, first line 2, 'b.jpg' with 31 0 2; training" in caplog.text
-    assert "where they are other columns, add a header line" in caplog.text
+    assert "if they are other columns, add a header line" in caplog.text
 
 
 def test_agreeing_repeats_count_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -131,11 +131,11 @@ def test_agreeing_repeats_count_once(tmp_path: Path, caplog: pytest.LogCaptureFi
         ("a.jpg 3\nb.jpg 1\na.jpg 4\n", r"list.txt:3: 'a.jpg' is labelled 4, but line 1 labels it 3; remove one"),
         (
             "bild,alter\na.jpg,3\n",
-            r"can't tell the path column; the columns are 'bild', 'alter'; rename it to 'path'",
+            r"can't find the path column; the columns are 'bild', 'alter'; rename it to 'path'",
         ),
         (
             "path,alter\na.jpg,3\n",
-            r"can't tell the target column; the columns are 'path', 'alter'; rename it",
+            r"can't find the target column; the columns are 'path', 'alter'; rename it",
         ),
         (
             "path,age,label\na.jpg,3,4\n",
@@ -257,7 +257,7 @@ def test_spread(tmp_path: Path, column: str) -> None:
 @pytest.mark.parametrize("spread", ["0", "-1", "nan", "inf", "wide", ""])
 def test_a_spread_is_above_zero(tmp_path: Path, spread: str) -> None:
     (tmp_path / "list.csv").write_text(f"path,age,stdv\na.jpg,21,{spread}\n")
-    with pytest.raises(DataError, match=rf"list\.csv:2: spread '{spread}' is no standard deviation; expected a number"):
+    with pytest.raises(DataError, match=rf"list\.csv:2: spread '{spread}' is not a standard deviation; expected"):
         read_labels(tmp_path / "list.csv")
 
 

@@ -42,7 +42,7 @@ each_case = pytest.mark.parametrize(("kind", "make", "options", "of_fold"), CASE
 
 
 @each_case
-def test_the_seed_leaves_what_is_tested_on_alone(
+def test_the_seed_does_not_change_the_test_part(
     tmp_path: Path, kind: type[FileDataModule], make: Maker, options: dict[str, Any], of_fold: bool
 ) -> None:
     make(tmp_path)

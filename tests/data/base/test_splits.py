@@ -101,7 +101,7 @@ def test_what_shifts_and_long_tails_refuse() -> None:
     with pytest.raises(ConfigError, match="number=0 must be at least 1"):
         shift_values(labels(TARGETS), 0, 0.5, seed=0)
     for factor in (0.0, 1.0):
-        with pytest.raises(ConfigError, match=f"factor={factor} must lie between 0 and 1"):
+        with pytest.raises(ConfigError, match=f"factor={factor} must be between 0 and 1"):
             shift_values(labels(TARGETS), 1, factor, seed=0)
     for ratio in (0.5, float("inf"), float("nan")):
         with pytest.raises(ConfigError, match=f"ratio={ratio} must be a number of at least 1"):
@@ -165,25 +165,25 @@ def test_groups_are_never_split() -> None:
         assert set(random_split(shuffled(table), 0.2, seed)[1]) == set(part)
 
 
-def test_images_without_a_group_stand_for_themselves() -> None:
+def test_images_without_a_group_are_their_own_group() -> None:
     rest, part = random_split(labels([1.0] * 10, ["a"] * 5 + [None] * 5), 0.3, seed=0)
     assert len(part) == 3
     assert {label.group for label in part} == {None}
     assert len(rest) == 7
 
 
-def test_a_single_small_group_is_taken_where_none_fits() -> None:
+def test_a_single_small_group_is_taken_if_none_fits() -> None:
     _, part = random_split(labels([1.0] * 10, ["a"] * 6 + ["b"] * 4), 0.1, seed=0)
     assert {label.group for label in part} == {"b"}
 
 
-def test_both_sides_get_an_image() -> None:
+def test_both_sides_of_a_split_get_an_image() -> None:
     assert [len(side) for side in random_split(labels([1.0, 2.0]), 0.01, seed=0)] == [1, 1]
     assert [len(side) for side in random_split(labels([1.0, 2.0]), 0.99, seed=0)] == [1, 1]
 
 
-def test_what_cannot_be_split() -> None:
-    with pytest.raises(ConfigError, match=r"fraction=1.0 must lie between 0 and 1"):
+def test_a_list_that_cannot_be_split_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"fraction=1.0 must be between 0 and 1"):
         random_split(labels([1.0, 2.0]), 1.0, seed=0)
     with pytest.raises(DataError, match="can't split 1 images in two"):
         random_split(labels([1.0]), 0.5, seed=0)

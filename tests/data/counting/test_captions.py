@@ -34,7 +34,7 @@ def test_no_digit_and_no_number_word_above_two() -> None:
     assert all(text.isascii() for text in captions)
 
 
-def test_captions_tell_the_truth() -> None:
+def test_captions_match_the_facts() -> None:
     rng = random.Random(0)
     for count in range(1, LARGEST + 1):
         own = QUANTITIES[level_of(count)][1]
@@ -59,7 +59,7 @@ def test_words_belong_to_one_level() -> None:
     assert all(len(found) == 1 for found in levels.values())
 
 
-def test_one_thing_is_not_spoken_of_in_the_plural() -> None:
+def test_one_thing_is_singular() -> None:
     rng = random.Random(1)
     nouns = {"thing", "object", "shape", "item", "cross", "plus sign", "box", "square"}
     for shape in ("cross", "square"):

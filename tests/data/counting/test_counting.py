@@ -53,7 +53,7 @@ def test_batches(split: Split, stream: str, number: int) -> None:
             torch.testing.assert_close(image, images[i], atol=1e-5, rtol=0)
 
 
-def test_labels_say_where_they_come_from() -> None:
+def test_labels_know_their_file_and_line() -> None:
     label = module(seed=5).labels("val")[2]
     assert label.where == "val scenes of seed 5:3"
     assert label.path == "val/0000003"

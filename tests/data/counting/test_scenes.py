@@ -72,7 +72,7 @@ def test_counts_are_even_in_the_logarithm() -> None:
     assert (counts.min(), counts.max()) == (1, LARGEST)
 
 
-def test_as_many_things_are_drawn_as_are_counted() -> None:
+def test_a_scene_has_as_many_things_as_its_count() -> None:
     for scene in some_scenes(300):
         things = [shape for shape in scene.shapes if shape.shape in SHAPES][-scene.facts.count :]
         assert len(scene.shapes) - scene.facts.count <= 10  # at most three blotches and seven strokes
@@ -94,7 +94,7 @@ def test_things_stay_inside_and_can_be_seen() -> None:
         assert change.sum() > 0 or scene.facts.count > 1  # the same colour may lie on the same colour
 
 
-# Nothing but the things gives the count away
+# Only the things reveal the count
 
 
 def test_ink_does_not_depend_on_the_count() -> None:
@@ -108,6 +108,7 @@ def test_ink_does_not_depend_on_the_count() -> None:
     assert abs(np.corrcoef(strokes, counts)[0, 1]) < 0.06
 
 
+@pytest.mark.slow  # says nothing new while the scenes are the same
 def test_regression_on_ink_and_brightness_does_as_badly_as_the_median() -> None:
     labels = CountingDataModule(seed=3, num_test=4500).labels("test")
     counts = torch.tensor(labels.targets).long()
@@ -117,7 +118,7 @@ def test_regression_on_ink_and_brightness_does_as_badly_as_the_median() -> None:
     assert errors["boosted trees"] > 0.95 * errors["median"]
 
 
-def test_that_regression_finds_the_count_where_ink_follows_it() -> None:
+def test_the_control_regression_finds_a_count_that_ink_follows() -> None:
     counts = torch.tensor(draw_counts(0, "test", 900))
     pixels = torch.zeros(900, 64, 64, 3, dtype=torch.uint8)
     for image, count in zip(pixels, counts.tolist(), strict=True):
@@ -135,7 +136,7 @@ def polygon_area(mask: npt.NDArray[np.int16]) -> float:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("turn", range(TURNS))
-def test_stamps_have_the_area_asked_for(shape: str, turn: int) -> None:
+def test_stamps_have_their_area(shape: str, turn: int) -> None:
     for side in (10, 24, 60, 132):
         mask = stamp(shape, side, turn)
         assert mask.shape[0] == mask.shape[1]

@@ -1,4 +1,4 @@
-"""From a table of labels to samples."""
+"""Datasets: from a table of labels to samples."""
 
 from pathlib import Path
 
@@ -16,18 +16,18 @@ __all__ = ["FeatureDataset", "OrdinalDataset"]
 
 
 class OrdinalDataset(Dataset[dict[str, Tensor]]):
-    """The images of one split with their targets.
+    """Images of one split with their targets.
 
     A sample holds `"image"`, float32 (3, image_size, image_size), normalised; `"target"`, float32 scalar, the number
-    as the list has it; and `"index"`, int64 scalar, the position in `labels`. An unlabelled sample has no `"target"`.
-    Where all labels have a spread, `"spread"`, float32 scalar, is there too.
+    in the list; and `"index"`, int64 scalar, the index in `labels`. An unlabelled sample has no `"target"`.
+    If all labels have a spread, the sample has `"spread"`, float32 scalar, too.
 
     Args:
         labels: The entries of the split.
         root: Folder that the entries are relative to.
-        transform: What becomes of the pixels.
+        transform: The transform of the pixels.
         sample_target: Draw one of several targets at random, from torch's generator (training); otherwise take the
-            middle one as listed, `targets[len // 2]` (evaluation), as the code of OrdinalCLIP does.
+            middle one in the list's order, `targets[len // 2]` (evaluation), as the code of OrdinalCLIP does.
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         except DataError as error:
             raise DataError(f"{label.where}: {error}") from error
         sample = {"image": self.transform(pixels), "index": torch.tensor(index, dtype=torch.int64)}
-        return {**sample, **_truth(label, self.sample_target, self.has_spread)}
+        return {**sample, **_target_and_spread(label, self.sample_target, self.has_spread)}
 
 
 class FeatureDataset(Dataset[dict[str, Tensor]]):
-    """The features of one split with their targets, where images were encoded before.
+    """Features of one split with their targets, for images that are encoded in advance.
 
-    A sample holds `"features"` in place of `"image"`, and all else as `OrdinalDataset` gives it.
+    A sample holds `"features"` in place of `"image"`, and otherwise the same as in `OrdinalDataset`.
 
     Args:
         labels: The entries of the split.
-        features: What the image tower says of each, (N, ...).
+        features: The image tower's output for each entry, (N, ...).
         sample_target: As in `OrdinalDataset`.
     """
 
@@ -80,11 +80,11 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Return one sample."""
         sample = {"features": self.features[index], "index": torch.tensor(index, dtype=torch.int64)}
-        return {**sample, **_truth(self.labels[index], self.sample_target, self.has_spread)}
+        return {**sample, **_target_and_spread(self.labels[index], self.sample_target, self.has_spread)}
 
 
-def _truth(label: Label, sample_target: bool, has_spread: bool) -> dict[str, Tensor]:
-    """Return what the list says of an image: its target, or one of several at random, and the target's spread."""
+def _target_and_spread(label: Label, sample_target: bool, has_spread: bool) -> dict[str, Tensor]:
+    """Return the target of an image, or one of several at random, and the target's spread."""
     truth = {}
     if label.targets:
         several = sample_target and len(label.targets) > 1

@@ -1,15 +1,14 @@
-"""From the text of a label file to rows of (path, label tokens, group, spread): separators, headers and columns."""
+"""Rows of a label file, (path, label tokens, group, spread): headers, columns, and lists without a header."""
 
-import csv
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from numclip_lightning.data.base.fields import IMAGE_END, find_delimiter, is_number, read_lines, split_fields
 from numclip_lightning.errors import DataError, near_matches
-from numclip_lightning.images.loading import IMAGE_SUFFIXES
 
-__all__ = ["NUMBER", "Record", "Row", "read_header", "read_records", "read_rows"]
+__all__ = ["Record", "Row", "read_header", "read_records", "read_rows"]
 
 # fmt: off
 PATH_COLUMNS = frozenset({
@@ -19,13 +18,9 @@ PATH_COLUMNS = frozenset({
 TARGET_COLUMNS = frozenset({
     "age", "count", "decade", "diagnosis", "grade", "label", "level", "rating", "score", "target", "value", "year",
 })
-# The standard deviation of the votes that a target is the mean of.
+# Standard deviation of the votes whose mean is the target.
 SPREAD_COLUMNS = frozenset({"spread", "stdv"})
 # fmt: on
-
-# `nan` and `inf` count as numbers here, so that they are refused as labels and not taken for a part of the path.
-NUMBER = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:nan|inf|infinity))|\d+0s"
-_IMAGE_END = r"(?i:\.(?:" + "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES)) + "))"
 
 
 class Row(NamedTuple):
@@ -39,14 +34,14 @@ class Row(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One line of a table whose header names its columns."""
+    """One line of a table with a header, its fields by column."""
 
     line: int
     fields: dict[str, str]
 
 
 class _Columns(NamedTuple):
-    """Where a header puts things."""
+    """Number of columns, and the index of each kind of column."""
 
     total: int
     path: int
@@ -61,12 +56,12 @@ def read_rows(
     """Read the entries of a label file; see `labels.read_labels` for the arguments.
 
     Raises:
-        DataError: If the file can't be read, is empty, or its columns can't be told.
+        DataError: If the file can't be read, is empty, or its columns can't be found.
     """
-    lines = _read_lines(source)
+    lines = read_lines(source)
     number, first = lines[0]
-    delimiter = _delimiter(first, source.suffix.lower())
-    names = _split(first, delimiter, f"{source}:{number}")
+    delimiter = find_delimiter(first, source.suffix.lower())
+    names = split_fields(first, delimiter, f"{source}:{number}")
     asked = {"path_column": path_column, "target_column": target_column, "group_column": group_column}
     if not _is_header(names, asked.values(), labelled=labelled):
         for argument, name in asked.items():
@@ -82,90 +77,45 @@ def read_rows(
 
 
 def read_header(source: Path) -> list[str]:
-    """The column names of a table, or the fields of the first line of a list without a header.
+    """Return the column names of a table, or the fields of the first line of a list without a header.
 
     Raises:
         DataError: If the file can't be read or is empty.
     """
-    number, first = _read_lines(source)[0]
-    return _split(first, _delimiter(first, source.suffix.lower()), f"{source}:{number}")
+    number, first = read_lines(source)[0]
+    return split_fields(first, find_delimiter(first, source.suffix.lower()), f"{source}:{number}")
 
 
 def read_records(source: Path, columns: Sequence[str]) -> list[Record]:
-    """Read a table in which an entry takes more columns than a path, a label and a group.
+    """Read a table whose entries need other columns than a path, a label and a group.
 
     Args:
         source: A table with a header, its fields separated by tabs or commas.
-        columns: The columns that are needed, in lower case, as which they are returned; others are kept too.
+        columns: The required columns, in lower case. Fields are returned under names in lower case, others too.
 
     Raises:
-        DataError: If the file can't be read, a column is missing or there twice, or a line is longer or shorter.
+        DataError: If the file can't be read, a column is missing or there twice, or a line has more or fewer fields
+            than the header.
     """
-    (_, first), *lines = _read_lines(source)
-    delimiter, names = _delimiter(first, source.suffix.lower()), read_header(source)
+    (_, first), *lines = read_lines(source)
+    delimiter, names = find_delimiter(first, source.suffix.lower()), read_header(source)
     known = [name.lower() for name in names]
     for column in columns:
         if known.count(column) != 1:
-            fault, mend = ("several columns", "keep one") if column in known else ("no column", "rename one to it")
-            raise DataError(f"{source} has {fault} {column!r}; the columns are {_listed(names)}; {mend}")
+            fault, fix = ("several columns", "keep one") if column in known else ("no column", "rename one to it")
+            raise DataError(f"{source} has {fault} {column!r}; the columns are {_listed(names)}; {fix}")
     records = []
     for line, text in lines:
-        fields = _split(text, delimiter, f"{source}:{line}")
+        fields = split_fields(text, delimiter, f"{source}:{line}")
         if len(fields) != len(names):
             raise DataError(f"{source}:{line}: the line has {len(fields)} fields, the header has {len(names)}")
         records.append(Record(line, dict(zip(known, fields, strict=True))))
     return records
 
 
-def _read_lines(source: Path) -> list[tuple[int, str]]:
-    """The lines that aren't blank, numbered from 1."""
-    try:
-        text = source.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(f"label file {source} doesn't exist") from error
-    except OSError as error:
-        raise DataError(f"can't read label file {source}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{source} is not UTF-8 text (byte {error.start}); save the list as UTF-8") from error
-    if "\0" in text:
-        raise DataError(f"{source} is not a text file (it holds zero bytes); save the list as UTF-8")
-    # Not `splitlines`, which also breaks at characters that a file name may hold.
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    entries = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-    if not entries:
-        raise DataError(f"{source} is empty")
-    return entries
-
-
-def _delimiter(line: str, suffix: str) -> str | None:
-    """Tab before comma before whitespace (None), and `;` in a CSV without commas; a comma may be a part of a name."""
-    if "\t" in line.strip():
-        return "\t"
-    if suffix == ".csv" and ";" in line and "," not in line:
-        return ";"
-    if "," not in line or re.search(_IMAGE_END + r"\s+\S", line[: line.index(",")]):
-        return None
-    head, _, last = line.strip().rpartition(" ")
-    spaced = head and re.fullmatch(NUMBER, last, re.ASCII) and not head.rstrip().endswith(",")
-    return None if spaced and suffix != ".csv" else ","
-
-
-def _split(line: str, delimiter: str | None, where: str) -> list[str]:
-    if delimiter is None:
-        return line.split()
-    try:
-        return [field.strip() for field in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))]
-    except csv.Error as error:
-        raise DataError(f"{where}: can't split the line at {delimiter!r}: {error}") from error
-
-
-def _is_number(field: str) -> bool:
-    return re.fullmatch(NUMBER, field, re.ASCII) is not None
-
-
 def _is_header(fields: Sequence[str], asked: Collection[str | None], *, labelled: bool) -> bool:
-    """Whether the first line names columns: it holds no number and no file name."""
-    if any(_is_number(field) or re.search(r"\.\w{2,5}$|[/\\]", field) for field in fields):
+    """Return whether the first line names columns: it has no number and no file name."""
+    if any(is_number(field) or re.search(r"\.\w{2,5}$|[/\\]", field) for field in fields):
         return False
     known = any(field.lower() in PATH_COLUMNS or field in asked for field in fields)
     return known or (labelled and len(fields) > 1)
@@ -174,13 +124,13 @@ def _is_header(fields: Sequence[str], asked: Collection[str | None], *, labelled
 def _find_columns(source: Path, names: list[str], asked: dict[str, str | None], *, labelled: bool) -> _Columns:
     path = _find_column(source, names, "path_column", asked["path_column"], PATH_COLUMNS)
     if path is None:
-        raise DataError(f"{source}: can't tell the path column; the columns are {_listed(names)}; {_mend('path')}")
+        raise DataError(f"{source}: can't find the path column; the columns are {_listed(names)}; {_fix('path')}")
     target_name = asked["target_column"] if labelled or asked["target_column"] in names else None
-    # Where labels aren't asked for, a column that only looks like one (a rating in words) is none.
+    # If no labels are needed, a column that only looks like labels (a rating in words) is ignored.
     usual = TARGET_COLUMNS if labelled else frozenset[str]()
     target = _find_column(source, names, "target_column", target_name, usual, certain=labelled)
     if target is None and labelled:
-        raise DataError(f"{source}: can't tell the target column; the columns are {_listed(names)}; {_mend('target')}")
+        raise DataError(f"{source}: can't find the target column; the columns are {_listed(names)}; {_fix('target')}")
     group_name = asked["group_column"] if labelled or asked["group_column"] in names else None
     group = _find_column(source, names, "group_column", group_name, frozenset())
     known = SPREAD_COLUMNS if target is not None else frozenset[str]()
@@ -191,21 +141,21 @@ def _find_columns(source: Path, names: list[str], asked: dict[str, str | None], 
 def _find_column(
     source: Path, names: list[str], argument: str, name: str | None, usual: frozenset[str], *, certain: bool = True
 ) -> int | None:
-    """Index of the named column, or of the only one with a usual name; None if there is none."""
+    """Return the index of the named column, or of the only one with a usual name; None if there is none."""
     if name is not None and name not in names:
         hint = near_matches(name, names)
         raise DataError(f"{source} has no column {argument}={name!r}{hint}; the columns are {_listed(names)}")
     found = [i for i, other in enumerate(names) if (other.lower() in usual if name is None else other == name)]
     if len(found) > 1 and certain:
         what = argument.removesuffix("_column")
-        mend = _mend(what) if name is None else "rename one of them"
-        raise DataError(f"{source}: {_listed([names[i] for i in found])} could each be the {what} column; {mend}")
+        fix = _fix(what) if name is None else "rename one of them"
+        raise DataError(f"{source}: {_listed([names[i] for i in found])} could each be the {what} column; {fix}")
     return found[0] if len(found) == 1 else None
 
 
-def _mend(what: str) -> str:
-    """What works for all data: most datamodules have no argument for a column."""
-    return f"rename it to {what!r}, or set {what}_column where there is one, as in ListDataModule"
+def _fix(what: str) -> str:
+    """Return what helps with every dataset: most datamodules have no argument for a column."""
+    return f"rename it to {what!r}, or set {what}_column if the datamodule has it, as ListDataModule"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -213,8 +163,8 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _row(line: int, text: str, delimiter: str | None, columns: _Columns, source: Path) -> Row:
-    """A line under a header."""
-    fields = _split(text, delimiter, f"{source}:{line}")
+    """Return the entry of a line under a header."""
+    fields = split_fields(text, delimiter, f"{source}:{line}")
     spare = len(fields) - columns.total
     if delimiter is None and spare > 0:
         fields = _join_spaced_path(text, columns.path, spare)
@@ -227,7 +177,7 @@ def _row(line: int, text: str, delimiter: str | None, columns: _Columns, source:
 
 
 def _join_spaced_path(text: str, path: int, spare: int) -> list[str]:
-    """Split at whitespace, leaving the spaces inside the path."""
+    """Split at whitespace, except inside the path."""
     words = list(re.finditer(r"\S+", text))
     joined = text[words[path].start() : words[path + spare].end()]
     fields = [word.group() for word in words]
@@ -235,20 +185,20 @@ def _join_spaced_path(text: str, path: int, spare: int) -> list[str]:
 
 
 def _headless_row(line: int, text: str, delimiter: str | None, source: Path) -> Row:
-    """A line of a list without a header: [index] path [label ...]."""
+    """Return the entry of a line without a header: [index] path [label ...]."""
     if delimiter is None:
         return _spaced_row(line, text)
-    fields = _split(text, delimiter, f"{source}:{line}")
-    path = next((i for i, field in enumerate(fields) if not _is_number(field)), 0)
+    fields = split_fields(text, delimiter, f"{source}:{line}")
+    path = next((i for i, field in enumerate(fields) if not is_number(field)), 0)
     return Row(line, fields[path], tuple(fields[path + 1 :]), None)
 
 
 def _spaced_row(line: int, text: str) -> Row:
-    """Path and labels separated by spaces; a path that holds spaces ends where the image's suffix does."""
+    """Return the entry of a line with spaces as separators; a path with spaces ends with the image's suffix."""
     words = list(re.finditer(r"\S+", text))
-    ends = [i for i, word in enumerate(words) if re.search(_IMAGE_END + "$", word.group())]
+    ends = [i for i, word in enumerate(words) if re.search(IMAGE_END + "$", word.group())]
     if not ends:
-        ends = [i for i, word in enumerate(words) if not _is_number(word.group())] or [0]
+        ends = [i for i, word in enumerate(words) if not is_number(word.group())] or [0]
     last = ends[-1]
     path = text[words[0].start() : words[last].end()]
     return Row(line, path, tuple(word.group() for word in words[last + 1 :]), None)

@@ -1,6 +1,6 @@
-"""The folds of the papers' protocols: cross-validation, fixed numbers of each value, one group left out.
+"""Folds of the papers' protocols: cross-validation, fixed numbers of each value, one group left out.
 
-As in `splits`, a draw depends on the entries and the seed alone, and entries are returned in the order they came in.
+As in `splits`, a draw depends only on the entries and the seed, and entries are returned in their given order.
 """
 
 import random
@@ -17,8 +17,8 @@ __all__ = ["check_fold", "cross_validate", "k_folds", "leave_group_out", "split_
 def k_folds(labels: Sequence[Label], folds: int, seed: int) -> list[list[Label]]:
     """Divide a list into stratified parts.
 
-    The images are sorted by target, ties in random order, and dealt out in turn, so that two parts differ by at most
-    one image in their size and in how often they have any one value.
+    The images are sorted by target, ties in random order, and distributed in turn. So two parts differ by at most one
+    image in their size and in the number of images of any value.
 
     Args:
         labels: The labelled images.
@@ -28,6 +28,12 @@ def k_folds(labels: Sequence[Label], folds: int, seed: int) -> list[list[Label]]
     Raises:
         ConfigError: If `folds` is less than 2.
         DataError: If there are fewer images than parts, or the labels have groups, which these parts would split.
+
+    Example:
+        >>> from pathlib import Path
+        >>> labels = [Label(f"{i}.jpg", (float(i % 2),), None, i, Path("list.txt")) for i in range(6)]
+        >>> [sorted(label.target for label in part) for part in k_folds(labels, folds=3, seed=0)]
+        [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
     """
     if folds < 2:
         raise ConfigError(f"folds={folds} must be at least 2")
@@ -43,7 +49,7 @@ def k_folds(labels: Sequence[Label], folds: int, seed: int) -> list[list[Label]]
 
 
 def cross_validate(labels: Sequence[Label], folds: int, fold: int, seed: int) -> tuple[list[Label], list[Label]]:
-    """Take one part of `k_folds` out; every image is in the part of exactly one fold.
+    """Split off one part of `k_folds`; every image is in the part of exactly one fold.
 
     Args:
         labels: The labelled images.
@@ -65,11 +71,11 @@ def cross_validate(labels: Sequence[Label], folds: int, fold: int, seed: int) ->
 
 
 def leave_group_out(labels: Sequence[Label], fold: int) -> tuple[list[Label], list[Label]]:
-    """Take one group out, such as one person; nothing is drawn.
+    """Split off one group, such as one person; nothing is random.
 
     Args:
         labels: The images, each with a group.
-        fold: Which group, from 0, by the groups' names in order.
+        fold: Index of the group, from 0, in the order of the groups' names.
 
     Returns:
         The rest and the group.
@@ -96,7 +102,7 @@ def split_each_value(
     seed: int,
     key: Callable[[Label], object] = sort_key,
 ) -> dict[Split, list[Label]]:
-    """Divide the images of every value by fixed numbers.
+    """Divide the images of every value by fixed sizes.
 
     Folds are independent draws, so their test parts overlap. Values with more or fewer images than the sizes add up to
     keep their proportions; at least one image of each value goes to each part.
@@ -106,13 +112,13 @@ def split_each_value(
         sizes: Images of a value for training, validation and testing.
         fold: Number of the draw.
         seed: Seed of the series of folds.
-        key: What an image is known by, comparable; the draw depends on it and not on the order of the list.
+        key: Identifies an image and can be sorted; the draw depends on it and not on the order of the list.
 
     Returns:
         The labels of each split, in the order of their values and keys.
 
     Raises:
-        DataError: If a value has fewer than three images, or the labels have groups, which this split would part.
+        DataError: If a value has fewer than three images, or the labels have groups, which this split would divide.
     """
     _refuse_groups(labels)
     by_value: dict[float, list[Label]] = {}
@@ -141,7 +147,7 @@ def check_fold(fold: int, folds: int, of: str = "") -> None:
     Args:
         fold: Its number.
         folds: How many there are, from 0.
-        of: What has these folds, for the message: `" in setting='B'"`.
+        of: Where these folds belong, for the message: `" in setting='B'"`.
     """
     if not 0 <= fold < folds:
         raise ConfigError(f"fold={fold} doesn't exist{of}; choose 0 to {folds - 1}")

@@ -1,8 +1,8 @@
-"""Label files of every dialect, read into one table of (path, targets, group).
+"""Label files of many dialects, read into one table of (path, targets, group).
 
 The dialects are those of the public lists of Image Aesthetics, Historical Color Images, MORPH II, Adience and the
-OrdinalCLIP code: tab-, comma- or whitespace-separated; with a header or none; one label a line or several; `3`, `3.0`
-or `1930s`; UTF-8 with or without a byte-order mark; any line ending.
+OrdinalCLIP code: tab-, comma- or whitespace-separated; with or without a header; one or several labels in a line; `3`,
+`3.0` or `1930s`; UTF-8 with or without a byte-order mark; any line ending.
 """
 
 import logging
@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
-from numclip_lightning.data.base.dialects import NUMBER, Row, read_rows
+from numclip_lightning.data.base.dialects import Row, read_rows
+from numclip_lightning.data.base.fields import NUMBER
 from numclip_lightning.data.base.paths import path_key
 from numclip_lightning.errors import DataError
 
@@ -32,15 +33,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One image of a list and what is known of it.
+    """One image of a list, with its targets and other columns.
 
     Attributes:
         path: The image's path as the list has it.
         targets: The true numbers as the list has them, in its order; empty when the image is unlabelled.
-        group: What must stay together in a split (a person, a patient); None where nothing is known.
+        group: Images of one group stay in one split (a person, a patient); None if unknown.
         line: Line number in `source`, from 1; 0 when `source` is the image itself.
         source: The list the label comes from, or the image when its name is the label.
-        spread: Standard deviation of the votes whose mean the target is, in its unit; None where nothing is known.
+        spread: Standard deviation of the votes whose mean is the target, in its unit; None if unknown.
     """
 
     path: str
@@ -52,7 +53,7 @@ class Label:
 
     @property
     def target(self) -> float:
-        """The one target that evaluation and splits use: the middle one as listed, `targets[len // 2]`."""
+        """The target for evaluation and splits: the middle one in the list's order, `targets[len // 2]`."""
         if not self.targets:
             raise DataError(f"{self.where}: {self.path!r} has no label")
         return self.targets[len(self.targets) // 2]
@@ -64,7 +65,18 @@ class Label:
 
 
 class LabelTable(Sequence[Label]):
-    """The labels of one split, in order. Each label knows its own file and line, so tables can be joined."""
+    """Labels of one split, in order. Each label knows its own file and line, so tables can be joined.
+
+    Args:
+        labels: The labels.
+
+    Example:
+        >>> table = LabelTable([Label(path="a.jpg", targets=(31.0,), group=None, line=1, source=Path("list.txt"))])
+        >>> len(table), table.targets
+        (1, (31.0,))
+        >>> table[0].where
+        'list.txt:1'
+    """
 
     def __init__(self, labels: Iterable[Label]) -> None:
         self._labels = tuple(labels)
@@ -86,7 +98,7 @@ class LabelTable(Sequence[Label]):
 
     @property
     def targets(self) -> tuple[float, ...]:
-        """One target an image (see `Label.target`); unlabelled images are left out."""
+        """One target for each image (see `Label.target`); unlabelled images are left out."""
         return tuple(label.target for label in self._labels if label.targets)
 
 
@@ -98,7 +110,7 @@ def read_labels(
     group_column: str | None = None,
     labelled: bool = True,
 ) -> LabelTable:
-    """Read a label file of any dialect.
+    r"""Read a label file of any dialect.
 
     Without a header, a line is the path and then its label or labels; numbers before the path are an index and are
     skipped. With a header, the columns are found by name; one called `spread` or `stdv` is the spread of each target.
@@ -108,7 +120,7 @@ def read_labels(
         source: The label file.
         path_column: Column of the image paths; None finds it by its usual names (path, filename, image, ...).
         target_column: Column of the labels; None finds it by its usual names (target, label, age, score, ...).
-        group_column: Column of what must stay together in a split; None for no groups.
+        group_column: Column of the groups that stay in one split; None for no groups.
         labelled: Whether every entry needs a label. If False, either all entries have one or none has.
 
     Returns:
@@ -117,6 +129,15 @@ def read_labels(
     Raises:
         DataError: If the file is missing, empty or not UTF-8 text, a column can't be found, a label isn't a finite
             number, or a path has two different labels.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder, "list.csv")
+        ...     _ = file.write_text("path,age,person\na.jpg,31,p1\nb.jpg,4,p2\n")
+        ...     table = read_labels(file, group_column="person")
+        >>> [(label.path, label.target, label.group) for label in table]
+        [('a.jpg', 31.0, 'p1'), ('b.jpg', 4.0, 'p2')]
     """
     source = Path(source)
     rows = read_rows(source, path_column, target_column, group_column, labelled=labelled)
@@ -126,10 +147,10 @@ def read_labels(
             if not label.targets:
                 raise DataError(f"{label.where}: {label.path!r} has no label, but other lines have: label all or none")
     if several := [label for label in labels if len(label.targets) > 1]:
-        # Loud, since a table without its header looks the same: age, sex and race are no three ages.
+        # A warning, because a table that lost its header looks the same: age, sex and race are not three ages.
         _log.warning(
             "%s: %d entries have several labels, first line %d, %r with %s; training draws one of them, evaluation "
-            "takes the middle one; where they are other columns, add a header line",
+            "takes the middle one; if they are other columns, add a header line",
             source, len(several), several[0].line, several[0].path, _describe(several[0]),
         )  # fmt: skip
     return without_repeats(labels, source)
@@ -139,14 +160,18 @@ def parse_target(token: str, where: str) -> float:
     """Read one label: `3`, `3.0`, `-1e-2` or a decade such as `1930s`.
 
     Args:
-        token: The label as written.
+        token: The label as in the file.
         where: File and line, for the message.
 
     Returns:
         The number, never shifted or rounded.
 
     Raises:
-        DataError: If the token is no finite number.
+        DataError: If the token is not a finite number.
+
+    Example:
+        >>> parse_target("1930s", "list.txt:1")
+        1930.0
     """
     if not re.fullmatch(NUMBER, token, re.ASCII):
         raise DataError(f"{where}: label {token!r} is not a number; expected a label such as 31, 3.0 or 1930s")
@@ -160,18 +185,20 @@ def parse_spread(token: str, where: str) -> float:
     """Read the standard deviation of a target's votes.
 
     Args:
-        token: The number as written.
+        token: The number as in the file.
         where: File and line, for the message.
 
     Raises:
-        DataError: If the token is no finite number above 0.
+        DataError: If the token is not a finite number above 0.
     """
     try:
         spread = float(token)
     except ValueError:
         spread = math.nan
     if not (math.isfinite(spread) and spread > 0):
-        raise DataError(f"{where}: spread {token!r} is no standard deviation; expected a number above 0, such as 4.03")
+        raise DataError(
+            f"{where}: spread {token!r} is not a standard deviation; expected a number above 0, such as 4.03"
+        )
     return spread
 
 
@@ -212,5 +239,5 @@ def _describe(label: Label) -> str:
 
 
 def unlabelled(table: LabelTable) -> LabelTable:
-    """Drop the labels: what is predicted may lie outside the scale, and nobody asks."""
+    """Drop the labels: images to predict may have targets outside the scale, which are not needed."""
     return LabelTable(replace(label, targets=(), spread=None) for label in table)

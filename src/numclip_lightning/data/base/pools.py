@@ -1,4 +1,4 @@
-"""Datasets that no list divides: their splits are drawn from one pool of images."""
+"""Bases of datasets without lists of splits: the splits are drawn from one pool of images."""
 
 import logging
 from abc import abstractmethod
@@ -21,14 +21,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class PoolDataModule(FileDataModule):
-    """Images whose folds are drawn, where no list file is given; list files that are given count alone.
+    """Images whose splits are drawn from a pool; if any list file is given, only the list files count.
 
-    A dataset says what its pool is (`read_pool`) and how it is divided (`divide`). The other arguments are those of
+    A dataset defines its pool (`read_pool`) and its division (`divide`). The other arguments are those of
     `FileDataModule`.
 
     Args:
-        split_seed: Seed of what is tested on: of the fold with all its parts, or of the test part. It is not `seed`, so
-            that several seeds of a method have one test set.
+        split_seed: Seed of the fold with all its parts, or of the test part. It is separate from `seed`, so that
+            several seeds of a method have one test set.
     """
 
     split_seed: int = 0
@@ -39,18 +39,18 @@ class PoolDataModule(FileDataModule):
 
     @abstractmethod
     def read_pool(self) -> LabelTable:
-        """All labelled images; empty where there are none."""
+        """Return all labelled images; an empty table if there are none."""
 
     @abstractmethod
     def divide(self, pool: LabelTable) -> Mapping[Split, Sequence[Label]]:
-        """The images for `"train"` and `"test"`, and for `"val"` where no part of the former is to be set aside."""
+        """Return the images for `"train"` and `"test"`, and for `"val"` unless a part of the former is set aside."""
 
     def published(self, split: Split) -> LabelTable | None:
-        """The part of the pool; None where a list file is given or the pool is empty."""
+        """Return a split of the pool; None if a list file is given or the pool is empty."""
         if split == "predict" or self.lists_given:
             return None
         if self._parts is None:
-            # Read once: all splits are drawn from it, and reading may warn.
+            # Read once: all splits are drawn from it, and reading may log warnings.
             pool = self.read_pool()
             self._parts = {name: LabelTable(part) for name, part in self.divide(pool).items()} if pool else {}
         return self._parts.get(split)
@@ -58,9 +58,9 @@ class PoolDataModule(FileDataModule):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class DrawnDataModule(PoolDataModule):
-    """Images of which a part is drawn for testing, by `split_seed`, and a part of the rest for validation, by `seed`.
+    """Images with a test part drawn by `split_seed`, and a validation part of the rest drawn by `seed`.
 
-    A dataset says what its pool is (`read_pool`). The other arguments are those of `PoolDataModule`.
+    A dataset defines its pool (`read_pool`). The other arguments are those of `PoolDataModule`.
 
     Args:
         test_fraction: Share of the images drawn for testing, groups kept whole, in (0, 1).
@@ -69,7 +69,7 @@ class DrawnDataModule(PoolDataModule):
     test_fraction: float = 0.2
 
     def validate_arguments(self) -> None:
-        """Check the fraction too."""
+        """Check the fraction also."""
         super().validate_arguments()
         require_fraction("test_fraction", self.test_fraction)
 
@@ -80,19 +80,19 @@ class DrawnDataModule(PoolDataModule):
 
 
 class NameLabel(NamedTuple):
-    """What an image's name says."""
+    """Target and group from the name of an image."""
 
     target: float
     group: str | None = None
 
 
 def read_names(root: str, folders: Sequence[str], parse: Callable[[str], NameLabel | None]) -> LabelTable:
-    """Read labels from the images' names, in `root` or else the first of its folders where a name says something.
+    """Read labels from the images' names, in `root` or else in the first of its folders with such names.
 
     Args:
         root: Folder that the labels' paths are relative to.
-        folders: Folders in `root` to look into after it.
-        parse: What a file name says, or None where it says nothing; such images are skipped with a warning.
+        folders: Folders in `root` to search after it.
+        parse: Returns the label of a file name, or None if it has none; such images are skipped with a warning.
     """
     for place in (Path(root), *(Path(root, folder) for folder in folders)):
         images = list_images(place) if place.is_dir() else []

@@ -1,8 +1,8 @@
-"""Splits of a list in two, and what protocols keep of a training list, each with its own seed.
+"""Splits of a list in two, and reductions of a training list by protocols, each with its own seed.
 
-Every function sorts by path before it draws, and draws with Python's own generator. So a split depends on the entries
-and the seed alone: not on the order of the list, the machine, or any global random state. Entries are returned in the
-order they came in.
+Every function sorts by path before it draws, and draws with Python's own generator. So a split depends only on the
+entries and the seed: not on the order of the list, the machine, or any global random state. Entries are returned in
+their given order.
 """
 
 import random
@@ -16,9 +16,9 @@ __all__ = ["few_shots", "group_labels", "long_tail", "random_split", "shift_valu
 
 
 def few_shots(labels: Sequence[Label], shots: int, seed: int) -> list[Label]:
-    """Keep `shots` images of every exact value, or all of them where there are fewer.
+    """Keep `shots` images of every exact value, or all if there are fewer.
 
-    Each value is drawn by itself: the draw for age 31 is the same whatever other ages the list has, and the images of a
+    Each value is drawn by itself: the draw for age 31 does not depend on the other ages in the list. The images of a
     smaller number of shots are among those of a larger one.
 
     Args:
@@ -28,6 +28,12 @@ def few_shots(labels: Sequence[Label], shots: int, seed: int) -> list[Label]:
 
     Raises:
         ConfigError: If `shots` is less than 1.
+
+    Example:
+        >>> from pathlib import Path
+        >>> labels = [Label(f"{i}.jpg", (float(i % 3),), None, i, Path("list.txt")) for i in range(9)]
+        >>> sorted(label.target for label in few_shots(labels, shots=2, seed=0))
+        [0.0, 0.0, 1.0, 1.0, 2.0, 2.0]
     """
     if shots < 1:
         raise ConfigError(f"shots={shots} must be at least 1")
@@ -35,32 +41,32 @@ def few_shots(labels: Sequence[Label], shots: int, seed: int) -> list[Label]:
 
 
 def shift_values(labels: Sequence[Label], number: int, factor: float, seed: int) -> list[Label]:
-    """Shift the distribution of the values: cut the most frequent ones, as OrdinalCLIP's experiments do.
+    """Shift the distribution of the values: cut the most frequent values, as in OrdinalCLIP's experiments.
 
     Args:
         labels: The labelled images.
-        number: How many of the most frequent values are cut; among equally frequent ones, the smaller first.
-        factor: What is kept of a cut value: `max(1, int(n * factor))` of its n images. In (0, 1).
+        number: Number of the most frequent values to cut; among equally frequent values, the smaller first.
+        factor: Share to keep of a cut value, in (0, 1): `max(1, int(n * factor))` of its n images.
         seed: Seed of the draw; the images of a smaller factor are among those of a larger one.
 
     Raises:
-        ConfigError: If `number` is less than 1, or `factor` lies outside (0, 1).
+        ConfigError: If `number` is less than 1, or `factor` is outside (0, 1).
     """
     if number < 1:
         raise ConfigError(f"number={number} must be at least 1")
     if not 0 < factor < 1:
-        raise ConfigError(f"factor={factor} must lie between 0 and 1, both excluded")
+        raise ConfigError(f"factor={factor} must be between 0 and 1, both excluded")
     by_value = _by_value(labels)
     kept = {value: max(1, int(len(by_value[value]) * factor)) for value in _by_frequency(by_value)[:number]}
     return _keep(labels, kept, f"shift {seed}")
 
 
 def long_tail(labels: Sequence[Label], ratio: float, seed: int) -> list[Label]:
-    """Give the values a long tail, so that the most frequent one is `ratio` times as frequent as the rarest.
+    """Give the values a long tail: the most frequent value becomes `ratio` times as frequent as the rarest.
 
-    Of V values, the i-th most frequent (from 0; among equally frequent ones, the smaller first) keeps
+    Of V values, the i-th most frequent (from 0; among equally frequent values, the smaller first) keeps
     `round(n_max * ratio ** (-i / (V - 1)))` images, n_max being the images of the most frequent one: at least 1, and
-    never more than it has. So a list that is uneven already may end more uneven than `ratio`.
+    never more than it has. So a list that is already uneven may become more uneven than `ratio`.
 
     Args:
         labels: The labelled images.
@@ -69,6 +75,13 @@ def long_tail(labels: Sequence[Label], ratio: float, seed: int) -> list[Label]:
 
     Raises:
         ConfigError: If `ratio` is less than 1 or not finite.
+
+    Example:
+        >>> from pathlib import Path
+        >>> labels = [Label(f"{i}.jpg", (float(i % 3),), None, i, Path("list.txt")) for i in range(300)]
+        >>> kept = [label.target for label in long_tail(labels, ratio=100, seed=0)]
+        >>> kept.count(0.0), kept.count(1.0), kept.count(2.0)
+        (100, 10, 1)
     """
     if not 1 <= ratio < float("inf"):
         raise ConfigError(f"ratio={ratio} must be a number of at least 1")
@@ -80,7 +93,7 @@ def long_tail(labels: Sequence[Label], ratio: float, seed: int) -> list[Label]:
 
 
 def _keep(labels: Sequence[Label], kept: Mapping[float, int], draw: str) -> list[Label]:
-    """Keep so many images of each value, drawn for every value by itself; all of a value that isn't named."""
+    """Keep the given number of images of each value, each value drawn by itself; all of values not in `kept`."""
     dropped: set[Label] = set()
     for value, candidates in _by_value(labels).items():
         random.Random(f"{draw} {value}").shuffle(candidates)
@@ -102,9 +115,9 @@ def _by_frequency(by_value: Mapping[float, Sequence[Label]]) -> list[float]:
 def random_split(labels: Sequence[Label], fraction: float, seed: int) -> tuple[list[Label], list[Label]]:
     """Set a random part of a list aside.
 
-    Where the labels have groups, groups are kept whole. Otherwise the part is stratified: the images are sorted by
-    target, ties in random order, and taken at even distances from a random start. This holds the share of every value
-    to within one image, and serves targets that hardly ever repeat as well.
+    If the labels have groups, groups are kept whole. Otherwise the part is stratified: the images are sorted by target,
+    ties in random order, and taken at even distances from a random start. This keeps the share of every value to
+    within one image, and also works for targets that rarely repeat.
 
     Args:
         labels: The labelled images.
@@ -115,11 +128,18 @@ def random_split(labels: Sequence[Label], fraction: float, seed: int) -> tuple[l
         The rest and the part set aside.
 
     Raises:
-        ConfigError: If `fraction` lies outside (0, 1).
+        ConfigError: If `fraction` is outside (0, 1).
         DataError: If there is only one image, or only one group.
+
+    Example:
+        >>> from pathlib import Path
+        >>> labels = [Label(f"{i}.jpg", (float(i % 2),), None, i, Path("list.txt")) for i in range(20)]
+        >>> rest, part = random_split(labels, fraction=0.2, seed=0)
+        >>> len(rest), sorted(label.target for label in part)
+        (16, [0.0, 0.0, 1.0, 1.0])
     """
     if not 0 < fraction < 1:
-        raise ConfigError(f"fraction={fraction} must lie between 0 and 1, both excluded")
+        raise ConfigError(f"fraction={fraction} must be between 0 and 1, both excluded")
     if len(labels) < 2:
         raise DataError(f"can't split {len(labels)} images in two; give another list")
     ordered = sorted(labels, key=sort_key)
@@ -138,7 +158,7 @@ def _draw_stratified(ordered: list[Label], wanted: int, rng: random.Random) -> l
 
 
 def _draw_groups(ordered: list[Label], wanted: int, rng: random.Random) -> list[Label]:
-    """Fill up with whole groups in random order; one that would overfill is left out."""
+    """Take whole groups in random order; leave out a group that would exceed the wanted number."""
     shuffled = group_labels(ordered)
     if len(shuffled) < 2:
         raise DataError(f"all {len(ordered)} images belong to group {ordered[0].group!r}, which can't be split in two")
@@ -151,7 +171,7 @@ def _draw_groups(ordered: list[Label], wanted: int, rng: random.Random) -> list[
 
 
 def group_labels(labels: Sequence[Label]) -> list[list[Label]]:
-    """The groups, in order of their first entries; an image without a group stands for itself."""
+    """Return the groups, in order of their first entries; an image without a group is its own group."""
     groups: dict[tuple[str, ...], list[Label]] = {}
     for label in labels:
         groups.setdefault((label.group,) if label.group is not None else ("", label.path), []).append(label)
@@ -159,5 +179,5 @@ def group_labels(labels: Sequence[Label]) -> list[list[Label]]:
 
 
 def sort_key(label: Label) -> tuple[str, str]:
-    """The order in which every draw takes the entries, whatever order they came in."""
+    """Return the sorting key of every draw, which makes it independent of the list's order."""
     return path_key(label.path), label.path

@@ -1,4 +1,4 @@
-"""What may be said of a scene: quantity words and attributes, never a digit, never a number word above two."""
+"""Captions of scenes: quantity words and attributes, never a digit, never a number word above two."""
 
 import random
 
@@ -15,7 +15,7 @@ QUANTITIES: tuple[tuple[int, tuple[str, ...]], ...] = (
     (17, ("a crowd of", "a host of")),
     (32, ("countless", "a sea of")),
 )
-"""The smallest count of each level and the words for it, the commonest first.
+"""Smallest count of each level and the words for it, the most common word first.
 
 The levels are as even in the logarithm as whole numbers allow.
 """
@@ -31,17 +31,22 @@ _NOUNS = {
 }  # fmt: skip
 _GENERAL = ("thing", "thing", "object", "shape", "item")
 _SIZES = ((12, ("tiny", "very small")), (22, ("small", "little")), (52, ("medium-sized",)), (999, ("large", "big")))
-# How often a caption says no more than how many things there are, in percent; and each attribute otherwise.
+# Probability in percent of a caption with only the quantity; and of each attribute otherwise.
 _PLAIN, _ATTRIBUTE = 75, 50
 
 
 def level_of(count: int) -> int:
-    """The level of a count, 0..6."""
+    """Return the level of a count, 0..6.
+
+    Example:
+        >>> [level_of(count) for count in (1, 2, 4, 60)]
+        [0, 1, 2, 6]
+    """
     return sum(count >= start for start, _ in QUANTITIES) - 1
 
 
 def phrases() -> list[str]:
-    """A phrase for each level, from "a single thing" to "countless things"."""
+    """Return a phrase for each level, from "a single thing" to "countless things"."""
     return [f"{words[0]} {'thing' if start == 1 else 'things'}" for start, words in QUANTITIES]
 
 
@@ -49,8 +54,8 @@ def caption(facts: Facts, rng: random.Random) -> str:
     """Write a caption.
 
     Args:
-        facts: What is to be seen.
-        rng: Chooses the template, the words and what is said at all.
+        facts: The facts of the scene.
+        rng: Chooses the template, the words and the attributes.
     """
     level = level_of(facts.count)
     words = QUANTITIES[level][1]

@@ -1,4 +1,4 @@
-"""Counting: how many things are in a generated scene, 1 to 60; no files are needed."""
+"""Counting: the number of things in a generated scene, 1 to 60; no files are needed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ __all__ = ["CountingDataModule", "SceneDataset", "draw", "normalise", "turn_and_
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class CountingDataModule(OrdinalDataModule):
-    """Scenes with 1 to 60 things on a background, drawn evenly in the logarithm; the target is their count.
+    """Scenes with 1 to 60 things on a background; counts are drawn evenly in the logarithm, and are the targets.
 
     Sizes, shapes, colours, contrast, overlap and clutter vary, and the things' total area does not depend on their
-    number (see `data/scenes.py`). A scene is the same for a seed on every machine. Training, validation and test are
-    streams of their own, and a larger split begins with the scenes of a smaller one. Scenes are drawn when they are
-    first needed and kept in memory, 12 kB each, so that loading processes are not worth their while. The scenes of the
-    test split are those to predict too.
+    number (see `data/counting/scenes.py`). A scene is the same for a seed on every machine. Training, validation and
+    test are separate streams, and a larger split begins with the scenes of a smaller one. Scenes are drawn when they
+    are first needed and kept in memory, 12 kB each, so loading processes bring no gain. `predict` has the scenes of
+    the test split.
 
-    With `augment`, training scenes are turned by quarters and mirrored; nothing is cropped, which would change the
+    With `augment`, training scenes are turned by quarters and mirrored. Nothing is cropped: that would change the
     count. The other arguments are those of `OrdinalDataModule`.
 
     Args:
@@ -38,7 +38,7 @@ class CountingDataModule(OrdinalDataModule):
         num_val: Validation scenes.
         num_test: Test scenes.
         num_workers: Loading processes per loader; 0 loads in the main process.
-        image_size: Side of the square images in pixels; scenes are drawn with 64 and resized to any other.
+        image_size: Side of the square images in pixels; scenes are drawn with 64 and resized to any other size.
         seed: Seed of all scenes, 0 or more, and of `reduce`.
     """
 
@@ -54,13 +54,15 @@ class CountingDataModule(OrdinalDataModule):
         self._scenes: dict[Stream, Tensor] = {}
 
     def validate_arguments(self) -> None:
-        """Check the numbers of scenes and the seed too."""
+        """Check the numbers of scenes and the seed also."""
         super().validate_arguments()
         for name, least in (("num_train", 1), ("num_val", 1), ("num_test", 1), ("seed", 0)):
             require_least(name, getattr(self, name), least)
 
     def labels(self, split: Split) -> LabelTable:
-        """The counts of a split, in the order of the batches' `"index"`; a label's line is the scene's number, from 1.
+        """Return the counts of a split, in the order of the batches' `"index"`.
+
+        A label's line is the scene's number, from 1.
 
         Args:
             split: `"train"` (after `reduce`), `"val"`, `"test"` or `"predict"` (the same as test).
@@ -69,7 +71,7 @@ class CountingDataModule(OrdinalDataModule):
             if split == "predict":
                 return self.labels("test")
             counts = draw_counts(self.seed, split, getattr(self, f"num_{split}")).tolist()
-            # Padded, so that `reduce`, which sorts by path, is drawn in the order of the scenes.
+            # Padded, so that `reduce`, which sorts by path, draws in the order of the scenes.
             source = Path(f"{split} scenes of seed {self.seed}")
             labels = [
                 Label(f"{split}/{line:07d}", (float(count),), None, line, source)
@@ -79,7 +81,7 @@ class CountingDataModule(OrdinalDataModule):
         return self._tables[split]
 
     def dataset(self, split: Split) -> "SceneDataset":
-        """The scenes of a split, drawn when they are first asked for."""
+        """Return the scenes of a split, drawn at the first call."""
         stream: Stream = "test" if split == "predict" else split
         if stream not in self._scenes:
             self._scenes[stream] = draw(self.seed, stream, self.labels(split))
@@ -89,7 +91,7 @@ class CountingDataModule(OrdinalDataModule):
 
 
 class SceneDataset(Dataset[Batch]):
-    """Scenes in memory, made into samples whole batches at a time.
+    """Scenes in memory; samples are made for whole batches at a time.
 
     Args:
         pixels: Scenes (N, SIDE, SIDE, 3), 8-bit RGB.
@@ -112,7 +114,7 @@ class SceneDataset(Dataset[Batch]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: list[int]) -> list[Batch]:
-        """Make the samples of a batch, which torch's loader asks for at once."""
+        """Make all samples of a batch, which torch's loader requests in one call."""
         chosen = torch.tensor(indices, dtype=torch.int64)
         images = normalise(self.pixels[chosen])
         if self.image_size != SIDE:
@@ -127,7 +129,7 @@ class SceneDataset(Dataset[Batch]):
 
 
 def draw(seed: int, stream: Stream, labels: LabelTable) -> Tensor:
-    """Draw the scenes that labels of a stream name: (N, SIDE, SIDE, 3), 8-bit RGB."""
+    """Draw the scenes of labels of a stream: (N, SIDE, SIDE, 3), 8-bit RGB."""
     pixels = np.empty((len(labels), SIDE, SIDE, 3), dtype=np.uint8)
     counts = [int(target) for target in labels.targets]
     numbers = [label.line - 1 for label in labels]
@@ -137,12 +139,12 @@ def draw(seed: int, stream: Stream, labels: LabelTable) -> Tensor:
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """Make scenes (B, H, W, 3), 8-bit RGB, into images (B, 3, H, W) as CLIP normalises them."""
+    """Convert scenes (B, H, W, 3), 8-bit RGB, to images (B, 3, H, W) with CLIP's normalisation."""
     mean, std = 255 * torch.tensor(CLIP_MEAN), 255 * torch.tensor(CLIP_STD)
     return ((pixels - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
 def turn_and_flip(images: Tensor, kind: int) -> Tensor:
-    """Turn images (..., H, W) in one of the eight ways of a square: by quarters, and mirrored from 4 on."""
+    """Turn images (..., H, W) in one of the eight symmetries of a square: by quarters, and mirrored from 4 on."""
     turned = images.rot90(kind % 4, (-2, -1))
     return turned.flip(-1) if kind >= 4 else turned

@@ -1,8 +1,8 @@
-"""Scenes for counting: things on a background, told apart from clutter, whose number is not in their ink.
+"""Scenes for counting: things on a background with clutter; their total area does not reveal their number.
 
-Every scene is a function of (seed, split, number) alone. Randomness comes as raw 64-bit numbers from PCG64, a stream
-that NumPy promises never to change, and all that follows is arithmetic of whole numbers: so a scene is the same on
-every machine, to the last pixel.
+Every scene is a function of (seed, stream, number) alone. Randomness comes as raw 64-bit numbers from PCG64, a stream
+that NumPy promises never to change, and everything else is arithmetic of whole numbers. So a scene is the same on every
+machine, to the last pixel.
 """
 
 import math
@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from numclip_lightning.data.counting.dice import Dice
 from numclip_lightning.data.counting.stamps import FULL_BITS, SHAPES, TURNS, stamp
 
 __all__ = ["LARGEST", "SIDE", "Facts", "Scene", "Stream", "draw_counts", "make_scenes", "paint"]
@@ -31,12 +32,12 @@ COLOURS: dict[str, Colour] = {
     "white": (240, 240, 240), "grey": (128, 128, 128), "black": (20, 20, 20),
 }  # fmt: skip
 
-# Never to be renumbered, or all scenes change.
+# Never change these numbers, or all scenes change.
 _STREAMS: dict[Stream, int] = {"train": 1, "val": 2, "test": 3, "pretrain": 4}
 _GRAIN = SIDE * SIDE // 8  # a byte for each pixel
-_BLOCK = 1280 + _GRAIN  # raw numbers set aside for each scene; the fullest needs about 1100 beside the grain
+_BLOCK = 1280 + _GRAIN  # raw numbers for each scene; the fullest needs about 1100 in addition to the grain
 _TRIES = 5  # places tried for each thing
-_INK = (380, 1100)  # pixels that all things of a scene cover together, whatever their number
+_INK = (380, 1100)  # pixels that all things of a scene cover together, for any number of things
 
 
 class Shape(NamedTuple):
@@ -53,15 +54,15 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What may be said of a scene.
+    """Facts about a scene, for captions.
 
     Attributes:
-        count: How many things there are, 1..LARGEST.
-        shape: The shape of all things, or None where they differ.
-        colour: The colour of all things, or None where they differ.
+        count: Number of things, 1..LARGEST.
+        shape: The shape of all things, or None if they differ.
+        colour: The colour of all things, or None if they differ.
         background: The colour of the background.
         side: Mean side of the things (square root of their area) in quarters of a pixel.
-        strokes: How many strokes of clutter there are.
+        strokes: Number of strokes of clutter.
     """
 
     count: int
@@ -77,11 +78,11 @@ class Scene:
     """A scene before it is painted.
 
     Attributes:
-        facts: What may be said of it.
-        shapes: All that is painted, from back to front: blotches, strokes, things.
+        facts: Facts for captions.
+        shapes: Everything that is painted, from back to front: blotches, strokes, things.
         ground: Colour of the middle of the background.
         slope: How much brighter it gets over the whole width and height.
-        grain: How far a pixel's brightness is off at the most.
+        grain: The maximum change of a pixel's brightness.
         noise: The grain of each pixel, (SIDE, SIDE) uint8.
     """
 
@@ -93,38 +94,13 @@ class Scene:
     noise: npt.NDArray[np.uint8]
 
 
-class _Dice:
-    """Whole numbers in given ranges from a scene's block of raw 64-bit numbers."""
-
-    def __init__(self, block: npt.NDArray[np.uint64]) -> None:
-        # The upper half of each number: 32 bits times a span of less than 2**31 stay within 64 bits.
-        self._numbers: list[int] = (block >> np.uint64(32)).tolist()
-        self._next = 0
-
-    def roll(self, low: int, high: int) -> int:
-        """Draw a number from `low` to `high`, both included."""
-        number = self._numbers[self._next]
-        self._next += 1
-        return low + (number * (high - low + 1) >> 32)
-
-    def chance(self, percent: int) -> bool:
-        return self.roll(1, 100) <= percent
-
-    def roll_array(self, highest: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.int64]:
-        """Draw numbers from 0 to `highest` (N, 1, 2), `number` for each: (N, number, 2)."""
-        size = 2 * number * len(highest)
-        drawn = np.array(self._numbers[self._next : self._next + size], dtype=np.int64).reshape(len(highest), number, 2)
-        self._next += size
-        return drawn * (highest + 1) >> 32
-
-
 def draw_counts(seed: int, stream: Stream, number: int) -> npt.NDArray[np.int64]:
     """Draw the counts of the first scenes of a stream, 1..LARGEST, evenly in the logarithm: n with weight 1/n.
 
     Args:
         seed: Seed of all scenes, 0 or more.
         stream: Which of the disjoint streams.
-        number: How many; a larger number has the smaller one's counts at its beginning.
+        number: How many; a larger number begins with the counts of a smaller one.
 
     Returns:
         Counts (number,) int64.
@@ -144,8 +120,8 @@ def make_scenes(seed: int, stream: Stream, numbers: Iterable[int], counts: Itera
     Args:
         seed: Seed of all scenes, 0 or more.
         stream: Which of the disjoint streams.
-        numbers: Which scenes of the stream, from 0.
-        counts: What `draw_counts` gave for each of them.
+        numbers: Indices of the scenes in the stream, from 0.
+        counts: The count of each, from `draw_counts`.
 
     Yields:
         The scenes, in the order of `numbers`.
@@ -162,10 +138,10 @@ def make_scenes(seed: int, stream: Stream, numbers: Iterable[int], counts: Itera
 def _make_scene(count: int, block: npt.NDArray[np.uint64]) -> Scene:
     """Make one scene from its block of raw random numbers.
 
-    The ink of all things together is drawn first and shared out among them, so that it doesn't depend on their number.
-    Contrast, clutter, the spread of the things and the light of the background are drawn without regard to it as well.
+    The ink of all things together is drawn first and divided among them, so it doesn't depend on their number.
+    Contrast, clutter, the spread of the things and the light of the background don't depend on it either.
     """
-    dice = _Dice(block[_GRAIN:])
+    dice = Dice(block[_GRAIN:])
     background = _pick(dice, tuple(COLOURS))
     ground = _jitter(dice, COLOURS[background], 15)
     fitting = [name for name, colour in COLOURS.items() if _distance(colour, ground) >= 160]
@@ -207,8 +183,8 @@ def paint(scene: Scene) -> npt.NDArray[np.uint8]:
     return canvas.clip(0, 255).astype(np.uint8)
 
 
-def _share_ink(dice: _Dice, count: int) -> list[int]:
-    """Share the scene's ink out among its things: their sides in quarters of a pixel."""
+def _share_ink(dice: Dice, count: int) -> list[int]:
+    """Divide the scene's ink among its things; return their sides in quarters of a pixel."""
     ink = 16 * dice.roll(*_INK)
     variety = dice.roll(0, 40)
     shares = [100 + dice.roll(-variety, variety) for _ in range(count)]
@@ -217,15 +193,15 @@ def _share_ink(dice: _Dice, count: int) -> list[int]:
     return [(math.isqrt(4 * ink * share * share // total) + 1) // 2 for share in shares]
 
 
-def _place(dice: _Dice, halves: list[int], sides: list[int]) -> list[tuple[int, int]]:
-    """Find a place for each thing: the first of a few that keeps its distance, or else the loosest of them.
+def _place(dice: Dice, halves: list[int], sides: list[int]) -> list[tuple[int, int]]:
+    """Find a place for each thing: the first of a few tries that keeps its distance, or else the one with most room.
 
-    The distance and the part of the canvas that is used vary from scene to scene, so that things touch in some.
+    The distance and the used part of the canvas vary from scene to scene, so in some scenes things touch.
     """
     spacing = dice.roll(70, 125)
     width, height = dice.roll(46, SIDE), dice.roll(46, SIDE)
     corner = np.array((dice.roll(0, SIDE - width), dice.roll(0, SIDE - height)))
-    # A thing that is larger than the part that is used goes into its middle.
+    # A thing that is larger than the used part goes into its middle.
     reach = np.minimum(np.array(halves)[:, None, None], np.array((width // 2, height // 2)))
     tries = corner + reach + dice.roll_array(np.array((width, height)) - 2 * reach, _TRIES)
     wanted = (np.add.outer(sides, sides) * spacing // 800) ** 2  # of the mean side, in pixels, squared
@@ -239,30 +215,30 @@ def _place(dice: _Dice, halves: list[int], sides: list[int]) -> list[tuple[int, 
     return [(x, y) for x, y in places.tolist()]
 
 
-def _blotch(dice: _Dice, ground: Colour) -> Shape:
-    """A large patch of the background that is a little lighter or darker."""
+def _blotch(dice: Dice, ground: Colour) -> Shape:
+    """Make a large patch of the background that is a little lighter or darker."""
     shift = dice.roll(8, 22) * (1 if dice.chance(50) else -1)
     red, green, blue = (channel + shift for channel in ground)
     return Shape("circle", dice.roll(60, 160), 0, 0, dice.roll(0, SIDE), dice.roll(0, SIDE), (red, green, blue))
 
 
-def _stroke(dice: _Dice, colour: Colour) -> Shape:
+def _stroke(dice: Dice, colour: Colour) -> Shape:
     return Shape(
         "stroke", dice.roll(16, 26), dice.roll(0, TURNS - 1), 0, dice.roll(0, SIDE), dice.roll(0, SIDE), colour
     )
 
 
-def _pick(dice: _Dice, choices: Sequence[str]) -> str:
+def _pick(dice: Dice, choices: Sequence[str]) -> str:
     return choices[dice.roll(0, len(choices) - 1)]
 
 
-def _jitter(dice: _Dice, colour: Colour, most: int) -> Colour:
+def _jitter(dice: Dice, colour: Colour, most: int) -> Colour:
     red, green, blue = (min(max(channel + dice.roll(-most, most), 0), 255) for channel in colour)
     return red, green, blue
 
 
 def _blend(ground: Colour, colour: Colour, contrast: int) -> Colour:
-    """Bring a colour nearer to the ground; `contrast` is what is left, in sixteenths."""
+    """Bring a colour nearer to the ground; `contrast` is the share of the colour, in sixteenths."""
     red, green, blue = (a + (b - a) * contrast // 16 for a, b in zip(ground, colour, strict=True))
     return red, green, blue
 

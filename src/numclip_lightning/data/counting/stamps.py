@@ -1,4 +1,4 @@
-"""Masks of simple shapes, made with whole numbers alone, so that every machine draws the same pixels."""
+"""Masks of simple shapes, made only with whole numbers, so that every machine draws the same pixels."""
 
 import math
 from functools import cache
@@ -26,17 +26,17 @@ _POLYGONS: dict[str, tuple[tuple[int, int], ...]] = {
 }  # fmt: skip
 
 SHAPES = ("circle", "square", "triangle", "cross", "star")
-"""The shapes of things; a stroke is none, only clutter."""
+"""Shapes of things; a stroke is not among them, only clutter."""
 
-_UNIT = 256  # what a pixel counts inside a stamp
-_SAMPLES = 4  # a pixel's coverage is the share of 4 x 4 points that lie inside the shape
+_UNIT = 256  # length of a pixel inside a stamp
+_SAMPLES = 4  # a pixel's coverage is the share of 4 x 4 points inside the shape
 FULL_BITS = 6
 FULL = 1 << FULL_BITS
-"""The mask of a pixel that lies wholly inside a shape that doesn't fade."""
+"""Mask of a pixel that is completely inside a shape without fading."""
 
 TURNS = 8
-"""How many rotations there are."""
-# Eighths of a turn as (cosine, sine) in 1024ths. Far from a half each, so that rounding is the same everywhere.
+"""Number of rotations."""
+# Eighths of a turn as (cosine, sine) in 1024ths. None is near a half, so rounding is the same everywhere.
 _ROTATIONS = [
     (round(1024 * math.cos(2 * math.pi * k / TURNS)), round(1024 * math.sin(2 * math.pi * k / TURNS)))
     for k in range(TURNS)
@@ -87,7 +87,7 @@ def _scaled(polygon: tuple[tuple[int, int], ...], length: int, cosine: int, sine
 def _inside(
     polygon: list[tuple[int, int]], x: npt.NDArray[np.int64], y: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
-    """Tell which points lie inside: those from which a ray to the right crosses an odd number of edges."""
+    """Return which points are inside: a ray to the right crosses an odd number of edges."""
     inside = np.zeros(np.broadcast_shapes(x.shape, y.shape), dtype=np.bool_)
     for (x1, y1), (x2, y2) in zip(polygon, polygon[1:] + polygon[:1], strict=True):
         spans = (y1 > y) != (y2 > y)
