@@ -140,3 +140,21 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert failure("splits", *words) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
+
+
+def test_one_list_is_divided_by_group(tmp_path: Path) -> None:
+    make_list_dataset(tmp_path, 40, name="all.txt")
+    rows = [line.split() for line in (tmp_path / "all.txt").read_text().splitlines()]
+    lines = [f"{path},{target},p{i // 4}" for i, (path, target) in enumerate(rows)]
+    (tmp_path / "all.csv").write_text("\n".join(["path,score,patient", *lines]))
+    own = [f"--data.root={tmp_path}", "--data.train_file=all.csv", "--data.group_column=patient"]
+    words = ["splits", "--data=ListDataModule", *own, "--data.test_fraction=0.25", f"--output={tmp_path / 'out'}"]
+    assert main(words) == 0
+    assert (tmp_path / "out" / "test.txt").read_text().startswith("path\ttarget\tgroup\n")
+    files = {f"{split}_file": str(tmp_path / "out" / f"{split}.txt") for split in SPLITS}
+    again = ListDataModule(root=str(tmp_path), group_column="group", **files)  # type: ignore[arg-type]
+    again.setup("fit")
+    again.setup("test")
+    parts = [{label.group for label in again.labels(split)} for split in SPLITS]
+    assert [len(again.labels(split)) for split in SPLITS] == [28, 4, 8]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 10
