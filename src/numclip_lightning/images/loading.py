@@ -166,7 +166,7 @@ def _shrink(image: Image.Image, most: int) -> int:
         size = (math.ceil(width / divisor), math.ceil(height / divisor))
         # Only decoders of JPEG can do it.
         if image.format in ("JPEG", "MPO") and size[0] * size[1] <= most:
-            image.draft(None, (width // divisor, height // divisor))  # type: ignore[arg-type]
+            image.draft(None, (width // divisor, height // divisor))
             return divisor
     raise ValueError(
         f"it has {width} x {height} pixels, more than max_pixels={most}; make it smaller, or set "

@@ -161,11 +161,12 @@ def test_a_list_without_groups_is_fine_but_for_the_training_list(tmp_path: Path)
 def test_images_under_another_name(kind: str, split: str, root: Path, caplog: pytest.LogCaptureFixture) -> None:
     other, mine = root / f"{split}_000.png", root / "train_003.png"
     other.unlink()
-    {
-        "copy": lambda: other.write_bytes(mine.read_bytes()),
-        "symlink": lambda: other.symlink_to(mine),
-        "hardlink": lambda: other.hardlink_to(mine),
-    }[kind]()
+    if kind == "copy":
+        other.write_bytes(mine.read_bytes())
+    elif kind == "symlink":
+        other.symlink_to(mine)
+    else:
+        other.hardlink_to(mine)
     with pytest.raises(DataError, match=r"1 training images have the same content as images of the .*'train_003\.png'"):
         module(root).setup("fit")
     module(root, leaks="warn").setup("fit")
