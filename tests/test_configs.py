@@ -118,9 +118,7 @@ def test_the_epsilon_error_follows_from_the_predictions(numclip: Numclip, tmp_pa
 
 
 @pytest.mark.parametrize("file", ON_SHARED, ids=lambda file: file.stem)
-def test_a_run_on_shared_images_fits_and_tests(
-    file: Path, numclip: Numclip, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_on_shared_images_fits_and_tests(file: Path, numclip: Numclip, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     if not Path(load(file)["data"]["init_args"]["root"]).is_dir():
         pytest.skip("the images of ../shared are not here")

@@ -172,6 +172,12 @@ class TestSpearman:
 
 
 class TestEpsilonError:
+    def test_spreads_of_zero_and_unknown_ones(self) -> None:
+        metric, nan = EpsilonError(), float("nan")
+        values, targets = torch.tensor([3.0, 3.0, 4.0, 9.0]), torch.tensor([3.0, 3.5, 4.0, 4.0])
+        metric.update(values, targets, torch.tensor([0, 0, 2, nan]))
+        assert metric.compute().item() == pytest.approx((0 + 1 + 0) / 3)
+
     def test_equals_its_formula(self) -> None:
         preds, target = values(101, seed=4)
         spread = 0.7 + 6 * torch.rand(101)

@@ -30,7 +30,8 @@ def splits(words: Sequence[str]) -> int:
     parser = Parser(
         prog="numclip splits",
         usage="numclip splits [--config FILE]... [--data.KEY=VALUE]... --output DIR",
-        description="Write train.txt, val.txt and test.txt as ListDataModule reads them: a path and its target a line.",
+        description="Write train.txt, val.txt and test.txt as ListDataModule reads them: the path, the target and, "
+        "where the list has one, the group of an image on each line. With --data.test_fraction, one list is divided.",
     )
     parser.add_argument("--config", action="config", help="A configuration; only its data section is used.")
     parser.add_subclass_arguments(OrdinalDataModule, "data", required=True)

@@ -26,13 +26,13 @@ _NAME = re.compile(r"(?P<subject>\d+)_\d*[MF](?P<age>\d{2})(?!\d)", re.IGNORECAS
 class MorphDataModule(FileDataModule):
     """MORPH II by the lists of L2RCLIP (settings A to D) or of OrdinalCLIP and NumCLIP (ET).
 
-    The protocol's source is `changsukim-ku/order-learning`. L2RCLIP's files have its settings C and D exchanged, and the
-    second and third part of B: setting C is read from the files `morph_D_00.txt` to `morph_D_04.txt`, setting D from
-    `morph_C_00.txt` to `morph_C_04.txt`.
+    The protocol's source is `changsukim-ku/order-learning`. L2RCLIP's files have its settings C and D exchanged, and
+    the second and third part of B: setting C is read from the files `morph_D_00.txt` to `morph_D_04.txt`, setting D
+    from `morph_C_00.txt` to `morph_C_04.txt`.
 
-    The lists are looked for in `root` and in L2RCLIP's folders `root/settingA` to `root/settingD`. None of the protocols has a validation list of its
-    own: a part of the training list is set aside, all images of a subject together. The other arguments are those of
-    `FileDataModule`.
+    The lists are looked for in `root` and in L2RCLIP's folders `root/settingA` to `root/settingD`. None of the
+    protocols has a validation list of its own: a part of the training list is set aside, all images of a subject
+    together. The other arguments are those of `FileDataModule`.
 
     Args:
         setting: A letter of the protocol's source, or `ET`. `A`: five random 80/20 draws, each of 5,492 images; about

@@ -3,6 +3,7 @@
 import math
 import struct
 import threading
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,8 +40,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _DEEP_MODES = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
-# Pillow's own limit is a global of Pillow, and a list is checked in several threads.
-_LIMIT = threading.Lock()
+# Pillow's limit and Python's filter of warnings are globals, and a list is checked in several threads.
+_GLOBALS = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _open(path: str | Path, reading: Reading) -> Iterator[tuple[Image.Image, int
     """Open an image within the limit of pixels; by what it is divided comes with it."""
     if Path(path).suffix.lower() in HEIF_SUFFIXES:
         _learn_heif()
-    with _LIMIT:
+    with _quiet():
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             image = Image.open(path)
@@ -139,6 +140,14 @@ def _open(path: str | Path, reading: Reading) -> Iterator[tuple[Image.Image, int
             Image.MAX_IMAGE_PIXELS = limit
     with image:
         yield image, _shrink(image, reading.max_pixels)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Pillow from warning of tags that nothing here reads; one thread at a time, since it changes globals."""
+    with _GLOBALS, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def _learn_heif() -> None:
@@ -154,9 +163,10 @@ def _shrink(image: Image.Image, most: int) -> int:
     if width * height <= most:
         return 1
     for divisor in (2, 4, 8):
-        # Only decoders of JPEG can do it; others ignore it.
-        image.draft(None, (math.ceil(width / divisor), math.ceil(height / divisor)))  # type: ignore[arg-type]
-        if image.size != (width, height) and image.width * image.height <= most:
+        size = (math.ceil(width / divisor), math.ceil(height / divisor))
+        # Only decoders of JPEG can do it.
+        if image.format in ("JPEG", "MPO") and size[0] * size[1] <= most:
+            image.draft(None, (width // divisor, height // divisor))
             return divisor
     raise ValueError(
         f"it has {width} x {height} pixels, more than max_pixels={most}; make it smaller, or set "
@@ -168,7 +178,8 @@ def _upright(image: Image.Image) -> Image.Image:
     """Turn an image by its EXIF orientation alone: other tags may be damaged, and nothing depends on them."""
     image.load()
     try:
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        with _quiet():
+            turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except (*UNREADABLE, LookupError, TypeError, AttributeError):
         turn = None
     return image if turn is None else image.transpose(turn)

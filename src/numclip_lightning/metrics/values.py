@@ -46,7 +46,8 @@ def epsilon_error(preds: Tensor, target: Tensor, spread: Tensor) -> Tensor:
     Args:
         preds: Values, any one shape.
         target: The means of the guesses, of the same shape.
-        spread: Their standard deviations, above 0, of the same shape.
+        spread: Their standard deviations, 0 or more, of the same shape. At 0 (all guesses agree) it is the limit: 0 for
+            the value itself, 1 for any other.
 
     Returns:
         float32 of the same shape, 0..1.
@@ -60,7 +61,9 @@ def epsilon_error(preds: Tensor, target: Tensor, spread: Tensor) -> Tensor:
     """
     check_shapes(preds, target)
     check_shapes(spread, target)
-    distance = (preds.detach().float() - target.float()) / spread.float()
+    difference = preds.detach().float() - target.float()
+    # Without the 0 / 0 of a value that is right where all guesses agree.
+    distance = torch.where(difference == 0, difference, difference / spread.float())
     return -torch.expm1(-(distance**2) / 2)
 
 
@@ -74,8 +77,9 @@ class EpsilonError(SampleMean):
     higher_is_better = False
 
     def update(self, preds: Tensor, target: Tensor, spread: Tensor) -> None:  # type: ignore[override]
-        """Add a batch: three tensors of one shape."""
-        super().update(epsilon_error(preds, target, spread))
+        """Add a batch: three tensors of one shape. Samples whose spread is unknown (NaN) are left out."""
+        error = epsilon_error(preds, target, spread)
+        super().update(error[~spread.isnan()])
 
 
 def spearman_update(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,8 @@ HALF = (0.5, 0.5, 0.5)
 
 
 def image_of(data: OrdinalDataModule) -> torch.Tensor:
-    return next(iter(data.train_dataloader()))["image"]
+    image: torch.Tensor = next(iter(data.train_dataloader()))["image"]
+    return image
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_image_that_breaks_later(tmp_path: Path) -> None:
         OrdinalDataset(table, tmp_path, TRANSFORM)[1]
 
 
-def test_spread_where_all_labels_have_one(tmp_path: Path) -> None:
+def test_spread_where_any_label_has_one(tmp_path: Path) -> None:
     make_image(tmp_path / "a.png")
     make_image(tmp_path / "b.png")
     (tmp_path / "list.csv").write_text("path,age,stdv\na.png,30,2.5\nb.png,31,3\n")
@@ -63,7 +63,10 @@ def test_spread_where_all_labels_have_one(tmp_path: Path) -> None:
     sample = OrdinalDataset(table, tmp_path, TRANSFORM)[0]
     assert (sample["spread"].item(), sample["spread"].dtype) == (2.5, torch.float32)
     mixed = LabelTable([table[0], replace(table[1], spread=None)])
-    assert "spread" not in OrdinalDataset(mixed, tmp_path, TRANSFORM)[0]
+    assert OrdinalDataset(mixed, tmp_path, TRANSFORM)[0]["spread"].item() == 2.5
+    assert OrdinalDataset(mixed, tmp_path, TRANSFORM)[1]["spread"].isnan()
+    none = LabelTable(replace(label, spread=None) for label in table)
+    assert "spread" not in OrdinalDataset(none, tmp_path, TRANSFORM)[0]
 
 
 def test_features_come_with_all_that_images_come_with(tmp_path: Path) -> None:

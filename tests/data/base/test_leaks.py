@@ -117,7 +117,7 @@ def test_training_images_are_for_training_alone(root: Path, split: str, name: st
         module(root).setup("fit")
 
 
-def test_groups_that_lists_share_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_groups_that_lists_share(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name, people in (("train", "aabbcc"), ("val", "ddee"), ("test", "bcff")):
         lines = [f"{name}_{i}.png,{i},{person}" for i, person in enumerate(people)]
         (tmp_path / f"{name}.csv").write_text("\n".join(["path,age,person", *lines]), encoding="utf-8")
@@ -129,8 +129,45 @@ def test_groups_that_lists_share_are_warned_of(tmp_path: Path, caplog: pytest.Lo
         ListDataModule(root=str(tmp_path), check_images="none", **given).setup("fit")
         return caplog.text
 
-    assert "2 of 3 groups in the test list, such as 'b', are also in the training list" in fit()
+    message = r"2 of 3 groups in the test list, such as 'b', are also in the training list \(2 of 4 test images\)"
+    with pytest.raises(DataError, match=message + ".*--data.test_fraction.*data.leaks=warn"):
+        fit()
+    assert "2 of 3 groups in the test list, such as 'b', are also in the training list" in fit(leaks="warn")
     assert "groups in the validation list" not in caplog.text
     assert "groups in the" not in fit(test_file=None)
     assert "groups in the" not in fit(test_file=None, val_file=None, val_fraction=0.3)
     assert "groups in the" not in fit(group_column=None)
+    with pytest.raises(DataError, match="groups in the test list"):
+        ListDataModule(root=str(tmp_path), check_images="none", group_column="person", **lists).setup("test")  # type: ignore[arg-type]
+
+
+def test_a_list_without_groups_is_fine_but_for_the_training_list(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("path,age,person\na.png,1,x\nb.png,2,y\nc.png,3,z\n")
+    (tmp_path / "test.csv").write_text("path,age\nd.png,1\n")
+
+    def fit(**options: str) -> None:
+        lists = {"train_file": "train.csv", "test_file": "test.csv", "group_column": "person", **options}
+        ListDataModule(root=str(tmp_path), check_images="none", **lists).setup("fit")  # type: ignore[arg-type]
+
+    fit()
+    with pytest.raises(DataError, match="no column group_column='persons'; did you mean 'person'"):
+        fit(group_column="persons")
+    with pytest.raises(DataError, match=r"test\.csv has no column group_column='person'"):
+        fit(train_file="test.csv", test_file="train.csv")
+
+
+@pytest.mark.parametrize("kind", ["copy", "symlink", "hardlink"])
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_images_under_another_name(kind: str, split: str, root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    other, mine = root / f"{split}_000.png", root / "train_003.png"
+    other.unlink()
+    if kind == "copy":
+        other.write_bytes(mine.read_bytes())
+    elif kind == "symlink":
+        other.symlink_to(mine)
+    else:
+        other.hardlink_to(mine)
+    with pytest.raises(DataError, match=r"1 training images have the same content as images of the .*'train_003\.png'"):
+        module(root).setup("fit")
+    module(root, leaks="warn").setup("fit")
+    assert "1 training images have the same content" in caplog.text

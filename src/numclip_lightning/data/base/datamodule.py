@@ -168,7 +168,7 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         if asked and self.value_step is None and len(whole) > 1 and values > len(whole) / 2:
             _log.warning(
                 "%s=%s counts images of equal value, but %d training images have %d values, so that hardly any repeat: "
-                "%d images are kept; set data.value_step to the width that counts as one value, such as the scale's step",
+                "%d images are kept; set data.value_step to the width of what counts as one value, such as 0.5",
                 asked[0], getattr(self, asked[0]), len(whole), values, len(train),
             )  # fmt: skip
         return LabelTable(train)

@@ -147,7 +147,7 @@ def _has_header(table: Table, asked: AskedColumns, *, labelled: bool) -> bool:
     known = any(name.lower() in PATH_COLUMNS or name in given for name in names)
     if any(map(_is_number, names)):
         return known and len(names) > 2
-    following = table.lines[1].fields if len(table.lines) > 1 else []
+    following = [_decimal(field, table) for field in table.lines[1].fields] if len(table.lines) > 1 else []
     # An entry in folders with an odd suffix, or without one, may look like a name: its label is a number.
     paths = any(re.search(r"\.\w{2,5}$|[/\\]", name) for name in names) and not any(map(_is_number, following))
     return known or (labelled and len(names) > 1 and not paths)

@@ -104,7 +104,7 @@ class FileDataModule(OrdinalDataModule):
     @property
     def reading(self) -> Reading:
         """How image files are read."""
-        return Reading(self.max_pixels, None if self.grey_range is None else tuple(self.grey_range))
+        return Reading(self.max_pixels, self.grey_range)
 
     # Methods that a dataset overrides.
 

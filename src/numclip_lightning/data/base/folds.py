@@ -129,8 +129,8 @@ def split_each_value(
         count = len(members)
         if count < 3:
             raise DataError(
-                f"{members[0].where}: the value {format_number(value)} has {count} images; training, validation and test "
-                "need one each: add images of it, or correct or remove these"
+                f"{members[0].where}: the value {format_number(value)} has {count} images; training, validation and "
+                "test need one each: add images of it, or correct or remove these"
             )
         num_val, num_test = (max(1, round(count * size / sum(sizes))) for size in sizes[1:])
         order = list(range(count))
