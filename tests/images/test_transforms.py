@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.images.transforms import Preprocess, build_transform
+from numclip_lightning.images.transforms import NORMALIZATIONS, Preprocess, build_transform
 from support.fake_data import make_list_dataset
 
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -172,3 +173,20 @@ def test_albumentations_does_not_use_the_network() -> None:
         "import numclip_lightning.data"
     )
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("size", [(300, 600), (1000, 700), (100, 90), (40, 640)])
+def test_published_resizing_equals_pillows_to_the_last_grey_level(size: tuple[int, int]) -> None:
+    """The published code resizes a PIL image to 256 x 256 by torchvision's `Resize`, which is Pillow's bilinear."""
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    expected = np.array(Image.fromarray(pixels).resize((256, 256), Image.Resampling.BILINEAR))[16:240, 16:240]
+    image = build_transform(224, "published", train=False)(pixels)
+    np.testing.assert_array_equal(pixels_of(image, IMAGENET).round(), expected)
+
+
+def test_normalization_can_be_given() -> None:
+    grey = np.full((8, 8, 3), 255, dtype=np.uint8)
+    names: tuple[Preprocess, ...] = ("clip", "published")
+    for preprocess in names:
+        image = build_transform(8, preprocess, train=False, normalization=NORMALIZATIONS["half"])(grey)
+        torch.testing.assert_close(image, torch.ones(3, 8, 8))

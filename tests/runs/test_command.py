@@ -155,11 +155,14 @@ class TestCheckpoints:
             read_hyperparameters(str(tmp_path / "pickled.ckpt"))
 
 
-def test_a_backbone_that_wants_other_colours_is_warned_of(
+def test_images_follow_a_backbone_of_other_colours(
     numclip: Numclip, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = {"model_cfg": TINY_CLIPS["tiny-vit"], "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
     numclip.try_out("fit", *numclip.flags, f"--model.backbone=local-dir:{tmp_path / 'model'}")
+    assert "normalised" not in capsys.readouterr().err
+    words = (f"--model.backbone=local-dir:{tmp_path / 'model'}", "--data.normalize=clip")
+    numclip.try_out("fit", *numclip.flags, *words)
     assert "trained on images normalised with mean (0.5, 0.5, 0.5)" in capsys.readouterr().err

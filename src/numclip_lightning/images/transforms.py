@@ -2,7 +2,7 @@
 
 import os
 import random
-from typing import Literal, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 # Albumentations asks PyPI for its newest version on import unless this is set.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -13,16 +13,32 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from albumentations.pytorch import ToTensorV2
+from PIL import Image
 from torch import Tensor
 
 from numclip_lightning.errors import ConfigError, check_choice
 
-__all__ = ["ImageTransform", "Preprocess", "build_transform"]
+__all__ = ["NORMALIZATIONS", "ImageTransform", "Normalization", "Normalize", "Preprocess", "build_transform"]
 
 Preprocess = Literal["clip", "published"]
+Normalize = Literal["clip", "imagenet", "half"]
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Normalization(NamedTuple):
+    """Mean and standard deviation of red, green and blue, in 0..1, that images are normalised with."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+NORMALIZATIONS: dict[Normalize, Normalization] = {
+    "clip": Normalization(CLIP_MEAN, CLIP_STD),
+    "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    # SigLIP and others map 0..1 to -1..1.
+    "half": Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
 # Minimum share of the largest square that a training crop keeps.
 _LEAST_AREA = 0.8
 
@@ -52,17 +68,20 @@ class ImageTransform:
         return cast("Tensor", self.pipeline(image=pixels)["image"])
 
 
-def build_transform(image_size: int, preprocess: Preprocess, *, train: bool) -> ImageTransform:
+def build_transform(
+    image_size: int, preprocess: Preprocess, *, train: bool, normalization: Normalization | None = None
+) -> ImageTransform:
     """Build the pipeline of a split. Images are made smaller by averaging areas, which avoids aliasing.
 
     Args:
         image_size: Side of the square result in pixels.
         preprocess: `"clip"`: the shortest side is resized (bicubic) and the centre cropped, as CLIP was trained;
             training takes a random square of 80 to 100 % of the largest one's area, and flips. `"published"`: as in the
-            code of OrdinalCLIP and NumCLIP: resized to a square of 256/224 of the size with any aspect, cropped (at
-            random in training, else at the centre), flipped in training, and normalised with ImageNet's mean and
-            deviation.
+            code of OrdinalCLIP and NumCLIP: resized to a square of 256/224 of the size with any aspect (Pillow's
+            bilinear, to the last grey level), cropped (at random in training, else at the centre), and flipped in
+            training.
         train: Whether to augment.
+        normalization: Mean and deviation; None takes CLIP's, and for `"published"` ImageNet's, as that code does.
 
     Raises:
         ConfigError: If `preprocess` is unknown or `image_size` is less than 1.
@@ -75,12 +94,10 @@ def build_transform(image_size: int, preprocess: Preprocess, *, train: bool) -> 
     if image_size < 1:
         raise ConfigError(f"image_size={image_size} must be at least 1")
     check_choice("preprocess", preprocess, get_args(Preprocess))
-    if preprocess == "clip":
-        steps, mean, std = _clip_steps(image_size, train=train), CLIP_MEAN, CLIP_STD
-    else:
-        steps, mean, std = _published_steps(image_size, train=train), IMAGENET_MEAN, IMAGENET_STD
+    steps = _clip_steps(image_size, train=train) if preprocess == "clip" else _published_steps(image_size, train=train)
     if train:
         steps.append(A.HorizontalFlip(p=0.5))
+    mean, std = normalization or NORMALIZATIONS["clip" if preprocess == "clip" else "imagenet"]
     return ImageTransform([*steps, A.Normalize(mean, std), ToTensorV2()], random=train)
 
 
@@ -93,18 +110,15 @@ def _clip_steps(size: int, *, train: bool) -> list[A.BasicTransform]:
 
 
 def _published_steps(size: int, *, train: bool) -> list[A.BasicTransform]:
-    larger = round(size * 256 / 224)
-    resize = A.Resize(larger, larger, interpolation=cv2.INTER_LINEAR)
-    return [_ShrinkSides(larger), resize, A.RandomCrop(size, size) if train else A.CenterCrop(size, size)]
+    return [_PillowResize(round(size * 256 / 224)), A.RandomCrop(size, size) if train else A.CenterCrop(size, size)]
 
 
-class _ShrinkSides(A.ImageOnlyTransform):  # type: ignore[misc]
-    """Average the sides that are too long, each by itself: OpenCV doesn't average if the other side has to grow."""
+class _PillowResize(A.ImageOnlyTransform):  # type: ignore[misc]
+    """Resize to a square with Pillow's triangle filter, as torchvision's `Resize` does for the published code."""
 
     def __init__(self, size: int) -> None:
         super().__init__(p=1.0)
         self.size = size
 
     def apply(self, img: npt.NDArray[np.uint8], **params: object) -> npt.NDArray[np.uint8]:
-        height, width = (min(side, self.size) for side in img.shape[:2])
-        return cast("npt.NDArray[np.uint8]", cv2.resize(img, (width, height), interpolation=cv2.INTER_AREA))
+        return np.array(Image.fromarray(img).resize((self.size, self.size), Image.Resampling.BILINEAR))

@@ -8,9 +8,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
-from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.errors import ConfigError, DataError
-from numclip_lightning.images.transforms import CLIP_MEAN, CLIP_STD
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.scale import OrdinalScale
@@ -72,14 +70,13 @@ def check_targets(data: OrdinalDataModule, split: Split, scale: OrdinalScale) ->
 
 
 def _check_format(data: OrdinalDataModule, clip: ImageTower) -> None:
-    clip.require_size(data.image_size, data.image_size)
-    if (
-        isinstance(data, FileDataModule)
-        and data.preprocess == "clip"
-        and (clip.mean, clip.std) != (CLIP_MEAN, CLIP_STD)
-    ):
+    """Make the images as the backbone takes them; where arguments say otherwise, refuse the size and report the rest."""
+    data.follow_backbone(clip.image_size, clip.mean, clip.std)
+    clip.require_size(data.side, data.side)
+    if data.normalize is not None and data.normalization != (clip.mean, clip.std):
         _log.warning(
-            "the backbone was trained on images normalised with mean %s and deviation %s; preprocess='clip' normalises "
-            "with %s and %s, which may cost accuracy if the image tower is frozen",
-            clip.mean, clip.std, CLIP_MEAN, CLIP_STD,
+            "data.normalize=%s normalises images with mean %s and deviation %s; the backbone was trained on images "
+            "normalised with mean %s and deviation %s, so this may cost accuracy if the image tower is frozen; leave "
+            "data.normalize out to follow the backbone",
+            data.normalize, *data.normalization, clip.mean, clip.std,
         )  # fmt: skip

@@ -4,6 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import lightning as L
 import torch
@@ -15,7 +16,8 @@ from numclip_lightning.data.base.dataset import FeatureDataset
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.splits import few_shots, long_tail, shift_values
 from numclip_lightning.data.base.types import Batch, Split
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Normalize
 
 __all__ = ["Batch", "OrdinalDataModule", "Split"]
 
@@ -36,7 +38,7 @@ NEEDED: dict[str, tuple[Split, ...]] = {
 class OrdinalDataModule(L.LightningDataModule, ABC):
     """Images with ordered numbers, split into training, validation and test.
 
-    A batch is a dict: `"image"`, float32 (B, 3, image_size, image_size), normalised; `"target"`, float32 (B,), the
+    A batch is a dict: `"image"`, float32 (B, 3, side, side), normalised; `"target"`, float32 (B,), the
     true number; `"index"`, int64 (B,), the position in `labels(split)`. Unlabelled images have no `"target"`. If a list
     has the spread of the votes behind each target, the batch also has `"spread"`, float32 (B,). If features are kept
     (`keep_features`), it has `"features"` in place of `"image"`.
@@ -47,7 +49,9 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
     Args:
         batch_size: Images per batch and process.
         num_workers: Loading processes per loader; 0 loads in the main process.
-        image_size: Side of the square images in pixels; the backbone's size.
+        image_size: Side of the square images in pixels; None takes the backbone's (224 without a backbone).
+        normalize: Mean and deviation that images are normalised with: `clip`, `imagenet` or `half` (0.5 and 0.5); None
+            takes the backbone's (CLIP's without a backbone).
         augment: Whether training images are changed at random.
         seed: Seed of a validation part that is set aside, and of what is kept of the training part, and of nothing
             else. Folds and test parts are drawn with `split_seed`.
@@ -62,9 +66,12 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         ConfigError: If an argument is out of its range, or two of few shots, shift and long tail are given.
     """
 
+    default_side: ClassVar[int] = 224
+
     batch_size: int = 32
     num_workers: int = 2
-    image_size: int = 224
+    image_size: int | None = None
+    normalize: Normalize | None = None
     augment: bool = True
     seed: int = 0
     num_shots: int = 0
@@ -76,13 +83,18 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         super().__init__()
         self._tables: dict[Split, LabelTable] = {}
         self._summary = ""
+        self._backbone: tuple[int, Normalization] | None = None
         self.keep_features(None)
         self.validate_arguments()
 
     def validate_arguments(self) -> None:
         """Check the arguments; subclasses extend it with their own."""
-        for name, least in (("batch_size", 1), ("num_workers", 0), ("image_size", 1), ("num_shots", 0)):
+        for name, least in (("batch_size", 1), ("num_workers", 0), ("num_shots", 0)):
             require_least(name, getattr(self, name), least)
+        if self.image_size is not None:
+            require_least("image_size", self.image_size, 1)
+        if self.normalize is not None:
+            check_choice("normalize", self.normalize, tuple(NORMALIZATIONS))
         self._validate_reduction()
 
     def _validate_reduction(self) -> None:
@@ -100,6 +112,30 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         if len(asked) > 1:
             given = " and ".join(f"{name}={getattr(self, name)}" for name in asked)
             raise ConfigError(f"{given} each choose the training images; give one of them alone")
+
+    def follow_backbone(self, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Make images as a backbone takes them, as far as `image_size`, `normalize` and `preprocess` leave it open.
+
+        Call it before the first loader is asked for.
+
+        Args:
+            image_size: Side of its images in pixels.
+            mean: Mean of red, green and blue that it was trained with, in 0..1.
+            std: Their standard deviation.
+        """
+        self._backbone = (image_size, Normalization(tuple(mean), tuple(std)))
+
+    @property
+    def side(self) -> int:
+        """Side of the square images in pixels: `image_size`, else the backbone's, else 224."""
+        return self.image_size or (self._backbone[0] if self._backbone else self.default_side)
+
+    @property
+    def normalization(self) -> Normalization:
+        """What images are normalised with: `normalize`, else the backbone's, else CLIP's."""
+        if self.normalize is not None:
+            return NORMALIZATIONS[self.normalize]
+        return self._backbone[1] if self._backbone else NORMALIZATIONS["clip"]
 
     @abstractmethod
     def labels(self, split: Split) -> LabelTable:

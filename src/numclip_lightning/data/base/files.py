@@ -14,7 +14,7 @@ from numclip_lightning.data.base.labels import LabelTable, read_labels
 from numclip_lightning.data.base.split_lists import SplitLists
 from numclip_lightning.data.base.types import SelectOn, Split
 from numclip_lightning.errors import ConfigError, MissingListError, check_choice
-from numclip_lightning.images.transforms import Preprocess, build_transform
+from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Preprocess, build_transform
 
 __all__ = ["FileDataModule"]
 
@@ -40,7 +40,8 @@ class FileDataModule(OrdinalDataModule):
         val_file: Validation list; None takes the dataset's own, or sets a part of the training list aside.
         test_file: Test list.
         predict_path: What to predict: a folder, one image, or a list with or without labels; None takes the test list.
-        preprocess: `clip`: whole images, CLIP's normalisation. `published`: as the code of OrdinalCLIP and NumCLIP.
+        preprocess: `clip`: whole images, as the backbone takes them. `published`: as the code of OrdinalCLIP and
+            NumCLIP, normalised with ImageNet's mean and deviation.
         val_fraction: Share of the training list set aside if there is no validation list, in (0, 1).
         select_on: `val`: checkpoints are selected on validation images, none of which is tested on. `test`: they are
             selected on the test list, as in the papers of some datasets and for lists of your own, refused for other
@@ -78,6 +79,13 @@ class FileDataModule(OrdinalDataModule):
                 f"select_on='test': the papers of these data ({type(self).__name__}) don't select on the test set; "
                 "leave it 'val', or give lists of your own (train_file and test_file)"
             )
+
+    @property
+    def normalization(self) -> Normalization:
+        """What images are normalised with; ImageNet's for `preprocess="published"` unless `normalize` is given."""
+        if self.normalize is None and self.preprocess == "published":
+            return NORMALIZATIONS["imagenet"]
+        return super().normalization
 
     # Methods that a dataset overrides.
 
@@ -177,5 +185,6 @@ class FileDataModule(OrdinalDataModule):
     def dataset(self, split: Split) -> OrdinalDataset:
         """Return the images of a split."""
         train = split == "train"
-        transform = build_transform(self.image_size, self.preprocess, train=train and self.augment)
+        augment = train and self.augment
+        transform = build_transform(self.side, self.preprocess, train=augment, normalization=self.normalization)
         return OrdinalDataset(self.labels(split), self.root, transform, sample_target=train)

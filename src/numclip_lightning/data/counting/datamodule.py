@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.types import Batch, Split
 from numclip_lightning.data.counting.scenes import SIDE, Stream, draw_counts, make_scenes, paint
-from numclip_lightning.images.transforms import CLIP_MEAN, CLIP_STD
+from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization
 
 __all__ = ["CountingDataModule", "SceneDataset", "draw", "normalise", "turn_and_flip"]
 
@@ -38,15 +39,21 @@ class CountingDataModule(OrdinalDataModule):
         num_val: Validation scenes.
         num_test: Test scenes.
         num_workers: Loading processes per loader; 0 loads in the main process.
+<<<<<<< HEAD
         image_size: Side of the square images in pixels; scenes are drawn with 64 and resized to any other size.
+=======
+        image_size: Side of the square images in pixels; None takes the backbone's. Scenes are drawn with 64 and resized
+            to any other.
+>>>>>>> wt-h
         seed: Seed of all scenes, 0 or more, and of `reduce`.
     """
+
+    default_side: ClassVar[int] = SIDE
 
     num_train: int = 8000
     num_val: int = 1000
     num_test: int = 2000
     num_workers: int = 0
-    image_size: int = SIDE
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -86,7 +93,11 @@ class CountingDataModule(OrdinalDataModule):
         if stream not in self._scenes:
             self._scenes[stream] = draw(self.seed, stream, self.labels(split))
         return SceneDataset(
-            self._scenes[stream], self.labels(split).targets, self.image_size, augment=split == "train" and self.augment
+            self._scenes[stream],
+            self.labels(split).targets,
+            self.side,
+            augment=split == "train" and self.augment,
+            normalization=self.normalization,
         )
 
 
@@ -98,13 +109,23 @@ class SceneDataset(Dataset[Batch]):
         targets: The count of each.
         image_size: Side of the result in pixels.
         augment: Whether scenes are turned by quarters and mirrored, at random from torch's generator.
+        normalization: Mean and deviation of the result.
     """
 
-    def __init__(self, pixels: Tensor, targets: Sequence[float], image_size: int, *, augment: bool) -> None:
+    def __init__(
+        self,
+        pixels: Tensor,
+        targets: Sequence[float],
+        image_size: int,
+        *,
+        augment: bool,
+        normalization: Normalization = NORMALIZATIONS["clip"],
+    ) -> None:
         self.pixels = pixels
         self.targets = torch.tensor(targets, dtype=torch.float32)
         self.image_size = image_size
         self.augment = augment
+        self.normalization = normalization
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -116,7 +137,7 @@ class SceneDataset(Dataset[Batch]):
     def __getitems__(self, indices: list[int]) -> list[Batch]:
         """Make all samples of a batch, which torch's loader requests in one call."""
         chosen = torch.tensor(indices, dtype=torch.int64)
-        images = normalise(self.pixels[chosen])
+        images = normalise(self.pixels[chosen], self.normalization)
         if self.image_size != SIDE:
             images = F.interpolate(images, self.image_size, mode="bicubic", antialias=True)
         if self.augment:
@@ -138,9 +159,15 @@ def draw(seed: int, stream: Stream, labels: LabelTable) -> Tensor:
     return torch.from_numpy(pixels)
 
 
+<<<<<<< HEAD
 def normalise(pixels: Tensor) -> Tensor:
     """Convert scenes (B, H, W, 3), 8-bit RGB, to images (B, 3, H, W) with CLIP's normalisation."""
     mean, std = 255 * torch.tensor(CLIP_MEAN), 255 * torch.tensor(CLIP_STD)
+=======
+def normalise(pixels: Tensor, normalization: Normalization = NORMALIZATIONS["clip"]) -> Tensor:
+    """Make scenes (B, H, W, 3), 8-bit RGB, into images (B, 3, H, W), normalised; as CLIP does unless told otherwise."""
+    mean, std = (255 * torch.tensor(numbers) for numbers in normalization)
+>>>>>>> wt-h
     return ((pixels - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
