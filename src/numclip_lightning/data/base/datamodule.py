@@ -202,7 +202,7 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         parts = []
         for split, table in self._tables.items():
             targets = table.targets
-            span = f" (targets {min(targets):g}..{max(targets):g})" if targets else ""
+            span = f" (targets {min(targets):.15g}..{max(targets):.15g})" if targets else ""
             parts.append(f"{split} {len(table)}{span}")
         parts.append(f"shots {self.num_shots}")
         if self.shift_values:

@@ -12,7 +12,7 @@ from numclip_lightning.data.base.datamodule import NEEDED, OrdinalDataModule
 from numclip_lightning.data.base.dataset import OrdinalDataset
 from numclip_lightning.data.base.labels import LabelTable, read_labels
 from numclip_lightning.data.base.split_lists import SplitLists
-from numclip_lightning.data.base.types import SelectOn, Split
+from numclip_lightning.data.base.types import OnBadImage, SelectOn, Split
 from numclip_lightning.errors import ConfigError, MissingListError, check_choice
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Preprocess, build_transform
 
@@ -47,6 +47,9 @@ class FileDataModule(OrdinalDataModule):
             selected on the test list, as in the papers of some datasets and for lists of your own, refused for other
             datasets; a `val_file` may then have images of the test list. Every result says which.
         check_images: Before a run: `full` decodes every image, `header` opens it, `none` checks nothing.
+        on_bad_image: For `numclip predict`, what to do with an image that can't be read: `raise` refuses it, by default
+            before anything is predicted; `skip` predicts the others, lists it and ends with exit code 3. Training and
+            tests never skip an image.
 
     Raises:
         ConfigError: If an argument is out of its range, or `select_on="test"` is not what the papers do.
@@ -61,6 +64,7 @@ class FileDataModule(OrdinalDataModule):
     val_fraction: float = 0.1
     select_on: SelectOn = "val"
     check_images: CheckImages = "full"
+    on_bad_image: OnBadImage = "raise"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,6 +77,7 @@ class FileDataModule(OrdinalDataModule):
         require_fraction("val_fraction", self.val_fraction)
         check_choice("preprocess", self.preprocess, get_args(Preprocess))
         check_choice("check_images", self.check_images, get_args(CheckImages))
+        check_choice("on_bad_image", self.on_bad_image, get_args(OnBadImage))
         check_choice("select_on", self.select_on, get_args(SelectOn))
         if self.select_on == "test" and not self.may_select_on_test():
             raise ConfigError(
@@ -178,7 +183,8 @@ class FileDataModule(OrdinalDataModule):
             self.split_lists.refuse_shared_images()
         if stage == "test":
             self.split_lists.refuse_test_images()
-        check_images([label for table in tables for label in table], self.root, self.check_images)
+        skips = stage == "predict" and self.on_bad_image == "skip"
+        check_images([label for table in tables for label in table], self.root, "none" if skips else self.check_images)
         self._ready.add(stage)
         self.log_summary()
 
@@ -187,4 +193,5 @@ class FileDataModule(OrdinalDataModule):
         train = split == "train"
         augment = train and self.augment
         transform = build_transform(self.side, self.preprocess, train=augment, normalization=self.normalization)
-        return OrdinalDataset(self.labels(split), self.root, transform, sample_target=train)
+        skips = split == "predict" and self.on_bad_image == "skip"
+        return OrdinalDataset(self.labels(split), self.root, transform, sample_target=train, skip_unreadable=skips)

@@ -233,7 +233,7 @@ def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
 
 
 def _describe(label: Label) -> str:
-    targets = " ".join(f"{target:g}" for target in label.targets)
+    targets = " ".join(f"{target:.15g}" for target in label.targets)
     spread = "" if label.spread is None else f" (spread {label.spread:g})"
     return targets + spread + (f" (group {label.group!r})" if label.group else "")
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import Tensor
 
-__all__ = ["Batch", "SelectOn", "Split"]
+__all__ = ["Batch", "OnBadImage", "SelectOn", "Split"]
 
 Batch = dict[str, Tensor]
 """Tensors by name; `OrdinalDataModule` describes them."""
@@ -14,3 +14,6 @@ Split = Literal["train", "val", "test", "predict"]
 
 SelectOn = Literal["val", "test"]
 """The images that the best checkpoint is selected on."""
+
+OnBadImage = Literal["raise", "skip"]
+"""What a prediction does with an image that can't be read."""

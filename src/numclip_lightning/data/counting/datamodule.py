@@ -39,12 +39,8 @@ class CountingDataModule(OrdinalDataModule):
         num_val: Validation scenes.
         num_test: Test scenes.
         num_workers: Loading processes per loader; 0 loads in the main process.
-<<<<<<< HEAD
-        image_size: Side of the square images in pixels; scenes are drawn with 64 and resized to any other size.
-=======
         image_size: Side of the square images in pixels; None takes the backbone's. Scenes are drawn with 64 and resized
             to any other.
->>>>>>> wt-h
         seed: Seed of all scenes, 0 or more, and of `reduce`.
     """
 
@@ -159,15 +155,9 @@ def draw(seed: int, stream: Stream, labels: LabelTable) -> Tensor:
     return torch.from_numpy(pixels)
 
 
-<<<<<<< HEAD
-def normalise(pixels: Tensor) -> Tensor:
-    """Convert scenes (B, H, W, 3), 8-bit RGB, to images (B, 3, H, W) with CLIP's normalisation."""
-    mean, std = 255 * torch.tensor(CLIP_MEAN), 255 * torch.tensor(CLIP_STD)
-=======
 def normalise(pixels: Tensor, normalization: Normalization = NORMALIZATIONS["clip"]) -> Tensor:
-    """Make scenes (B, H, W, 3), 8-bit RGB, into images (B, 3, H, W), normalised; as CLIP does unless told otherwise."""
+    """Convert scenes (B, H, W, 3), 8-bit RGB, to images (B, 3, H, W), normalised with CLIP's numbers by default."""
     mean, std = (255 * torch.tensor(numbers) for numbers in normalization)
->>>>>>> wt-h
     return ((pixels - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
