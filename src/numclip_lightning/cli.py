@@ -81,6 +81,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except (NumClipError, OSError) as error:
         sys.stderr.write(f"numclip: error: {message_of(error)}\n")
         return getattr(error, "exit_code", 2)
+    except KeyboardInterrupt:
+        sys.stderr.write("numclip: stopped by Ctrl-C\n")
+        return 130
 
 
 def _known(name: str) -> Verb:

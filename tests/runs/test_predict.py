@@ -140,18 +140,14 @@ class TestBadImages:
         assert all("can't read image" in row["reason"] for row in skipped)
         assert "2 of 17 images can't be read and were skipped; 15 are predicted" in capsys.readouterr().err
 
-    def test_what_others_predict_does_not_change(
-        self, words: list[str], folder: Path, data: Path, tmp_path: Path
-    ) -> None:
+    def test_the_predictions_of_the_others_do_not_change(self, words: list[str], folder: Path, tmp_path: Path) -> None:
         main([*words, f"--data.predict_path={folder}", "--data.on_bad_image=skip", f"--output={tmp_path / 'a.csv'}"])
         (folder / "zzz.png").unlink()
         assert main([*words, f"--data.predict_path={folder}", f"--output={tmp_path / 'b.csv'}"]) == 0
         found, expected = (
-            [(row["path"], pytest.approx(float(row["value"]), abs=1e-5)) for row in rows_of(tmp_path / name)]
-            for name in ("a.csv", "b.csv")
+            {row["path"]: float(row["value"]) for row in rows_of(tmp_path / name)} for name in ("a.csv", "b.csv")
         )
-        assert [path for path, _ in found] == [path for path, _ in expected]
-        assert [float(value.expected) for _, value in found] == [value for _, value in expected]
+        assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_file_name_that_is_not_utf8_is_written_and_read_back(

@@ -66,6 +66,7 @@ class TestFile:
         file.append([(0, ["a.png", "1"]), (1, ["b.png", "2"])])
         assert file.part.read_text(encoding="utf-8").splitlines() == ["index,path,value", "0,a.png,1", "1,b.png,2"]
         assert not (tmp_path / "out.csv").exists()
+        file.discard()
 
     def test_an_earlier_file_stays_until_the_new_one_is_whole(self, tmp_path: Path) -> None:
         (tmp_path / "out.csv").write_text("old", encoding="utf-8")
@@ -80,4 +81,5 @@ class TestFile:
     def test_rows_of_several_processes_are_sorted_and_each_is_there_once(self, tmp_path: Path) -> None:
         file = RowsFile(tmp_path / "out.csv", ["path"], 0)
         assert file.finish([(2, ["c"]), (0, ["a"]), (1, ["b"]), (0, ["a"])]) == 3
+        file.discard()
         assert (tmp_path / "out.csv").read_text(encoding="utf-8").split() == ["path", "a", "b", "c"]

@@ -25,12 +25,16 @@ def explain(error: BaseException, verb: str, folder: Path) -> NumClipError | Non
         verb: `fit`, `validate`, `test` or `predict`.
         folder: The run folder.
     """
+    if isinstance(error, NumClipError):
+        return None
     if isinstance(error, SystemExit | KeyboardInterrupt):
         return _stopped(error, verb, folder)
     if isinstance(error, RuntimeError) and "loading state_dict" in str(error):
         return ConfigError("the checkpoint doesn't fit model.backbone; give the configuration in its run folder.")
     if isinstance(error, _REFUSALS) and (part := _refused_by(error)):
         reason = " ".join(str(error).split()) or type(error).__name__
+        if part == "lr_finder":
+            reason = "the parts of a method have rates of their own; leave it out and set model.learning_rates."
         return ConfigError(f"trainer: {part} refuses: {reason}")
     return None
 

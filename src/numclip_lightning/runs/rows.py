@@ -120,7 +120,7 @@ class RowsFile:
         return len(ordered)
 
     def discard(self) -> None:
-        """Remove the rows that are in the final place now."""
+        """Close the file and remove it, when its rows are in the final place."""
         self._file.close()
         self.part.unlink(missing_ok=True)
 
