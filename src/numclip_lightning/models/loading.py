@@ -232,7 +232,7 @@ def _fill(model: nn.Module, weights: Path, backbone: str) -> None:
         objects = re.findall(r"GLOBAL (\S+)", str(error))
         kinds = f" ({', '.join(dict.fromkeys(objects))})" if objects else ""
         raise BackboneError(
-            f"the weights in {weights} can't be loaded: the file also holds objects{kinds} that are neither tensors nor "
+            f"the weights in {weights} can't be loaded: the file also has objects{kinds} that are neither tensors nor "
             "plain numbers. If you trust the file, save the weights alone: torch.save(torch.load(FILE, "
             'weights_only=False)["state_dict"], NEW_FILE).'
         ) from error

@@ -4,7 +4,7 @@ import csv
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -19,12 +19,15 @@ __all__ = ["Row", "RowsFile", "columns", "full_digits", "rows_of"]
 Row = tuple[int, list[str]]
 
 
-def full_digits(number: float) -> str:
+def full_digits(number: float | np.floating[Any]) -> str:
     """Write a number with all digits that it has, as people do: 1631484 and not 1.63148e+06 or 1631484.0.
 
     Args:
         number: A number in the precision that it was read or computed in: a float of Python, or one of NumPy.
     """
+    if isinstance(number, np.float32) and 1e-4 <= abs(number) < 1e16:
+        # `str` writes float32 as 1.6314841e+06 from a million on.
+        return np.format_float_positional(number, unique=True, trim="-")
     return str(number).removesuffix(".0")
 
 
