@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import write_tables
+from numclip_lightning.cli import main
 from numclip_lightning.data.clap2015 import CLAP2015DataModule
 from numclip_lightning.methods import OrdinalMethod
 from numclip_lightning.runs.command import NumClipCLI

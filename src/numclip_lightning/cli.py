@@ -7,6 +7,7 @@ from typing import NamedTuple, NoReturn
 
 from numclip_lightning import __version__
 from numclip_lightning.errors import ConfigError, NumClipError, near_matches
+from numclip_lightning.runs.config_files import with_readable_configs
 from numclip_lightning.runs.terminal import configure_logging, message_of
 
 __all__ = ["VERBS", "Verb", "entry_point", "main"]
@@ -61,8 +62,9 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The words after `numclip`; None takes those of the shell.
 
     Returns:
-        The exit code: 0, or 2 after a mistake of the user, with a message and no traceback on standard error. A
-        benchmark returns 1 if a run has failed, and 130 if it was stopped.
+        The exit code, with a message and no traceback on standard error unless it is 0: 2 after a mistake of the user;
+        1 if a run has diverged, gives results that are not finite, or has failed in a benchmark; 3 if images were
+        skipped; 130 after Ctrl-C; 143 after SIGTERM.
     """
     words = sys.argv[1:] if args is None else list(args)
     if not words:
@@ -72,18 +74,28 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"numclip {__version__}\n" if words[0] == "--version" else _HELP)
         return 0
     try:
-        return _load(words[0])(words[1:])
+        verb = _known(words[0])
+        # Before the imports, which take seconds.
+        rest = with_readable_configs(words[1:])
+        return _load(words[0], verb)(rest)
     except (NumClipError, OSError) as error:
         sys.stderr.write(f"numclip: error: {message_of(error)}\n")
-        return 2
+        return getattr(error, "exit_code", 2)
+    except KeyboardInterrupt:
+        sys.stderr.write("numclip: stopped by Ctrl-C\n")
+        return 130
 
 
-def _load(name: str) -> Callable[[Sequence[str]], int]:
-    """Import the function of a verb, and set up logging for it."""
+def _known(name: str) -> Verb:
+    """Return a verb of the table."""
     if name not in VERBS:
         hint = near_matches(name, VERBS, most=1) or "; choose one of " + ", ".join(VERBS)
         raise ConfigError(f"{name!r} is not a verb of numclip{hint} (numclip --help lists them; flags follow the verb)")
-    verb = VERBS[name]
+    return VERBS[name]
+
+
+def _load(name: str, verb: Verb) -> Callable[[Sequence[str]], int]:
+    """Import the function of a verb, and set up logging for it."""
     try:
         module = import_module(f"numclip_lightning.{verb.module}")
     except ModuleNotFoundError as error:

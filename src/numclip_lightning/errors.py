@@ -14,6 +14,7 @@ __all__ = [
     "DataError",
     "MissingListError",
     "NumClipError",
+    "RunError",
     "ScaleError",
     "check_choice",
     "check_weight",
@@ -23,7 +24,26 @@ __all__ = [
 
 
 class NumClipError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """Base of all errors that this package raises on purpose.
+
+    Attributes:
+        exit_code: The exit code of `numclip` after it.
+    """
+
+    exit_code = 2
+
+
+class RunError(NumClipError):
+    """Run that began well and did not end well: it diverged, left something out, or was stopped.
+
+    Args:
+        message: What happened, what is kept, and what to do.
+        exit_code: 1: results are not finite. 3: images were skipped. 130: stopped by Ctrl-C. 143: stopped by SIGTERM.
+    """
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class ConfigError(NumClipError, ValueError):

@@ -38,7 +38,7 @@ def test_bad_lists(tmp_path: Path) -> None:
             "a.jpg,21,4.0,training",
             r"total_2015\.csv:2: database 'training' is not a split; expected one of train, val, tes",
         ),
-        ("a.jpg,21,-1,train", r"total_2015\.csv:2: spread '-1' is no standard deviation; expected a number of 0"),
+        ("a.jpg,21,-1,train", r"total_2015\.csv:2: spread '-1' is not a standard deviation; expected a number of 0"),
         ("a.jpg,old,4.0,train", r"total_2015\.csv:2: label 'old' is not a number"),
         (
             "a.jpg,21,4.0,train\nb.jpg,21,4.0,val\n./a.jpg,21,4.0,test",

@@ -4,6 +4,7 @@ import json
 import logging
 from pathlib import Path
 
+import numpy as np
 import open_clip
 import pytest
 import torch
@@ -169,7 +170,7 @@ def test_folders_that_cannot_be_loaded_are_refused(folder: Path) -> None:
             load_clip(f"local-dir:{path}", pretrained)
 
     refused("no folder .*nowhere in .*; correct the path", path=folder / "nowhere")
-    refused("pretrained='openai' is not a file, and a local-dir: model has no tags; give 'auto'", "openai")
+    refused("pretrained='laion2b' is not a file, and a local-dir: model has no tags; give 'auto'", "laion2b")
     (folder / "open_clip_model.safetensors").unlink()
     refused(r"no weights \(\*.safetensors, .*\) in that folder; .* or set `pretrained: null` for random weights")
     config = folder / "open_clip_config.json"
@@ -210,3 +211,10 @@ def test_weights_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -> No
     broken.write_bytes(broken.read_bytes()[:1000])
     with pytest.raises(BackboneError, match=r"open_clip_model.safetensors can't be loaded .* file is whole"):
         load_clip(f"local-dir:{folder}")
+
+
+def test_objects_in_a_weights_file_are_named_with_what_to_do(folder: Path, tmp_path: Path) -> None:
+    model = load_clip(f"local-dir:{folder}")
+    torch.save({"state_dict": model.state_dict(), "best_mae": np.float64(3.2)}, tmp_path / "tuned.pt")
+    with pytest.raises(BackboneError, match=r"objects \(numpy\S*scalar\) .* save the weights alone"):
+        load_clip(f"local-dir:{folder}", str(tmp_path / "tuned.pt"))

@@ -60,9 +60,13 @@ def test_random_weights_on_request(caplog: pytest.LogCaptureFixture) -> None:
     assert not torch.allclose(untrained.encode_text(phrases()), trained.encode_text(phrases()), atol=0.1)
 
 
+def test_the_default_tag_of_methods_takes_its_own_weights() -> None:
+    assert torch.equal(load_clip("mini", "openai").encode_text(phrases()), load_clip("mini").encode_text(phrases()))
+
+
 def test_what_cannot_be_loaded_is_refused() -> None:
-    with pytest.raises(BackboneError, match=r"pretrained='openai' is not a file, .* give 'auto'"):
-        load_clip("mini", "openai")
+    with pytest.raises(BackboneError, match=r"pretrained='laion2b' is not a file, .* give 'auto'"):
+        load_clip("mini", "laion2b")
     with pytest.raises(BackboneError, match="'minni' is not a model of open_clip; did you mean 'mini'"):
         load_clip("minni")
 

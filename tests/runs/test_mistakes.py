@@ -60,6 +60,20 @@ class TestMisspelt:
     def test_a_flag_is_named(self, parser_error: Refusal, word: str, message: str) -> None:
         assert message in parser_error(word)
 
+    @pytest.mark.parametrize(
+        ("word", "hint"),
+        [
+            ("--model.learning_rate.head=0.1", "did you mean 'learning_rates.head'?"),
+            ("--model.weigthing=none", "did you mean 'weighting'?"),
+            ("--data.batchsize=4", "did you mean 'batch_size'?"),
+        ],
+    )
+    def test_an_argument_is_answered_in_a_line_with_the_near_name(
+        self, parser_error: Refusal, word: str, hint: str
+    ) -> None:
+        (line,) = (line for line in parser_error(word).splitlines() if line.startswith("error"))
+        assert line.endswith(hint)
+
     def test_a_key_in_a_configuration_is_named(self, parser_error: Refusal, tmp_path: Path) -> None:
         (tmp_path / "bad.yaml").write_text("trainer: {max_epoch: 3}", encoding="utf-8")
         assert "max_epoch" in parser_error("--config", str(tmp_path / "bad.yaml"))

@@ -6,6 +6,8 @@ another one. Here both are errors.
 
 import json
 import logging
+import pickle
+import re
 from collections.abc import Mapping
 from contextlib import nullcontext
 from importlib.resources import files
@@ -26,6 +28,8 @@ from numclip_lightning.models.text_tower import unsupported_text
 __all__ = ["load_clip", "load_image_tower"]
 
 _MINI = "mini"
+# The default of methods: weights that no folder has.
+_DEFAULT_TAG = "openai"
 _FOLDER = "local-dir:"
 _HUB = "hf-hub:"
 _QUICK_GELU = "-quickgelu"
@@ -40,7 +44,8 @@ def load_clip(backbone: str, pretrained: str | None = "auto") -> CLIPBackbone:
             relative to the working directory), `hf-hub:ORGANISATION/REPOSITORY`, or `mini`, the small model that comes
             with this package (`models/mini/MODEL_CARD.md`).
         pretrained: A tag of that open_clip name (`openai`), a weights file, `"auto"` (the weights in the folder or
-            repository that `backbone` names, or in the package), or None for random weights.
+            repository that `backbone` names, or in the package), or None for random weights. `openai`, the default of
+            methods, is `auto` for a folder and for `mini`.
 
     Returns:
         The model.
@@ -123,7 +128,7 @@ def _folder_weights(backbone: str, pretrained: str | None) -> Path | None:
         raise BackboneError(f"{file} is no open_clip model configuration ({error!r}); save the model again") from error
     if pretrained is None:
         return None
-    if pretrained == "auto":
+    if pretrained == "auto" or (pretrained == _DEFAULT_TAG and not Path(pretrained).exists()):
         with tidy_log():
             found = factory._find_checkpoint_in_dir(folder)
         if found is None:
@@ -222,6 +227,15 @@ def _fill(model: nn.Module, weights: Path, backbone: str) -> None:
     try:
         with tidy_log():
             factory.load_checkpoint(model, str(weights), strict=True)
+    except pickle.UnpicklingError as error:
+        # PyTorch loads tensors and plain values alone: other objects could run code.
+        objects = re.findall(r"GLOBAL (\S+)", str(error))
+        kinds = f" ({', '.join(dict.fromkeys(objects))})" if objects else ""
+        raise BackboneError(
+            f"the weights in {weights} can't be loaded: the file also has objects{kinds} that are neither tensors nor "
+            "plain numbers. If you trust the file, save the weights alone: torch.save(torch.load(FILE, "
+            'weights_only=False)["state_dict"], NEW_FILE).'
+        ) from error
     except Exception as error:  # a broken file fails in many ways, by the library that reads it
         raise BackboneError(
             f"the weights in {weights} can't be loaded into backbone={backbone!r}: {short_message(error)}; check that "

@@ -2,15 +2,21 @@
 
 import pickle
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.runs.flatten import flatten
 
-__all__ = ["BestCheckpoint", "read_hyperparameters"]
+__all__ = ["BestCheckpoint", "best_checkpoint", "ignored_flags", "read_hyperparameters"]
+
+# What `numclip` reads from configuration and flags although a checkpoint is given.
+NOT_RESTORED = ("_class_path", "backbone", "pretrained")
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -24,6 +30,34 @@ class BestCheckpoint(ModelCheckpoint):
         """Go on from the best checkpoint so far, in whatever folder; start again if it was deleted."""
         if Path(state_dict["best_model_path"]).is_file():
             super().load_state_dict({**state_dict, "dirpath": self.dirpath})
+
+
+def best_checkpoint(trainer: L.Trainer) -> ModelCheckpoint | None:
+    """Return the callback that decides which checkpoint is the best: ours, whatever others the user has added."""
+    found = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+    own = [callback for callback in found if isinstance(callback, BestCheckpoint)]
+    return next(iter([*own, *found]), None)
+
+
+def ignored_flags(words: Sequence[str], given: Mapping[str, Any], used: Mapping[str, Any]) -> list[str]:
+    """Describe the flags of the method that a checkpoint overrides with other values.
+
+    Args:
+        words: The words of the command line.
+        given: The method's arguments before the checkpoint is read, nested.
+        used: The same from the checkpoint.
+
+    Example:
+        >>> ignored_flags(["--model.tolerance=50"], {"tolerance": 50.0}, {"tolerance": 20.0})
+        ['--model.tolerance=50.0 (the checkpoint has 20.0)']
+    """
+    flags = {word.partition("=")[0].removeprefix("--model.") for word in words if word.startswith("--model.")}
+    before, after = flatten(given), flatten(used)
+    return [
+        f"--model.{key}={value} (the checkpoint has {after[key]})"
+        for key, value in before.items()
+        if key in after and after[key] != value and any(key == flag or key.startswith(f"{flag}.") for flag in flags)
+    ]
 
 
 def read_hyperparameters(path: str) -> dict[str, Any]:

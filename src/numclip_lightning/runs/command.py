@@ -19,14 +19,22 @@ from lightning.pytorch.loggers import CSVLogger
 import numclip_lightning.data
 import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.runs.checkpoints import BestCheckpoint, read_hyperparameters
+from numclip_lightning.runs.checkpoints import (
+    NOT_RESTORED,
+    BestCheckpoint,
+    best_checkpoint,
+    ignored_flags,
+    read_hyperparameters,
+)
 from numclip_lightning.runs.checks import CheckData, check_targets
+from numclip_lightning.runs.endings import explain
 from numclip_lightning.runs.features import KeepFeatures
-from numclip_lightning.runs.folder import RunFolder, new_run_name
+from numclip_lightning.runs.finite import StopDiverged
+from numclip_lightning.runs.folder import RunFolder, discard_unused, new_run_name, print_place, print_result, run_folder
 from numclip_lightning.runs.parser import Parser
-from numclip_lightning.runs.predictions import WritePredictions
+from numclip_lightning.runs.predictions import WritePredictions, raise_problem
 from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.trainer import Trainer
 
@@ -48,7 +56,7 @@ class NumClipCLI(LightningCLI):
     """
 
     def __init__(self, words: Sequence[str], *, until: Literal["parsed", "built", "run"] = "run") -> None:
-        self.verb, self.until = words[0], until
+        self.verb, self.until, self.words = words[0], until, list(words)
         super().__init__(
             OrdinalMethod,
             OrdinalDataModule,
@@ -58,7 +66,7 @@ class NumClipCLI(LightningCLI):
                 "default_root_dir": "runs",
                 "max_epochs": 100,
                 "log_every_n_steps": 10,
-                "callbacks": [CheckData()],
+                "callbacks": [CheckData(), StopDiverged()],
             },
             seed_everything_default=0,
             parser_class=Parser,
@@ -116,9 +124,13 @@ class NumClipCLI(LightningCLI):
         if not path or self.until == "parsed":
             return
         known = read_hyperparameters(path)
-        arguments = {key: value for key, value in known.items() if key not in ("_class_path", "backbone", "pretrained")}
+        arguments = {key: value for key, value in known.items() if key not in NOT_RESTORED}
+        given = self.config[self.verb].model.init_args.as_dict()
         method = {"class_path": known["_class_path"], "init_args": arguments}
         self.config = self.parser.parse_object({self.verb: {"model": method}}, self.config)
+        used = self.config[self.verb].model.init_args.as_dict()
+        if ignored := ignored_flags(self.words, given, used):
+            _log.warning("--ckpt_path: the arguments of the checkpoint are used, not %s", ", ".join(ignored))
 
     def instantiate_classes(self) -> None:
         """Build everything, unless the words are only to be parsed."""
@@ -167,12 +179,15 @@ class NumClipCLI(LightningCLI):
             return
         try:
             super()._run_subcommand(subcommand)
-        except RuntimeError as error:
-            if "loading state_dict" not in str(error):
-                raise
-            raise ConfigError(
-                "the checkpoint doesn't fit model.backbone; give the configuration in its run folder."
-            ) from error
+            raise_problem(self.trainer)
+        except BaseException as error:
+            folder = run_folder(self.trainer)
+            reason = explain(error, self.verb, folder)
+            if reason or isinstance(error, NumClipError):
+                discard_unused(folder)
+            if reason:
+                raise reason from error
+            raise
         finally:
             # The logger makes the folder before the data are checked; if they are refused, it is empty.
             with suppress(OSError):
@@ -203,13 +218,19 @@ class NumClipCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Test the best checkpoint if `--test_after_fit` asks for it, and print the command that does so again."""
-        keeper = self.trainer.checkpoint_callback
+        keeper = best_checkpoint(self.trainer)
         best = getattr(keeper, "best_model_path", "") or getattr(keeper, "last_model_path", "")
+        self._print_result()
         if self.config.fit.test_after_fit:
             self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best or None)
-        if best and self.trainer.is_global_zero:
-            run = next(callback for callback in self.trainer.callbacks if isinstance(callback, RunFolder))  # type: ignore[attr-defined]
-            print(f"\nThis run is kept in {run.folder}. To test it again:\n  {run.test_command(best)}")  # noqa: T201
+            self._print_result()
+        if best:
+            print_place(self.trainer, best)
+
+    def _print_result(self) -> None:
+        print_result(self.trainer)
+
+    after_validate = after_test = _print_result
 
 
 def run_command(verb: str, words: Sequence[str]) -> int:

@@ -4,7 +4,7 @@ import json
 import math
 import secrets
 import shlex
-import sys
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,25 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
+from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.types import SelectOn
+from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.runs.checkpoints import best_checkpoint
+from numclip_lightning.runs.endings import called_program
+from numclip_lightning.runs.flatten import flatten
+from numclip_lightning.runs.guessing import Result, guess_of
 
-__all__ = ["SHARED_KEYS", "RunFolder", "new_run_name", "selected_on"]
+__all__ = [
+    "SHARED_KEYS",
+    "RunFolder",
+    "discard_unused",
+    "new_run_name",
+    "print_place",
+    "print_result",
+    "run_folder",
+    "selected_on",
+]
 
 # The sections that every verb understands; the others (`ckpt_path`, `test_after_fit`, ...) belong to one call.
 SHARED_KEYS = ("seed_everything", "trainer", "model", "data", "checkpoint", "features")
@@ -39,7 +54,8 @@ class RunFolder(SaveConfigCallback):
     - `config.yaml`: the resolved configuration, which any verb takes with `--config`;
     - `metrics.json`: after a fit the training metrics of the last epoch, the validation metrics of the best one and
       the best checkpoint's path; after a validation or test its metrics; and always `select_on`, which is "test" if
-      the checkpoint was selected on test images, also if it is tested later under another configuration;
+      the checkpoint was selected on test images, also if it is tested later under another configuration; and what
+      guessing costs on the same images (`val_guess_mae`, `val_guess_acc`, and with `test_`);
 
     and gives the configuration to every other logger. The summary in W&B has the same validation metrics as
     `metrics.json`, so that a sweep aims at the checkpoint that is kept.
@@ -48,6 +64,9 @@ class RunFolder(SaveConfigCallback):
         parser: The parser of the verb.
         config: The parsed configuration.
         folder: The run folder; created when the run starts.
+
+    Attributes:
+        result: What was measured last, beside what guessing costs; None before that.
     """
 
     def __init__(self, parser: LightningArgumentParser, config: Namespace, folder: Path) -> None:
@@ -55,6 +74,7 @@ class RunFolder(SaveConfigCallback):
         self.folder = folder
         self._best: dict[str, float] = {}
         self.select_on: SelectOn = "val"
+        self.result: Result | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Keep the metrics of the best epoch, and how it was selected, in checkpoints."""
@@ -69,7 +89,7 @@ class RunFolder(SaveConfigCallback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget a best epoch whose checkpoint is gone."""
-        if not getattr(trainer.checkpoint_callback, "best_model_path", ""):
+        if not getattr(best_checkpoint(trainer), "best_model_path", ""):
             self._best = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -83,27 +103,32 @@ class RunFolder(SaveConfigCallback):
         """Write the configuration and log it; on the first process only."""
         resolved = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
         shared = {key: resolved[key] for key in SHARED_KEYS if key in resolved}
+        data = getattr(trainer, "datamodule", None)
+        arguments = (shared.get("data") or {}).get("init_args") or {}
+        if isinstance(data, OrdinalDataModule) and arguments.get("image_size", 0) is None:
+            arguments["image_size"] = data.side
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "config.yaml").write_text(yaml.safe_dump(shared, sort_keys=False), encoding="utf-8")
         for logger in trainer.loggers:
             if not isinstance(logger, CSVLogger):
-                logger.log_hyperparams(_flatten(shared))
+                logger.log_hyperparams(flatten(shared))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember the metrics of the best epoch; after `numclip validate`, write them."""
         if trainer.sanity_checking:
             return
         metrics = _metrics(trainer, "val_")
-        checkpoint = trainer.checkpoint_callback
+        checkpoint = best_checkpoint(trainer)
         if trainer.state.fn == "validate":
-            self._write(trainer, metrics)
-        elif isinstance(checkpoint, ModelCheckpoint) and _is_better(metrics, self._best, checkpoint):
+            self._write(trainer, {**metrics, **self._compare(trainer, pl_module, "val", metrics)})
+        elif checkpoint and _is_better(metrics, self._best, checkpoint):
             self._best = metrics
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the metrics of the fit; give W&B those of the best epoch, because it keeps the last ones."""
-        best = getattr(trainer.checkpoint_callback, "best_model_path", "")
-        self._write(trainer, {**_metrics(trainer, "train_"), **self._best, "best_checkpoint": best})
+        best = getattr(best_checkpoint(trainer), "best_model_path", "")
+        guessed = self._compare(trainer, pl_module, "val", self._best)
+        self._write(trainer, {**_metrics(trainer, "train_"), **self._best, **guessed, "best_checkpoint": best})
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and trainer.is_global_zero:
                 # Only the summary: another row would change the curves.
@@ -111,7 +136,22 @@ class RunFolder(SaveConfigCallback):
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the metrics of the test."""
-        self._write(trainer, _metrics(trainer, "test_"))
+        metrics = _metrics(trainer, "test_")
+        self._write(trainer, {**metrics, **self._compare(trainer, pl_module, "test", metrics)})
+
+    def _compare(
+        self, trainer: L.Trainer, method: L.LightningModule, split: Split, metrics: dict[str, float]
+    ) -> dict[str, float]:
+        """Return what guessing costs on the images that were measured, and remember the comparison."""
+        limit = trainer.limit_test_batches if split == "test" else trainer.limit_val_batches
+        whole = isinstance(limit, float) and limit == 1.0
+        if not (whole and f"{split}_mae" in metrics and isinstance(method, OrdinalMethod)):
+            return {}
+        guess = guess_of(getattr(trainer, "datamodule", None), split, method.scale)
+        if guess is None:
+            return {}
+        self.result = Result(split, metrics[f"{split}_mae"], metrics.get(f"{split}_acc"), guess, method.scale.unit)
+        return guess.metrics(split)
 
     def _write(self, trainer: L.Trainer, found: dict[str, Any]) -> None:
         if not trainer.is_global_zero:
@@ -120,20 +160,46 @@ class RunFolder(SaveConfigCallback):
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         path.write_text(json.dumps({**known, **found, "select_on": self.select_on}, indent=2) + "\n", encoding="utf-8")
 
-    def test_command(self, checkpoint: str) -> str:
-        """Return the exact command that tests a checkpoint of this run, with the program that was called."""
-        called = Path(sys.argv[0])
-        program = [sys.argv[0]] if called.stem == "numclip" else ["numclip"]
-        if called.name == "__main__.py":
-            program = [sys.executable, "-m", "numclip_lightning"]
-        words = [*program, "test", "--config", str(self.folder / "config.yaml"), "--ckpt_path", checkpoint]
-        return shlex.join(words)
+
+def print_place(trainer: L.Trainer, checkpoint: str) -> None:
+    """Print where a fit is kept, and the exact command that tests a checkpoint of it."""
+    if trainer.is_global_zero:
+        folder = run_folder(trainer)
+        words = [*called_program(), "test", "--config", str(folder / "config.yaml"), "--ckpt_path", checkpoint]
+        print(f"\nThis run is kept in {folder}. To test it again:\n  {shlex.join(words)}")  # noqa: T201
+
+
+def print_result(trainer: L.Trainer) -> None:
+    """Print what was measured last beside what guessing costs, and what to try if it is no better."""
+    folder = _callback(trainer)
+    if trainer.is_global_zero and folder and folder.result:
+        advice = folder.result.advice(folder.folder / "config.yaml")
+        print("", folder.result.describe(), *([advice] if advice else []), sep="\n")  # noqa: T201
+
+
+def discard_unused(folder: Path) -> None:
+    """Remove the folder of a run that has kept nothing but its configuration."""
+    files = [file for file in folder.rglob("*") if not file.is_dir()]
+    if all(
+        file == folder / "config.yaml" or (file.name == "metrics.csv" and not file.stat().st_size) for file in files
+    ):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_folder(trainer: L.Trainer) -> Path:
+    """Return the run folder of a trainer, on which all processes agree."""
+    folder = _callback(trainer)
+    return folder.folder if folder else Path(trainer.default_root_dir)
 
 
 def selected_on(trainer: L.Trainer) -> SelectOn:
     """Return what the checkpoint of a trainer was selected on; `"val"` without a run folder."""
-    folders = (callback for callback in trainer.callbacks if isinstance(callback, RunFolder))  # type: ignore[attr-defined]
-    return next((folder.select_on for folder in folders), "val")
+    folder = _callback(trainer)
+    return folder.select_on if folder else "val"
+
+
+def _callback(trainer: L.Trainer) -> RunFolder | None:
+    return next((callback for callback in trainer.callbacks if isinstance(callback, RunFolder)), None)  # type: ignore[attr-defined]
 
 
 def _is_better(new: dict[str, float], old: dict[str, float], checkpoint: ModelCheckpoint) -> bool:
@@ -147,14 +213,3 @@ def _is_better(new: dict[str, float], old: dict[str, float], checkpoint: ModelCh
 
 def _metrics(trainer: L.Trainer, prefix: str) -> dict[str, float]:
     return {key: value.item() for key, value in trainer.callback_metrics.items() if key.startswith(prefix)}
-
-
-def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Join nested keys with dots, as flags and sweeps name them."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            flat.update(_flatten(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat

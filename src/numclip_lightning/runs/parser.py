@@ -5,6 +5,8 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from numclip_lightning.runs.shorten import shorten
+
 __all__ = ["Parser"]
 
 _SELECT_ON = (
@@ -16,9 +18,9 @@ _RENAMED = {"protocol": _SELECT_ON, "allow_test_as_val": _SELECT_ON}
 
 
 class Parser(LightningArgumentParser):
-    """Lightning's parser with two differences.
+    """Lightning's parser with three differences.
 
-    An abbreviated name is a misspelt name, and the error after a renamed argument names the new one.
+    An abbreviated name is a misspelt name, the error after a renamed argument names the new one, and errors are short.
     """
 
     def __init__(self, *args: Any, allow_abbrev: bool = False, **kwargs: Any) -> None:
@@ -31,7 +33,8 @@ class Parser(LightningArgumentParser):
             message: What is wrong.
             ex: The exception behind it.
         """
+        text = shorten(message)
         for old in re.findall(r"(\w+)' is not accepted", message):
             if old in _RENAMED:
-                message += f"\n{old} was renamed: {_RENAMED[old]}."
-        super().error(message, ex)
+                text += f"\n{old} was renamed: {_RENAMED[old]}."
+        super().error(text, ex)

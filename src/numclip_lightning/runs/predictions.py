@@ -1,6 +1,5 @@
-"""Writing predictions to CSV files."""
+"""Writing predictions to CSV files while they are computed."""
 
-import csv
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,34 +8,44 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
 
 from numclip_lightning.data.base.datamodule import Split
-from numclip_lightning.data.base.labels import LabelTable
-from numclip_lightning.errors import ConfigError, DataError
+from numclip_lightning.errors import ConfigError, DataError, RunError
 from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.runs.folder import selected_on
-from numclip_lightning.scale import OrdinalScale
+from numclip_lightning.runs.rows import RowsFile, columns, is_finite, rows_of
+from numclip_lightning.runs.skipped import Skipped
 
-__all__ = ["WritePredictions"]
+__all__ = ["WritePredictions", "raise_problem"]
 
 _log = logging.getLogger(__name__)
 
 
 class WritePredictions(Callback):
-    """Writes predictions as CSV: path, value, phrase of the most probable level, probability of each level.
+    """Writes predictions as CSV: path, value, phrase of the value, most probable phrase, probability of each level.
 
-    The file of tested images has two more columns: the true number and the phrase of its level. If the checkpoint was
-    selected on test images, a last column `select_on` says `test`.
+    The file of tested images has three more columns: the true number, the phrase of its level, and the error (value
+    minus target). If the checkpoint was selected on test images, a last column `select_on` says `test`.
+
+    Rows are written after each batch, to `NAME.partP` beside the file for each process P. At the end they are joined
+    in the order of the input. If a prediction is interrupted, the rows so far take the file's place.
 
     Args:
         predicted: The file for `predict`; its folder is created, an earlier file is replaced.
         tested: The file for `test`, likewise.
+
+    Attributes:
+        problem: What is wrong with the rows that were written last; None if nothing is.
     """
 
     def __init__(self, predicted: Path, tested: Path) -> None:
         self.path = predicted
         self.tested = tested
-        self._batches: list[Prediction] = []
+        self.problem: RunError | None = None
+        self._file: RowsFile | None = None
+        self._skipped = Skipped()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Refuse a folder as a file, and fewer images than processes, which Lightning can't divide.
@@ -64,8 +73,14 @@ class WritePredictions(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the predictions of a batch."""
-        self._batches.append(Prediction(*(tensor.cpu() for tensor in outputs)))
+        """Write the predictions of a batch.
+
+        Raises:
+            SIGTERMException: If the run was asked to end; Lightning looks for that in fits alone.
+        """
+        self._append(trainer, pl_module, "predict", Prediction(*outputs), batch.get("readable"))
+        if trainer.received_sigterm:
+            raise SIGTERMException
 
     def on_test_batch_end(
         self,
@@ -76,46 +91,85 @@ class WritePredictions(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the predictions of a batch."""
-        self.on_predict_batch_end(trainer, pl_module, Prediction(**outputs), batch, batch_idx, dataloader_idx)
+        """Write the predictions of a batch."""
+        self._append(trainer, pl_module, "test", Prediction(**outputs), None)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Gather from all processes and write, in the order of the input."""
-        self._finish(trainer, pl_module, "predict", self.path)
+        """Join the rows of all processes."""
+        self._finish(trainer, pl_module, "predict")
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Gather from all processes and write, in the order of the test list."""
-        self._finish(trainer, pl_module, "test", self.tested)
+        """Join the rows of all processes."""
+        self._finish(trainer, pl_module, "test")
 
-    def _finish(self, trainer: L.Trainer, method: Any, split: Split, path: Path) -> None:
-        batches = self._batches
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Keep the rows that were computed before an error."""
+        file, self._file = self._file, None
+        if file is None:
+            return
+        rows = file.read()
+        if trainer.world_size > 1 or file.path == self.tested:
+            _log.warning("%d rows were computed before the error; they are kept in %s", len(rows), file.part)
+            return
+        file.finish(rows)
+        file.discard()
+        self._skipped.write(file.path)
+        total = len(trainer.datamodule.labels("predict"))  # type: ignore[attr-defined]
+        _log.warning(
+            "%d of %d images were predicted before the error; their rows are kept in %s", len(rows), total, file.path
+        )
+
+    def _append(
+        self, trainer: L.Trainer, method: Any, split: Split, batch: Prediction, readable: Tensor | None
+    ) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        layout = {"targets": split == "test", "select_on": selected_on(trainer) == "test"}
+        if self._file is None:
+            path = self.tested if split == "test" else self.path
+            self._file = RowsFile(path, columns(method.scale, **layout), trainer.global_rank)
+        if readable is not None:
+            self._skipped.add(data, batch.index[~readable].tolist())
+            batch = Prediction(*(tensor[readable] for tensor in batch))
+        self._file.append(rows_of(batch, data.labels(split), method.scale, **layout))
+
+    def _finish(self, trainer: L.Trainer, method: Any, split: Split) -> None:
+        """Write the file, and remember what is wrong with it; all processes agree on that."""
+        file, self._file = self._file, None
+        rows = file.read() if file else []
+        skipped, self._skipped = self._skipped, Skipped()
         if trainer.world_size > 1:
-            gathered: list[list[Prediction]] = [[] for _ in range(trainer.world_size)]
-            torch.distributed.all_gather_object(gathered, batches)
-            batches = [batch for part in gathered for batch in part]
-        self._batches = []
+            gathered: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(gathered, (rows, skipped))
+            rows = [row for part, _ in gathered for row in part]
+            skipped = Skipped.joined([part for _, part in gathered])
+        if file is None:
+            return
         if trainer.is_global_zero:
-            rows = _rows(batches, trainer.datamodule.labels(split), method.scale, targets=split == "test")  # type: ignore[attr-defined]
-            if selected_on(trainer) == "test":
-                rows = [[*row, "test" if i else "select_on"] for i, row in enumerate(rows)]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows(rows)
-            _log.info("%d predictions written to %s", len(rows) - 1, path)
+            written = file.finish(rows)
+            skipped.write(file.path)
+            _log.info("%d predictions written to %s", written, file.path)
+        file.discard()
+        self.problem = _problem([cells for _, cells in rows], file, skipped)
 
 
-def _rows(batches: Sequence[Prediction], labels: LabelTable, scale: OrdinalScale, *, targets: bool) -> list[list[str]]:
-    """Return the rows of the file, the heading first, each image once."""
-    phrases = scale.phrases
-    heading = ["path", "value", "phrase", *(f"p({phrase})" for phrase in phrases)]
-    rows = {}
-    for batch in batches:
-        for index, value, level, probabilities in zip(*(tensor.tolist() for tensor in batch), strict=True):
-            row = [labels[index].path, f"{value:.6g}", phrases[level], *(f"{p:.6g}" for p in probabilities)]
-            if targets:
-                target = labels[index].target
-                row[1:1] = [f"{target:.6g}", phrases[int(scale.to_level(target))]]
-            rows[index] = row
-    if targets:
-        heading[1:1] = ["target", "true_phrase"]
-    return [heading, *(rows[index] for index in sorted(rows))]
+def _problem(rows: Sequence[list[str]], file: RowsFile, skipped: Skipped) -> RunError | None:
+    """Return what is wrong with the rows of a file: values that are not finite, or images that were skipped."""
+    wrong = [row for row in rows if not is_finite(row, file.heading)]
+    if wrong:
+        return RunError(
+            f"{len(wrong)} of {len(rows)} predicted values are not finite (NaN or infinite), first that of "
+            f"{wrong[0][0]}; the rows are in {file.path}. The training of this checkpoint may have diverged, or the "
+            "precision (trainer.precision) may be too low."
+        )
+    return RunError(skipped.message(file.path, len(rows)), exit_code=3) if skipped else None
+
+
+def raise_problem(trainer: L.Trainer) -> None:
+    """Raise what is wrong with the predictions that a trainer has written, when all else is done.
+
+    Raises:
+        RunError: If values are not finite, or images were skipped.
+    """
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, WritePredictions) and callback.problem:
+            raise callback.problem

@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from numclip_lightning.errors import NumClipError
+from numclip_lightning.errors import ConfigError, NumClipError
+from numclip_lightning.runs.shorten import shorten
 
 __all__ = ["configure_logging", "message_of", "unwrap_errors"]
 
@@ -58,6 +59,9 @@ def unwrap_errors() -> Iterator[None]:
         cause: BaseException | None = error
         while cause and not isinstance(cause, NumClipError):
             cause = cause.__cause__
-        if cause is None:
-            raise
-        raise cause from None
+        if cause is not None:
+            raise cause from None
+        if "class_path 'lightning." in str(error):
+            # A logger or a callback of Lightning, whose library is missing or whose arguments are wrong.
+            raise ConfigError(f"trainer: {shorten(str(error))}") from error
+        raise

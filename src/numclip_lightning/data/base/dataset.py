@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -30,6 +31,8 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         sample_target: Draw one of several targets at random, from torch's generator (training); otherwise take the
             middle one as listed, `targets[len // 2]` (evaluation), as the code of OrdinalCLIP does.
         reading: How image files are read; None takes the defaults.
+        skip_unreadable: Return a black image in place of one that can't be read. Each sample then says which it has, in
+            `"readable"`, bool scalar.
     """
 
     def __init__(
@@ -40,12 +43,14 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         *,
         sample_target: bool = False,
         reading: Reading | None = None,
+        skip_unreadable: bool = False,
     ) -> None:
         self.labels = labels
         self.files = find_files(root, labels).files
         self.reading = reading or Reading()
         self.transform = transform
         self.sample_target = sample_target
+        self.skip_unreadable = skip_unreadable
         self.has_spread = any(label.spread is not None for label in labels)
 
     def __len__(self) -> int:
@@ -58,12 +63,27 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
             DataError: If the image can't be read; the message names the list and the line.
         """
         label = self.labels[index]
+        sample = {"index": torch.tensor(index, dtype=torch.int64)}
         try:
             pixels = load_rgb(self.files[index], self.reading)
+            readable = True
         except DataError as error:
-            raise DataError(f"{label.where}: {error}") from error
-        sample = {"image": self.transform(pixels), "index": torch.tensor(index, dtype=torch.int64)}
+            if not self.skip_unreadable:
+                hint = "" if label.targets else " (--data.on_bad_image=skip predicts the others)"
+                raise DataError(f"{label.where}: {error}{hint}") from error
+            pixels, readable = np.zeros((1, 1, 3), dtype=np.uint8), False
+        if self.skip_unreadable:
+            sample["readable"] = torch.tensor(readable)
+        sample["image"] = self.transform(pixels)
         return {**sample, **_target_and_spread(label, self.sample_target, self.has_spread)}
+
+    def why_unreadable(self, index: int) -> str:
+        """Return why an image can't be read; an empty string if it can."""
+        try:
+            load_rgb(self.files[index], self.reading)
+        except DataError as error:
+            return str(error)
+        return ""
 
 
 class FeatureDataset(Dataset[dict[str, Tensor]]):

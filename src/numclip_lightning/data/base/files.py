@@ -12,7 +12,7 @@ from numclip_lightning.data.base.datamodule import NEEDED, OrdinalDataModule
 from numclip_lightning.data.base.dataset import OrdinalDataset
 from numclip_lightning.data.base.labels import LabelTable, read_labels
 from numclip_lightning.data.base.split_lists import SplitLists
-from numclip_lightning.data.base.types import Leaks, SelectOn, Split
+from numclip_lightning.data.base.types import Leaks, OnBadImage, SelectOn, Split
 from numclip_lightning.errors import ConfigError, MissingListError, check_choice
 from numclip_lightning.images.loading import MAX_PIXELS, Reading
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Preprocess, build_transform
@@ -54,6 +54,9 @@ class FileDataModule(OrdinalDataModule):
             other images of more are refused.
         grey_range: The numbers that become black and white in grey images of more than 8 bits, such as `[0, 4095]` for
             12 bits in 16; None takes 0 and 65535, or what the file says.
+        on_bad_image: For `numclip predict`, what to do with an image that can't be read: `raise` refuses it, by default
+            before anything is predicted; `skip` predicts the others, lists it and ends with exit code 3. Training and
+            tests never skip an image.
 
     Raises:
         ConfigError: If an argument is out of its range, or `select_on="test"` is not what the papers do.
@@ -71,6 +74,7 @@ class FileDataModule(OrdinalDataModule):
     leaks: Leaks = "refuse"
     max_pixels: int = MAX_PIXELS
     grey_range: tuple[float, float] | None = None
+    on_bad_image: OnBadImage = "raise"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,6 +87,7 @@ class FileDataModule(OrdinalDataModule):
         require_fraction("val_fraction", self.val_fraction)
         check_choice("preprocess", self.preprocess, get_args(Preprocess))
         check_choice("check_images", self.check_images, get_args(CheckImages))
+        check_choice("on_bad_image", self.on_bad_image, get_args(OnBadImage))
         check_choice("select_on", self.select_on, get_args(SelectOn))
         check_choice("leaks", self.leaks, get_args(Leaks))
         require_least("max_pixels", self.max_pixels, 1)
@@ -210,7 +215,9 @@ class FileDataModule(OrdinalDataModule):
             self.split_lists.refuse_shared_images()
         if stage == "test":
             self.split_lists.refuse_test_images()
-        check_images([label for table in tables for label in table], self.root, self.check_images, self.reading)
+        skips = stage == "predict" and self.on_bad_image == "skip"
+        how = "none" if skips else self.check_images
+        check_images([label for table in tables for label in table], self.root, how, self.reading)
         for table in tables:
             report_rounding(table)
         self._ready.add(stage)
@@ -221,4 +228,7 @@ class FileDataModule(OrdinalDataModule):
         train = split == "train"
         augment = train and self.augment
         transform = build_transform(self.side, self.preprocess, train=augment, normalization=self.normalization)
-        return OrdinalDataset(self.labels(split), self.root, transform, sample_target=train, reading=self.reading)
+        skips = split == "predict" and self.on_bad_image == "skip"
+        return OrdinalDataset(
+            self.labels(split), self.root, transform, sample_target=train, reading=self.reading, skip_unreadable=skips
+        )

@@ -214,7 +214,7 @@ def parse_spread(token: str, where: str) -> float | None:
         spread = math.nan
     if not (math.isfinite(spread) and spread >= 0):
         raise DataError(
-            f"{where}: spread {token!r} is no standard deviation; expected a number of 0 or more such as 4.03, or a "
+            f"{where}: spread {token!r} is not a standard deviation; expected a number of 0 or more such as 4.03, or a "
             "blank if it is unknown; to leave the column out, rename it, or, with ListDataModule, set "
             "data.spread_column=none"
         )

@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import Tensor
 
-__all__ = ["Batch", "Leaks", "SelectOn", "Split"]
+__all__ = ["Batch", "Leaks", "OnBadImage", "SelectOn", "Split"]
 
 Batch = dict[str, Tensor]
 """Tensors by name; `OrdinalDataModule` describes them."""
@@ -17,3 +17,6 @@ SelectOn = Literal["val", "test"]
 
 Leaks = Literal["refuse", "warn"]
 """What becomes of groups, and copies of images, that two lists share."""
+
+OnBadImage = Literal["raise", "skip"]
+"""What a prediction does with an image that can't be read."""

@@ -156,7 +156,7 @@ def draw(seed: int, stream: Stream, labels: LabelTable) -> Tensor:
 
 
 def normalise(pixels: Tensor, normalization: Normalization = NORMALIZATIONS["clip"]) -> Tensor:
-    """Make scenes (B, H, W, 3), 8-bit RGB, into images (B, 3, H, W), normalised; as CLIP does unless told otherwise."""
+    """Convert scenes (B, H, W, 3), 8-bit RGB, to images (B, 3, H, W), normalised with CLIP's numbers by default."""
     mean, std = (255 * torch.tensor(numbers) for numbers in normalization)
     return ((pixels - mean) / std).permute(0, 3, 1, 2).contiguous()
 

@@ -1,0 +1,132 @@
+"""Rows of predictions as text, and the file that they are written to while they are computed."""
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+
+from numclip_lightning.data.base.labels import LabelTable
+from numclip_lightning.methods.base.types import Prediction
+from numclip_lightning.scale import OrdinalScale
+
+__all__ = ["Row", "RowsFile", "columns", "full_digits", "rows_of"]
+
+# The index of an image in its dataset, and the cells of its row.
+Row = tuple[int, list[str]]
+
+
+def full_digits(number: float | np.floating[Any]) -> str:
+    """Write a number with all digits that it has, as people do: 1631484 and not 1.63148e+06 or 1631484.0.
+
+    Args:
+        number: A number in the precision that it was read or computed in: a float of Python, or one of NumPy.
+    """
+    if isinstance(number, np.float32) and 1e-4 <= abs(number) < 1e16:
+        # `str` writes float32 as 1.6314841e+06 from a million on.
+        return np.format_float_positional(number, unique=True, trim="-")
+    return str(number).removesuffix(".0")
+
+
+def columns(scale: OrdinalScale, *, targets: bool, select_on: bool) -> list[str]:
+    """Return the heading of a file of predictions.
+
+    Args:
+        scale: The scale of the method.
+        targets: Whether the images have true numbers.
+        select_on: Whether the checkpoint was selected on test images.
+    """
+    truth, error = (["target", "true_phrase"], ["error"]) if targets else ([], [])
+    probabilities = [f"p({phrase})" for phrase in scale.phrases]
+    own = ["path", *truth, "value", *error, "phrase", "most_probable", *probabilities]
+    return [*own, "select_on"] if select_on else own
+
+
+def rows_of(
+    batch: Prediction, labels: LabelTable, scale: OrdinalScale, *, targets: bool, select_on: bool
+) -> Iterable[Row]:
+    """Yield the rows of a batch, with the cells that `columns` names.
+
+    Args:
+        batch: The predictions, on any device.
+        labels: The entries of the split.
+        scale: The scale of the method.
+        targets: As in `columns`.
+        select_on: As in `columns`.
+    """
+    # float32, as numbers in half precision have no short text of their own.
+    values, probabilities = (tensor.float().cpu().numpy() for tensor in (batch.value, batch.probabilities))
+    phrases, of_value = scale.phrases, scale.level_at(batch.value.cpu()).tolist()
+    for i, (index, most_probable) in enumerate(zip(batch.index.tolist(), batch.level.tolist(), strict=True)):
+        label, value = labels[index], full_digits(values[i])
+        finite = bool(np.isfinite(values[i]))
+        row = [value, phrases[of_value[i]] if finite else "", phrases[most_probable]]
+        if targets:
+            target = label.target
+            row[1:1] = [f"{float(value) - target:.9g}"]
+            row[:0] = [full_digits(target), phrases[int(scale.to_level(torch.tensor(target, dtype=torch.float64)))]]
+        row += map(full_digits, probabilities[i])
+        yield index, [label.path, *row, *(["test"] if select_on else [])]
+
+
+def is_finite(row: Sequence[str], heading: Sequence[str]) -> bool:
+    """Return whether the value of a row is a finite number."""
+    return math.isfinite(float(row[heading.index("value")]))
+
+
+class RowsFile:
+    """A CSV file that grows beside its final place, so that an interrupted run leaves the rows of every finished batch.
+
+    Each process has a file of its own. Names of files that are not UTF-8 are written as the bytes that they are
+    (`surrogateescape`), and can be read again the same way.
+
+    Args:
+        path: The final place; an earlier file there stays until `finish`.
+        heading: The names of the columns.
+        process: The number of the process.
+    """
+
+    def __init__(self, path: Path, heading: Sequence[str], process: int) -> None:
+        self.path = path
+        self.heading = list(heading)
+        self.part = path.with_name(f"{path.name}.part{process}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = _open(self.part, "w")
+        csv.writer(self._file).writerow(["index", *heading])
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Write the rows of a batch, and hand them to the operating system at once."""
+        csv.writer(self._file).writerows([index, *cells] for index, cells in rows)
+        self._file.flush()
+
+    def read(self) -> list[Row]:
+        """Close the file and return its rows."""
+        self._file.close()
+        with _open(self.part, "r") as file:
+            lines = csv.reader(file)
+            next(lines)
+            return [(int(index), cells) for index, *cells in lines]
+
+    def finish(self, rows: Iterable[Row]) -> int:
+        """Write rows to the final place, in the order of their indices, each once; return how many.
+
+        The file takes its place in one step, so that there is never half of it.
+        """
+        ordered = sorted(dict(rows).items())
+        whole = self.path.with_name(f"{self.path.name}.whole")
+        with _open(whole, "w") as file:
+            csv.writer(file).writerows([self.heading, *(cells for _, cells in ordered)])
+        whole.replace(self.path)
+        return len(ordered)
+
+    def discard(self) -> None:
+        """Close the file and remove it, when its rows are in the final place."""
+        self._file.close()
+        self.part.unlink(missing_ok=True)
+
+
+def _open(path: Path, mode: str) -> IO[str]:
+    return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")

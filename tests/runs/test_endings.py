@@ -1,0 +1,154 @@
+"""Runs that did not end well: each has an exit code of its own, and says what is kept and what to do."""
+
+import os
+import shlex
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from numclip_lightning.cli import main
+from support.command import Numclip, metrics_of, rows_of
+
+
+class Terminate(Callback):
+    """Ends the process from outside in the second epoch, as a cluster does."""
+
+    number = signal.SIGTERM
+
+    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.current_epoch == 1:
+            os.kill(os.getpid(), self.number)
+
+
+class Interrupt(Terminate):
+    """Presses Ctrl-C in the second epoch."""
+
+    number = signal.SIGINT
+
+
+class InterruptAtOnce(Callback):
+    """Presses Ctrl-C in the first step."""
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+class Spoil(Callback):
+    """Makes a parameter NaN in the second epoch."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        if trainer.current_epoch == 1:
+            with torch.no_grad():
+                next(p for p in pl_module.parameters() if p.requires_grad).fill_(torch.nan)
+
+
+@pytest.fixture
+def handlers() -> Any:
+    """Restore the signal handlers that Lightning changes for good after Ctrl-C."""
+    known = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in known.items():
+        signal.signal(number, handler)
+
+
+Failing = Callable[[str, int], tuple[Path, str]]
+
+
+@pytest.fixture
+def failing(numclip: Numclip, capsys: pytest.CaptureFixture[str], handlers: Any) -> Failing:
+    """Run a fit with a callback that spoils it; return its run folder and what it prints."""
+
+    def run(callback: str, code: int) -> tuple[Path, str]:
+        with numclip.new_folder() as found:
+            assert main(["fit", *numclip.flags, f"--trainer.callbacks+=test_endings.{callback}"]) == code
+        return found[0], capsys.readouterr().err
+
+    return run
+
+
+class TestStopped:
+    @pytest.mark.parametrize(("callback", "code", "by"), [("Terminate", 143, "SIGTERM"), ("Interrupt", 130, "Ctrl-C")])
+    def test_it_says_what_is_kept_and_its_command_resumes_it(
+        self, failing: Failing, numclip: Numclip, callback: str, code: int, by: str
+    ) -> None:
+        run, error = failing(callback, code)
+        assert f"the fit was stopped by {by} before its end" in error
+        assert f"kept in {run}" in error
+        words = shlex.split(error.strip().splitlines()[-1])
+        again = numclip.plain(*words[words.index("fit") :], *numclip.small)
+        assert [int(row["epoch"]) for row in rows_of(again / "metrics.csv") if row["val_mae"]] == [1]
+
+    def test_before_the_first_epoch_nothing_is_left(
+        self, numclip: Numclip, capsys: pytest.CaptureFixture[str], handlers: Any
+    ) -> None:
+        assert main(["fit", *numclip.flags, "--trainer.callbacks+=test_endings.InterruptAtOnce"]) == 130
+        assert "no checkpoint is kept" in capsys.readouterr().err
+        assert not list(numclip.runs.glob("*-fit-*"))
+
+
+class TestDiverged:
+    def test_the_checkpoints_before_it_are_kept(self, failing: Failing) -> None:
+        run, error = failing("Spoil", 1)
+        assert "the training has diverged: " in error
+        assert "is not finite" in error
+        assert "(epoch 1)" in error
+        assert "model.learning_rates" in error
+        last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+        assert last["epoch"] == 0
+        assert all(value.isfinite().all() for value in last["state_dict"].values())
+
+    def test_a_rate_that_is_far_too_high_is_named_by_its_step(
+        self, numclip: Numclip, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ["--model.optimizer.name=SGD", "--model.learning_rates.head=1e38", "--model.lr_scheduler=null"]
+        assert main(["fit", *numclip.flags, *words]) == 1
+        error = capsys.readouterr().err
+        assert "the training has diverged: the loss is not finite since step " in error
+        assert not list(numclip.runs.glob("*-fit-*/checkpoints/best.ckpt"))
+
+
+class TestCallbacksOfTheUser:
+    def test_a_second_checkpoint_callback_does_not_decide_which_is_best(self, numclip: Numclip) -> None:
+        other = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.save_top_k=-1"]
+        run = numclip("fit", *other, "--trainer.max_epochs=3", "--test_after_fit=true")
+        measured = [float(row["val_mae"]) for row in rows_of(run / "metrics.csv") if row["val_mae"]]
+        metrics = metrics_of(run)
+        assert metrics["best_checkpoint"] == str(run / "checkpoints" / "best.ckpt")
+        assert metrics["val_mae"] == pytest.approx(min(measured), abs=1e-6)
+        assert "test_mae" in metrics
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (
+                ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/mae"],
+                "EarlyStopping refuses: Early stopping conditioned on metric `val/mae` which is not available",
+            ),
+            (["--trainer.callbacks+=LearningRateFinder"], "set model.learning_rates"),
+            (["--trainer.logger=MLFlowLogger"], "MLFlowLogger: Requirement 'mlflow"),
+        ],
+    )
+    def test_what_the_trainer_refuses_is_a_message(
+        self, numclip: Numclip, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+    ) -> None:
+        assert main(["fit", *numclip.flags, *words]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert "Traceback" not in error
+
+
+def test_a_flag_that_a_checkpoint_overrides_is_reported(
+    fitted: Path, numclip: Numclip, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = str(fitted / "checkpoints" / "best.ckpt")
+    numclip("test", f"--ckpt_path={best}", "--model.tolerance=50", "--model.learning_rates.head=0.5")
+    error = capsys.readouterr().err
+    assert "--model.tolerance=50.0 (the checkpoint has 5.0)" in error
+    assert "--model.learning_rates.head=0.5 (the checkpoint has" in error
+    assert "--model.scale" not in error

@@ -1,0 +1,85 @@
+"""Rows of predictions: every digit, one reading of each row, and files that grow batch by batch."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from numclip_lightning.data.base.labels import Label, LabelTable
+from numclip_lightning.methods.base.types import Prediction
+from numclip_lightning.runs.rows import RowsFile, columns, full_digits, rows_of
+from numclip_lightning.scale import OrdinalScale
+
+HOUSES = OrdinalScale(
+    minimum=0, maximum=3_000_000, levels=[{"phrase": "cheap", "start": 0}, {"phrase": "dear", "start": 1_000_000}]
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (1631484.0, "1631484"),
+        (1234567.25, "1234567.25"),
+        (3.5, "3.5"),
+        (0.1 + 0.2, "0.30000000000000004"),
+        (np.float32(1631484.125), "1631484.1"),
+        (np.float32(0.1), "0.1"),
+        (np.float32("nan"), "nan"),
+    ],
+)
+def test_a_number_keeps_its_digits(number: float, text: str) -> None:
+    assert full_digits(number) == text
+    assert np.isnan(number) or type(number)(text) == number
+
+
+def table(*targets: float) -> LabelTable:
+    return LabelTable(Label(f"{i}.png", (target,), None, i + 1, Path("list.csv")) for i, target in enumerate(targets))
+
+
+def test_the_phrase_is_that_of_the_value_and_the_most_probable_one_has_its_own_column() -> None:
+    batch = Prediction(
+        index=torch.tensor([0]),
+        value=torch.tensor([1631484.125]),
+        level=torch.tensor([0]),
+        probabilities=torch.tensor([[0.6, 0.4]]),
+    )
+    heading = columns(HOUSES, targets=True, select_on=False)
+    ((index, cells),) = rows_of(batch, table(1631484.0), HOUSES, targets=True, select_on=False)
+    assert index == 0
+    assert dict(zip(heading, cells, strict=True)) == {
+        "path": "0.png",
+        "target": "1631484",
+        "true_phrase": "dear",
+        "value": "1631484.1",
+        "error": "0.1",
+        "phrase": "dear",
+        "most_probable": "cheap",
+        "p(cheap)": "0.6",
+        "p(dear)": "0.4",
+    }
+
+
+class TestFile:
+    def test_a_finished_batch_is_on_the_disk(self, tmp_path: Path) -> None:
+        file = RowsFile(tmp_path / "out.csv", ["path", "value"], 0)
+        file.append([(0, ["a.png", "1"]), (1, ["b.png", "2"])])
+        assert file.part.read_text(encoding="utf-8").splitlines() == ["index,path,value", "0,a.png,1", "1,b.png,2"]
+        assert not (tmp_path / "out.csv").exists()
+        file.discard()
+
+    def test_an_earlier_file_stays_until_the_new_one_is_whole(self, tmp_path: Path) -> None:
+        (tmp_path / "out.csv").write_text("old", encoding="utf-8")
+        file = RowsFile(tmp_path / "out.csv", ["path"], 0)
+        file.append([(0, ["a.png"])])
+        assert (tmp_path / "out.csv").read_text(encoding="utf-8") == "old"
+        file.finish(file.read())
+        file.discard()
+        assert (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines() == ["path", "a.png"]
+        assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+    def test_rows_of_several_processes_are_sorted_and_each_is_there_once(self, tmp_path: Path) -> None:
+        file = RowsFile(tmp_path / "out.csv", ["path"], 0)
+        assert file.finish([(2, ["c"]), (0, ["a"]), (1, ["b"]), (0, ["a"])]) == 3
+        file.discard()
+        assert (tmp_path / "out.csv").read_text(encoding="utf-8").split() == ["path", "a", "b", "c"]
