@@ -9,7 +9,7 @@
 | `fake_data` | makers of each dataset's files, with images whose brightness follows the target |
 | `list_data` | datamodules of list files |
 | `metric_inputs` | random inputs for metrics, with ties and gaps |
-| `model_hub` | a model hub in a folder, for downloads without a network |
+| `model_hub` | a saved tiny model, and a hub on this machine that serves it |
 | `pages` | the code blocks and commands of a Markdown page |
 | `places` | paths of the repository and of the data beside it |
 | `scales` | the tiny scale of the tests of methods |
