@@ -289,7 +289,7 @@ def test_a_step_moves_the_words_of_the_context_and_never_its_full_stop(backbone:
     rates = LearningRates(context=1e-2, text_encoder=0)
     method = build(backbone=backbone, learning_rates=rates, optimizer=OptimizerSpec("Adam"), lr_scheduler=None)
     before = method.prompts(method.clip.text)[0].detach().clone()
-    trainer(max_steps=1).fit(method, DataLoader(Images([5, 30, 70, 80]), batch_size=4))
+    trainer(max_steps=1).fit(method, DataLoader(Images([5.0, 30.0, 70.0, 80.0]), batch_size=4))
     after, end = method.prompts(method.clip.text)
     stop = method.clip.text.token_embedding.weight[method.clip.tokenize(["."])[0][-1]]
     for row, old, last in zip(after, before, end.tolist(), strict=True):
