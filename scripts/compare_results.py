@@ -9,6 +9,7 @@ all weights of the last checkpoint (bit for bit, whatever their names) and the p
 
 import csv
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -65,6 +66,8 @@ def compare(old: Path, new: Path) -> bool:
                 "predictions": _predictions(before) == _predictions(after)}  # fmt: skip
         mae = _metrics(before)["test_mae"]
         print(f"{name:30} {mae:20.15g} " + " ".join(f"{'equal' if ok else 'DIFFER':>9}" for ok in same.values()))
+        for key, (first, second) in _differing(_metrics(before), _metrics(after)).items():
+            print(f"    {key}: {first!r} and {second!r}")
         equal &= all(same.values())
     return equal
 
@@ -72,6 +75,12 @@ def compare(old: Path, new: Path) -> bool:
 def _metrics(run: Path) -> dict[str, float]:
     found = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     return {key: value for key, value in found.items() if isinstance(value, float)}
+
+
+def _differing(before: dict[str, float], after: dict[str, float]) -> dict[str, tuple[float, float]]:
+    keys = sorted(before.keys() | after.keys())
+    pairs = {key: (before.get(key, math.nan), after.get(key, math.nan)) for key in keys}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _weights(before: Path, after: Path) -> bool:

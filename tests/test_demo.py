@@ -1,4 +1,4 @@
-"""The demo, made small: its table holds what a slower way of measuring finds; picture and runs lie where it says."""
+"""The demo, made small: its table equals a slower measurement; picture and runs are in the folders that it names."""
 
 import re
 import statistics
@@ -30,7 +30,7 @@ Figures = tuple[float, float]
 
 
 class Demo:
-    """A demo that has run: what it printed and where it was told to work."""
+    """A demo that has run: its output and its folder."""
 
     def __init__(self, folder: Path, printed: str) -> None:
         self.folder = folder
@@ -79,14 +79,14 @@ def similarities(clip: CLIPBackbone, images: Tensor, texts: list[str]) -> Tensor
         return F.normalize(clip.encode_image(images), dim=-1) @ F.normalize(clip.encode_text(texts), dim=-1).T
 
 
-def test_zero_shot_with_phrases(shown: Demo, images: Tensor) -> None:
+def test_the_row_of_zero_shot_with_phrases(shown: Demo, images: Tensor) -> None:
     texts = [f"a picture of {phrase}." for phrase in phrases()]
     levels = similarities(load_clip("mini"), images, texts).argmax(dim=1).tolist()
     expected = measured(levels, [MIDDLES[level] for level in levels])
     assert shown.row("zero-shot with phrases") == pytest.approx(expected, abs=0.0051)
 
 
-def test_zero_shot_with_numbers(shown: Demo, images: Tensor) -> None:
+def test_the_row_of_zero_shot_with_numbers(shown: Demo, images: Tensor) -> None:
     clip = load_clip("mini")
     logits = similarities(clip, images, [f"a picture of {n}." for n in range(1, 61)]) * clip.logit_scale.exp().item()
     values = logits.argmax(dim=1) + 1
@@ -99,15 +99,15 @@ def test_zero_shot_with_numbers(shown: Demo, images: Tensor) -> None:
     assert shown.row("zero-shot with numbers") == pytest.approx(expected, abs=0.0051)
 
 
-def test_guessing(shown: Demo) -> None:
+def test_the_row_of_guessing(shown: Demo) -> None:
     train = counts("train", TRAIN)
     commonest = Counter(level_of(n) for n in train).most_common(1)[0][0]
     expected = measured([commonest] * TEST, [statistics.median(train)] * TEST)
     assert shown.row("guessing (the commonest phrase, the median)") == pytest.approx(expected, abs=0.0051)
 
 
-def test_numclip(shown: Demo, images: Tensor) -> None:
-    """The kept checkpoint says of the test scenes what the table says of them."""
+def test_the_row_of_numclip(shown: Demo, images: Tensor) -> None:
+    """The kept checkpoint has the results of the table on the test scenes."""
     metrics = metrics_of(shown.path("run folder"))
     method = NumCLIP.load_from_checkpoint(metrics["best_checkpoint"]).eval()
     with torch.inference_mode():
@@ -116,19 +116,19 @@ def test_numclip(shown: Demo, images: Tensor) -> None:
     assert shown.row("NumCLIP") == pytest.approx(expected, abs=0.0051)
 
 
-def test_everything_lies_in_its_folder(shown: Demo) -> None:
+def test_picture_and_runs_are_in_the_folder(shown: Demo) -> None:
     assert shown.path("picture") == shown.folder / "demo.png"
     assert shown.path("picture").read_bytes().startswith(b"\x89PNG")
     assert shown.path("run folder").parent == shown.folder
     assert len(list(shown.folder.iterdir())) == 4
 
 
-def test_every_step_is_a_command_that_it_shows(shown: Demo) -> None:
+def test_every_step_is_printed_as_a_command(shown: Demo) -> None:
     commands = re.findall(r"^\$ numclip (\w+) --config=\S*counting\.yaml", shown.printed, re.MULTILINE)
     assert commands == ["test", "test", "fit"]
 
 
-def test_a_size_that_cannot_work_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_size_that_cannot_work_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         demo.main([f"--folder={tmp_path}", "--num-test=0"])
     assert "num_test=0 must be at least 1" in capsys.readouterr().err

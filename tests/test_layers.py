@@ -1,6 +1,7 @@
-"""The house keeps its shape: imports run one way, outside libraries have their one place, files stay readable."""
+"""The package keeps its shape: imports run one way, each outside library has its place, files stay short."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,9 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 
+@cache
 def imports(file: Path) -> set[str]:
-    """Return the dotted names of all modules that a file imports, wherever in the file."""
+    """Return the dotted names of all modules that a file imports, anywhere in the file."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -64,7 +66,7 @@ def test_the_rooms_have_no_circle_and_no_arrow_upwards() -> None:
 class TestEveryFile:
     def test_imports_run_one_way(self, file: Path) -> None:
         own = own_room(file)
-        assert own in ALLOWED, f"{file.name} belongs to no room"
+        assert own in ALLOWED, f"{file.name} is in no room"
         used = {room(name) for name in imports(file) if name.split(".")[0] == "numclip_lightning"}
         assert used <= ALLOWED[own] | {own, "__init__"}
 
@@ -79,7 +81,7 @@ class TestEveryFile:
         ("albumentations", {"images/transforms.py"}),
     ],
 )
-def test_a_library_has_its_place(library: str, homes: set[str]) -> None:
+def test_a_library_is_imported_in_its_place_alone(library: str, homes: set[str]) -> None:
     users = {file.relative_to(SRC).as_posix() for file in FILES if library in {i.split(".")[0] for i in imports(file)}}
     assert users == homes
 
@@ -94,6 +96,6 @@ def test_a_library_has_its_place(library: str, homes: set[str]) -> None:
         ("methods", {"pandas", "jsonargparse"}),
     ],
 )
-def test_a_room_does_without_a_library(name: str, libraries: set[str]) -> None:
+def test_a_room_does_not_import_a_library(name: str, libraries: set[str]) -> None:
     for file in (SRC / name).rglob("*.py"):
         assert not {i for i in imports(file) if i.split(".")[0] in libraries}, file

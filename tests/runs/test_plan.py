@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.runs.plan import Benchmark, DatasetEntry, MeanEntry, MethodEntry, plan
+from numclip_lightning.runs.benchmark import Benchmark, DatasetEntry, MeanEntry, MethodEntry
+from numclip_lightning.runs.plan import plan
 
 
 @pytest.fixture
@@ -134,6 +135,44 @@ def test_a_dataset_that_is_not_here_is_left_out(make: Callable[..., Benchmark], 
     assert {run.dataset for run in plan(make(datasets={"there": there, "away": away}))} == {"there"}
 
 
+class TestOverlays:
+    @pytest.fixture
+    def overlays(self, tmp_path: Path) -> Path:
+        """A folder of two overlays with names and one without."""
+        folder = tmp_path / "methods"
+        folder.mkdir()
+        for file, first in (("b", "# Overlay: Beta, tuned: better."), ("a", "# Overlay: Alpha: good."), ("c", "# new")):
+            (folder / f"{file}.yaml").write_text(f"{first}\nmodel: CoOp\n", encoding="utf-8")
+        return folder
+
+    def test_each_file_is_a_method_by_the_name_in_its_first_line(
+        self, make: Callable[..., Benchmark], overlays: Path
+    ) -> None:
+        benchmark = make(methods={"NumCLIP": MethodEntry()}, overlays=f"{overlays}/*.yaml")
+        assert list(dict.fromkeys(run.method for run in plan(benchmark))) == ["NumCLIP", "Alpha", "Beta, tuned", "c"]
+
+    def test_a_new_file_is_planned_by_itself(self, make: Callable[..., Benchmark], overlays: Path) -> None:
+        def runs() -> set[Path]:
+            return {run.folder for run in plan(make(overlays=f"{overlays}/*.yaml"))}
+
+        before = runs()
+        (overlays / "new.yaml").write_text("# Overlay: New: newer.\nmodel: CoOp\n", encoding="utf-8")
+        assert {folder.parent.name for folder in runs() - before} == {"new"}
+        assert runs() > before
+
+    def test_a_file_that_an_entry_has_is_not_included_again(
+        self, make: Callable[..., Benchmark], overlays: Path
+    ) -> None:
+        own = MethodEntry(config=str(overlays / "a.yaml"), args={"model.names": "numbers"})
+        benchmark = make(methods={"Own": own}, overlays=f"{overlays}/*.yaml")
+        assert list(benchmark.methods) == ["Own", "Beta, tuned", "c"]
+        assert benchmark.methods["Own"] == own
+
+    def test_two_methods_of_one_name_are_refused(self, make: Callable[..., Benchmark], overlays: Path) -> None:
+        with pytest.raises(ConfigError, match=r"a\.yaml' has the name of another method, 'Alpha'; rename one"):
+            make(methods={"Alpha": MethodEntry()}, overlays=f"{overlays}/*.yaml")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -142,11 +181,11 @@ def test_a_dataset_that_is_not_here_is_left_out(make: Callable[..., Benchmark], 
         ({"shots": [4, 4]}, r"shots is \[4, 4\]; give different numbers"),
         ({"folds": [-1]}, r"folds is \[-1\]"),
         ({"processes": 0}, "processes is 0; give 1 or more"),
-        ({"args": {"trainer.devices": 2}}, "args: trainer.devices is set for each run; give processes in its place"),
-        ({"args": {"data.num_shots": 4}}, "args: data.num_shots is set for each run; give shots in its place"),
-        ({"args": {"data": {"num_shots": "4"}}}, "args: data.num_shots is set for each run; give shots in its place"),
+        ({"args": {"trainer.devices": 2}}, "args: trainer.devices is set for each run; give processes instead"),
+        ({"args": {"data.num_shots": 4}}, "args: data.num_shots is set for each run; give shots instead"),
+        ({"args": {"data": {"num_shots": "4"}}}, "args: data.num_shots is set for each run; give shots instead"),
         ({"args": {"trainer": {"devices": 2}}}, "args: trainer.devices is set for each run; give processes"),
-        ({"args": {"data.init_args": {"seed": 1}}}, "args: data.seed is set for each run; give seeds in its place"),
+        ({"args": {"data.init_args": {"seed": 1}}}, "args: data.seed is set for each run; give seeds instead"),
         (
             {"methods": {"A": MethodEntry(args={"seed_everything": 4})}},
             "args of 'A': seed_everything is set .* give seeds",
@@ -171,6 +210,7 @@ def test_a_dataset_that_is_not_here_is_left_out(make: Callable[..., Benchmark], 
             },
             "the datasets of the mean 'M' have different folds; give them the same",
         ),
+        ({"overlays": "nowhere/*.yaml"}, r"overlays is 'nowhere/\*.yaml', which no file matches; give a pattern"),
         ({"datasets": {"gone": DatasetEntry(config="nowhere.yaml")}}, "'nowhere.yaml' can't be read: No such file"),
     ],
 )

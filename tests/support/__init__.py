@@ -8,8 +8,11 @@
 | `ddp_worker` | a script: one of several processes that share a training |
 | `fake_data` | makers of each dataset's files, with images whose brightness follows the target |
 | `list_data` | datamodules of list files |
+| `metric_inputs` | random inputs for metrics, with ties and gaps |
+| `model_hub` | a model hub in a folder, for downloads without a network |
 | `pages` | the code blocks and commands of a Markdown page |
 | `places` | paths of the repository and of the data beside it |
+| `scales` | the tiny scale of the tests of methods |
 | `tiny_clip` | small random CLIPs that open_clip finds by name |
 | `tiny_fit` | images in memory and a quiet trainer, for fits of a second |
 | `tiny_patches` | images of noise, for methods that are solved from features |

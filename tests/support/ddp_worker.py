@@ -1,4 +1,4 @@
-"""One of several processes: run the commands of a JSON file, a list of words each, and write their exit codes."""
+"""Run the commands of a JSON file (each a list of words) as one of several processes, and write their exit codes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Datamodules of list files, for the tests that several of them share."""
+"""Datamodules of list files."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ def make_three_lists(folder: Path) -> Path:
 
 
 def module(root: Path, **options: Any) -> FileDataModule:
-    """Return a datamodule of the three lists, or of those that are given in their place."""
+    """Return a datamodule of the three lists, or of those that are given instead."""
     given = {"train_file": "train.txt", "val_file": "val.txt", "test_file": "test.txt", **options}
     return FileDataModule(root=str(root), image_size=8, num_workers=0, **given)
 

@@ -1,4 +1,4 @@
-"""Where the repository lies, and what may lie beside it."""
+"""Paths of the repository, and of the data that may be beside it."""
 
 from pathlib import Path
 

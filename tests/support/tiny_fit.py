@@ -15,13 +15,13 @@ TINY: dict[str, Any] = {"scale": SCALE, "backbone": "tiny-vit", "pretrained": No
 TARGETS = [0.0, 2.0, 4.0, 6.0]
 
 
-def bright(targets: list[float], low: float = 0, high: float = 6) -> list[dict[str, Tensor]]:
+def bright(targets: list[float], low: float = 0, high: float = 6, noise: float = 0.1) -> list[dict[str, Tensor]]:
     """Samples of 32 x 32 pixels, from dark (low) to bright (high) with some noise."""
     generator = torch.Generator().manual_seed(0)
     middle, reach = (low + high) / 2, (high - low) / 2
     return [
         {
-            "image": torch.randn(3, 32, 32, generator=generator) * 0.1 + (target - middle) / reach,
+            "image": torch.randn(3, 32, 32, generator=generator) * noise + (target - middle) / reach,
             "target": torch.tensor(target),
             "index": torch.tensor(index),
         }

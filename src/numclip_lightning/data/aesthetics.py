@@ -31,7 +31,7 @@ class AestheticsDataModule(FileDataModule):
         category: Which of the four categories; each is a task of its own.
         fold: Which of the five folds, 0 to 4; None takes the published lists. NumCLIP's code selects its checkpoints on
             the published test list, which `select_on=test` does.
-        split_seed: Seed of the folds and of their validation parts; that of the published lists is set aside by `seed`.
+        split_seed: Seed of the folds and of their validation parts; the published lists use `seed` for theirs.
         val_fraction: Share of the training list or part set aside for validation, in (0, 1).
     """
 

@@ -29,9 +29,9 @@ class MorphDataModule(FileDataModule):
 
     Args:
         setting: `A`: five random 80/20 draws of 5,942 images. `B`: three parts, trained on some and tested on the rest.
-            `C`: five random parts, test on one and train on the others. `D`: as C, each subject in one part but for
-            three in a hundred. `ET`: `ET_proto_train.txt` for training and `ET_proto_val.txt` for testing; OrdinalCLIP
-            and NumCLIP also select on it, which `select_on=test` does.
+            `C`: five random parts, test on one and train on the others. `D`: as C, but only three in a hundred
+            subjects are in more than one part. `ET`: `ET_proto_train.txt` for training and `ET_proto_val.txt` for
+            testing; OrdinalCLIP and NumCLIP also select on it, which `select_on=test` does.
         fold: Which fold, from 0; B has 3, ET has 1, the others 5.
         train_parts: Number of B's three parts for training; papers don't agree. 1: train on part `fold` and test on the
             other two. 2: test on part `fold`.

@@ -60,12 +60,22 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
             suits scales whose levels are their values. The head is trained along with either, as published.
         head: The fine head: `bounded` shifts the centre of each level within a bound; `published` scales its lower edge
             by 1 / (1 + delta), with the faults that follow (see `PublishedHead`).
-        weighting: What the ranking weights multiply: the `logits` (published code), the `similarities` (the paper's
-            formula) or `none` (plain contrast).
+        weighting: Where the ranking weights apply: to the `logits` (published code), to the `similarities` (the paper's
+            formula) or nowhere (`none`, plain contrast).
         loss_weights: The weight of each part of the loss.
 
     Attributes:
         fine_head: The module of the fine head, or None if it is neither read nor trained.
+
+    Example:
+        >>> import torch
+        >>> from numclip_lightning.scale import OrdinalScale
+        >>> levels = [{"phrase": "few", "start": 0}, {"phrase": "many", "start": 10}]
+        >>> scale = OrdinalScale(0, 60, template="{} dots", levels=levels)
+        >>> method = NumCLIP(scale=scale, backbone="mini", pretrained="auto").eval()
+        >>> output = method(torch.rand(4, 3, 64, 64))
+        >>> output.logits.shape, output.value.shape
+        (torch.Size([4, 2]), torch.Size([4]))
     """
 
     num_context = None

@@ -122,6 +122,10 @@ def measure_of(metric: str) -> Measure:
 
     Raises:
         ConfigError: If no such metric is in the table.
+
+    Example:
+        >>> measure_of("test_cs5").title
+        'Cumulative score at 5 (%)'
     """
     split, _, name = metric.partition("_")
     for key, measure in METRICS.items():

@@ -18,6 +18,8 @@ _HIDDEN = (
     r"Using `DistributedSampler` with the dataloaders",
     # Frozen parts are meant to be in evaluation mode.
     r"Found \d+ module\(s\) in eval mode at the start of training",
+    # Methods add levels to the batches of any datamodule, on purpose.
+    r"You have overridden `on_before_batch_transfer` in `LightningModule`",
     # A test keeps no checkpoints and does not need the callback that does.
     r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
 )

@@ -182,7 +182,7 @@ def _measure(run: PlannedRun) -> dict[str, Any]:
     return {
         "status": "finished",
         "error": None,
-        "select_on": metrics.get("select_on", "val"),
+        "select_on": metrics["select_on"],
         "seconds": round(seconds, 2),
         "device": _name(device),
         "peak_memory_mib": round(peak_memory(device), 1),

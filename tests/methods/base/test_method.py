@@ -48,7 +48,8 @@ def toy(modules_of: dict[str, list[str]], **arguments: Any) -> Toy:
 
 
 def subclasses(kind: type) -> set[type]:
-    return {kind, *(found for child in kind.__subclasses__() for found in subclasses(child))}
+    children: list[type] = kind.__subclasses__()
+    return {kind, *(found for child in children for found in subclasses(child))}
 
 
 EVERY_CLASS = sorted(
@@ -92,7 +93,7 @@ def test_plain_values_become_specs_and_specs_become_plain_hyperparameters() -> N
         "optimizer": {"name": "AdamW", "args": {"betas": [0.8, 0.9]}},
         "lr_scheduler": {"name": "CosineAnnealingLR"},
     }
-    method = Toy(scale={"minimum": 0, "maximum": 2}, modules_of=parts, **plain)  # type: ignore[arg-type]
+    method: Any = Toy(scale={"minimum": 0, "maximum": 2}, modules_of=parts, **plain)  # type: ignore[arg-type]
 
     assert method.scale == OrdinalScale(0, 2)
     assert method.learning_rates == LearningRates(head=0.5)
@@ -107,8 +108,9 @@ def test_plain_values_become_specs_and_specs_become_plain_hyperparameters() -> N
 
 
 def test_an_argument_without_its_name_is_refused() -> None:
+    positional: Any = Toy
     with pytest.raises(TypeError, match="positional argument"):
-        Toy(OrdinalScale(0, 2), {"head": ["head", "tower"]})  # type: ignore[misc]
+        positional(OrdinalScale(0, 2), {"head": ["head", "tower"]})
 
 
 @pytest.mark.parametrize("kind", EVERY_CLASS, ids=lambda kind: kind.__name__)

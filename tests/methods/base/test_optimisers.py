@@ -9,7 +9,6 @@ from numclip_lightning.methods.base.optimisers import (
     LearningRates,
     OptimizerSpec,
     SchedulerSpec,
-    as_spec,
     build_optimizer,
     build_scheduler,
 )
@@ -117,4 +116,4 @@ def test_nothing_to_train_is_said() -> None:
 )
 def test_a_wrong_spec_is_refused_before_anything_is_built(kind: Any, values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        as_spec(kind, values)
+        kind(**values)

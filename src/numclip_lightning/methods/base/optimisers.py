@@ -1,8 +1,8 @@
 """A learning rate per part of a model, and optimisers and schedules of any class, all from plain values.
 
-Plain values, and not callables, because they live in checkpoints that are read with `weights_only=True`, and because a
-schedule such as OneCycleLR needs numbers (the total of steps, a peak for each part) that only the trainer and the
-learning rates know.
+Plain values, and not callables, because checkpoints with them load with `weights_only=True`, and because a schedule
+such as OneCycleLR needs numbers (the total of steps, a peak for each part) that only the trainer and the learning rates
+know.
 """
 
 import importlib
@@ -25,14 +25,12 @@ __all__ = [
     "LearningRates",
     "OptimizerSpec",
     "SchedulerSpec",
-    "as_spec",
     "build_optimizer",
     "build_scheduler",
 ]
 
 Interval = Literal["epoch", "step"]
 
-_Spec = TypeVar("_Spec")
 _Built = TypeVar("_Built")
 
 _log = logging.getLogger(__name__)
@@ -40,7 +38,7 @@ _log = logging.getLogger(__name__)
 # Found by their bare names, beside those of `torch.optim`.
 _OWN_OPTIMISERS: dict[str, type[Optimizer]] = {"PublishedRAdam": PublishedRAdam}
 
-# Stand in for arguments that are left out, by class. Were they defaults of `args`, another name would inherit them.
+# Values of arguments that are left out, by class. As defaults of `args`, they would apply to another name too.
 _USUAL_ARGS: dict[str, dict[str, Any]] = {
     "SGD": {"momentum": 0.9},  # as CoOp's code
     "MultiStepLR": {"milestones": [60]},  # as the code of OrdinalCLIP and NumCLIP
@@ -49,7 +47,7 @@ _USUAL_ARGS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class LearningRates:
-    """The learning rate of each part; 0 freezes the part. A part that a method does not have ignores its rate.
+    """The learning rate of each part; 0 freezes the part. The rate of a part that a method does not have is ignored.
 
     The defaults are those of the default files of NumCLIP's published code. They are not what its published commands
     train with: these lay other files over the defaults, which set every part that is trained to 1e-5 (the
@@ -61,7 +59,7 @@ class LearningRates:
         adapter: The residual adapter on image features.
         context: The learned words around the phrases.
         phrases: The learned words of each level.
-        head: From logits to the number.
+        head: The head, such as the one from logits to the number.
         text_encoder: The text tower.
         logit_scale: The temperature, as a logarithm.
 
@@ -90,7 +88,7 @@ class OptimizerSpec:
     Args:
         name: A class of `torch.optim`, `PublishedRAdam` (the RAdam of the published code, which rests in its first five
             steps), or the dotted path of any other subclass of `torch.optim.Optimizer`.
-        args: Its arguments but for the parameters and the learning rate, which the parts bring. Left out, SGD's
+        args: Its arguments except the parameters and the learning rate, which the parts set. Without it, SGD's
             `momentum` is 0.9.
     """
 
@@ -112,7 +110,7 @@ class SchedulerSpec:
 
     Args:
         name: A class of `torch.optim.lr_scheduler`, or the dotted path of any other subclass of its `LRScheduler`.
-        args: Its arguments but for the optimiser. Left out, `total_steps` and `T_max` are the length of the training
+        args: Its arguments except the optimiser. Without them, `total_steps` and `T_max` are the length of the training
             in the units of `interval`, `max_lr` is each part's learning rate, and MultiStepLR drops the rates once, at
             60 (`milestones`), as published.
         interval: Whether it advances after each epoch or each optimiser step.
@@ -132,11 +130,6 @@ class SchedulerSpec:
         return _find_class(
             "lr_scheduler", self.name, vars(torch.optim.lr_scheduler), "torch.optim.lr_scheduler", LRScheduler
         )
-
-
-def as_spec(kind: type[_Spec], value: _Spec | Mapping[str, Any]) -> _Spec:
-    """Return a spec as it is, or build it from the plain values that a checkpoint holds."""
-    return kind(**value) if isinstance(value, Mapping) else value
 
 
 def build_optimizer(
@@ -172,7 +165,7 @@ def build_scheduler(spec: SchedulerSpec, optimizer: Optimizer, duration: int) ->
 
     Args:
         spec: The schedule.
-        optimizer: The optimiser it steers.
+        optimizer: The optimiser whose rates it sets.
         duration: The length of the training in the units of `spec.interval`.
 
     Raises:
@@ -196,7 +189,7 @@ def build_scheduler(spec: SchedulerSpec, optimizer: Optimizer, duration: int) ->
 
 
 def _build(argument: str, spec: OptimizerSpec | SchedulerSpec, build: Callable[[], _Built]) -> _Built:
-    """Call a constructor; what it refuses is the user's `args`."""
+    """Call a constructor; an error is due to the user's `args`."""
     try:
         return build()
     except (TypeError, ValueError, ZeroDivisionError) as error:

@@ -71,6 +71,9 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
         if self.training and self.words_move():
             self._kept = None
             return self._encode_prompts()
+        if torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling():
+            # `torch.export` traces tensors without storage: what is kept becomes a constant of the exported graph.
+            return self._encode_prompts() if self._kept is None else self._kept[1]
         versions = self._versions()
         if self._kept is None or self._kept[0] != versions:
             # In full precision and without inference mode, so that they can be used wherever they are asked for next.
