@@ -164,11 +164,14 @@ def test_bad_arguments() -> None:
         build_transform(32, "paper", train=False)  # type: ignore[arg-type]
 
 
-def test_albumentations_does_not_use_the_network() -> None:
+def test_the_import_uses_no_network_and_leaves_the_environment_alone() -> None:
     environment = {key: value for key, value in os.environ.items() if key != "NO_ALBUMENTATIONS_UPDATE"}
     code = (
-        "import urllib.request as r\n"
-        "r.OpenerDirector.open = lambda *a, **k: exit('phoned home')\n"
-        "import numclip_lightning.data"
+        "import os, urllib.request as r\n"
+        "r.OpenerDirector.open = lambda *a, **k: exit('the network is used')\n"
+        "before = dict(os.environ)\n"
+        "import numclip_lightning.images\n"
+        "changed = {key for key in os.environ if os.environ[key] != before.get(key)}\n"
+        "assert not [key for key in changed if 'ALBUMENTATIONS' in key], changed"
     )
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import chdir
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,9 @@ SMALL = {"data.num_train": 16, "data.num_val": 8, "data.num_test": 8, "data.num_
 ZERO_SHOT = {"config": "configs/methods/zero_shot.yaml", "trains": False}
 
 Write = Callable[..., Path]
+
+# Seconds; a machine that others use starts a benchmark slowly.
+_PATIENCE = 240
 
 
 def write_config(folder: Path, methods: dict[str, Any], **changes: Any) -> Path:
@@ -65,29 +68,29 @@ def times(root: Path) -> dict[Path, int]:
     return {file: file.stat().st_mtime_ns for file in root.glob("runs/counting/*/*/result.json")}
 
 
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a benchmark of which two runs have finished and five failed, each for another reason."""
+    folder = tmp_path_factory.mktemp("records")
+    methods = {
+        "wrong": {"args": {"model.weighting": "nonsense"}},
+        "refused": {"args": {"data.num_train": 0}},
+        "killed": {"args": {"model": "support.benchmark_victim.Killed"}},
+        "broken": {"args": {"model": "support.benchmark_victim.Broken"}},
+        "untrained": {"trains": False},
+        "Zero": ZERO_SHOT,
+        "NumCLIP": {},
+    }
+    with chdir(REPOSITORY):
+        assert main(["benchmark", "--config", str(write_config(folder, methods)), "--processes=2"]) == 1
+    return folder
+
+
 class TestRecords:
-    """One benchmark: two runs finish, five fail, each in a way of its own."""
-
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        folder = tmp_path_factory.mktemp("records")
-        methods = {
-            "wrong": {"args": {"model.weighting": "nonsense"}},
-            "refused": {"args": {"data.num_train": 0}},
-            "killed": {"args": {"model": "support.benchmark_victim.Killed"}},
-            "broken": {"args": {"model": "support.benchmark_victim.Broken"}},
-            "untrained": {"trains": False},
-            "Zero": ZERO_SHOT,
-            "NumCLIP": {},
-        }
-        with chdir(REPOSITORY):
-            assert main(["benchmark", "--config", str(write_config(folder, methods)), "--processes=2"]) == 1
-        return folder
-
-    def test_failed_runs_hide_no_finished_ones(self, folder: Path) -> None:
-        finished = {name for name, record in records(folder).items() if record["status"] == "finished"}
+    def test_failed_runs_hide_no_finished_ones(self, ended: Path) -> None:
+        finished = {name for name, record in records(ended).items() if record["status"] == "finished"}
         assert finished == {"Zero 0", "NumCLIP 0"}
-        report = (folder / "runs" / "reports" / "try" / "report.md").read_text(encoding="utf-8")
+        report = (ended / "runs" / "reports" / "try" / "report.md").read_text(encoding="utf-8")
         assert "5 of 7 runs failed" in report
         assert "num_train=0 must be at least 1" in report
 
@@ -105,22 +108,22 @@ class TestRecords:
             ),
         ],
     )
-    def test_a_failed_run_has_its_reason(self, folder: Path, name: str, error: str) -> None:
-        record = records(folder)[f"{name} 0"]
+    def test_a_failed_run_has_its_reason(self, ended: Path, name: str, error: str) -> None:
+        record = records(ended)[f"{name} 0"]
         assert record["status"] == "failed"
         assert re.fullmatch(error, record["error"])
 
-    def test_a_finished_run_has_the_numbers_of_its_predictions(self, folder: Path) -> None:
-        (run,) = folder.glob("runs/counting/numclip/*/result.json")
+    def test_a_finished_run_has_the_numbers_of_its_predictions(self, ended: Path) -> None:
+        (run,) = ended.glob("runs/counting/numclip/*/result.json")
         rows = rows_of(run.parent / "test_predictions.csv")
         mae = sum(abs(float(row["value"]) - float(row["target"])) for row in rows) / len(rows)
-        record = records(folder)["NumCLIP 0"]
+        record = records(ended)["NumCLIP 0"]
         assert record["metrics"]["test_mae"] == pytest.approx(mae, abs=1e-4)
         assert record["select_on"] == "val"
         assert not list(run.parent.rglob("*.ckpt"))
 
-    def test_a_finished_run_has_its_costs_and_its_machine(self, folder: Path) -> None:
-        zero, numclip = (records(folder)[f"{name} 0"] for name in ("Zero", "NumCLIP"))
+    def test_a_finished_run_has_its_costs_and_its_machine(self, ended: Path) -> None:
+        zero, numclip = (records(ended)[f"{name} 0"] for name in ("Zero", "NumCLIP"))
         assert numclip["trained_parameters"] > 0
         assert (zero["trained_parameters"], zero["processes"]) == (0, 2)
         assert zero["device"].startswith("NVIDIA" if torch.cuda.is_available() else "cpu")
@@ -187,13 +190,32 @@ def test_a_record_that_can_not_be_used_counts_as_failed_and_is_repeated(write: W
     assert "| counting | 2 | 2 | 0 | 0 |" in report.read_text(encoding="utf-8")
 
 
+@contextmanager
+def benchmark_process(config: Path) -> Iterator[subprocess.Popen[str]]:
+    """A benchmark in a process, which ends with the test.
+
+    It is in a group of its own, as a terminal sends Ctrl-C to all processes of a group; and it reacts to Ctrl-C even
+    if the tests run in the background and don't.
+    """
+    command = [sys.executable, "-m", "numclip_lightning", "benchmark", "--config", str(config)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ignoring = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        signal.signal(signal.SIGINT, ignoring)
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
 def test_a_benchmark_that_is_killed_goes_on_where_it_stopped(write: Write, tmp_path: Path) -> None:
     # The second run waits until it is killed, at the first call alone.
     slow = {"args": {"model": "support.benchmark_victim.Slow", "model.wait_for": str(tmp_path / "go")}}
     file = write({"Zero": ZERO_SHOT, "slow": slow})
-    command = [sys.executable, "-m", "numclip_lightning", "benchmark", "--config", str(file)]
-    path = os.pathsep.join(sys.path)
-    with subprocess.Popen(command, cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": path}) as process:
+    with benchmark_process(file) as process:
         wait_until(lambda: "Zero 0" in records(tmp_path) and (tmp_path / "go.started").exists())
         process.kill()
     worker = int((tmp_path / "go.started").read_text(encoding="utf-8"))
@@ -212,18 +234,10 @@ def test_a_benchmark_that_is_killed_goes_on_where_it_stopped(write: Write, tmp_p
 def test_ctrl_c_ends_everything_and_leaves_no_failure(write: Write, tmp_path: Path) -> None:
     started = tmp_path / "started"
     stuck = {"args": {"model": "support.benchmark_victim.Stuck", "model.file": str(started), "data.num_workers": 1}}
-    command = [sys.executable, "-m", "numclip_lightning", "benchmark", "--config", str(write({"stuck": stuck}))]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    # In a group of their own, since a terminal sends Ctrl-C to all processes of its group; and listening to it, even
-    # where the tests themselves run in the background and don't.
-    deaf = signal.signal(signal.SIGINT, signal.default_int_handler)
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        signal.signal(signal.SIGINT, deaf)
+    with benchmark_process(write({"stuck": stuck})) as process:
         wait_until(started.exists)
         os.killpg(process.pid, signal.SIGINT)
-        _, shown = process.communicate(timeout=60)
+        _, shown = process.communicate(timeout=_PATIENCE)
     assert process.returncode == 130
     assert "stopped: 0 of 1 runs have finished; the same command goes on with the others" in shown
     assert "Traceback" not in shown
@@ -255,7 +269,7 @@ def test_memory_is_that_of_the_device_of_the_run(monkeypatch: pytest.MonkeyPatch
 
 
 def wait_until(done: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + _PATIENCE
     while not done():
         assert time.monotonic() < end, "it never happened"
         time.sleep(0.05)

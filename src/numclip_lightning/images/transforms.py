@@ -4,18 +4,23 @@ import os
 import random
 from typing import Literal, cast, get_args
 
-# Albumentations asks PyPI for its newest version on import unless this is set.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-
-import albumentations as A
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from albumentations.pytorch import ToTensorV2
 from torch import Tensor
 
 from numclip_lightning.errors import ConfigError, check_choice
+
+# Albumentations asks PyPI for its newest version on import unless this is set; set during the import alone.
+_NO_UPDATE = "NO_ALBUMENTATIONS_UPDATE"
+_was_set = _NO_UPDATE in os.environ
+os.environ.setdefault(_NO_UPDATE, "1")
+import albumentations as A  # noqa: E402
+from albumentations.pytorch import ToTensorV2  # noqa: E402
+
+if not _was_set:
+    del os.environ[_NO_UPDATE]
 
 __all__ = ["ImageTransform", "Preprocess", "build_transform"]
 
