@@ -192,6 +192,40 @@ def test_the_wandb_overlay_fits_a_run(numclip: Numclip, tmp_path: Path, monkeypa
     assert set(tmp_path.iterdir()) <= {*before, numclip.runs}
 
 
+PUBLISHED = [file for file in RUNS if "published settings" in file.read_text(encoding="utf-8").partition("\n")[0]]
+CONTEXTS = {
+    **dict.fromkeys(("clap2015", "fgnet", "morph", "utkface"), "age estimation: the person is a {}."),
+    "aesthetics": "aesthetics assessment: the quality of the photo is {}.",
+    "historical": "a photo taken in the {}.",
+}
+
+
+@pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: file.stem)
+def test_published_settings_are_those_of_the_published_commands(file: Path) -> None:
+    arguments = load(file)["model"]["init_args"]
+    context = 1e-5 if file.stem == "aesthetics" else 0
+    trained = dict.fromkeys(("image_encoder", "adapter", "phrases", "head"), 1e-5)
+    assert arguments["learning_rates"] == {**trained, "context": context}
+    assert arguments["optimizer"] == {"name": "PublishedRAdam"}
+    assert arguments["lr_scheduler"] == {"name": "MultiStepLR"}
+    if file.stem in CONTEXTS:
+        assert arguments["scale"]["template"] == CONTEXTS[file.stem]
+
+
+def test_eight_runs_have_published_settings() -> None:
+    assert {file.stem for file in PUBLISHED} == {*CONTEXTS, "adience", "retina"}
+
+
+def test_ordinalclip_has_the_settings_of_its_comparison_by_name() -> None:
+    overlay = load(CONFIGS / "methods" / "ordinalclip_published.yaml")
+    arguments = overlay["model"]["init_args"]
+    assert overlay["trainer"] == {"max_epochs": 100}
+    assert arguments["num_context"] is None
+    assert arguments["optimizer"] == {"name": "PublishedRAdam", "args": {"weight_decay": 5e-4}}
+    assert arguments["lr_scheduler"]["name"] == "CosineAnnealingLR"
+    assert set(arguments["learning_rates"].values()) == {1e-4}
+
+
 def test_no_config_has_an_absolute_path() -> None:
     files = list(CONFIGS.rglob("*.yaml"))
     assert files

@@ -282,3 +282,18 @@ def test_a_wrong_argument_is_refused_on_construction(arguments: dict[str, Any], 
 def test_wrong_loss_weights_are_refused(weights: tuple[float, float, float]) -> None:
     with pytest.raises(ConfigError, match="loss_weights"):
         LossWeights(*weights)
+
+
+@pytest.mark.parametrize("backbone", ["tiny-vit", "tiny-timm"])
+def test_a_step_moves_the_words_of_the_context_and_never_its_full_stop(backbone: str) -> None:
+    rates = LearningRates(context=1e-2, text_encoder=0)
+    method = build(backbone=backbone, learning_rates=rates, optimizer=OptimizerSpec("Adam"), lr_scheduler=None)
+    before = method.prompts(method.clip.text)[0].detach().clone()
+    trainer(max_steps=1).fit(method, DataLoader(Images([5.0, 30.0, 70.0, 80.0]), batch_size=4))
+    after, end = method.prompts(method.clip.text)
+    stop = method.clip.text.token_embedding.weight[method.clip.tokenize(["."])[0][-1]]
+    for row, old, last in zip(after, before, end.tolist(), strict=True):
+        assert torch.equal(row[last - 1], stop)
+        # Start, "a photo of a", the phrase; the stop and the end follow.
+        assert (row[1 : last - 1] != old[1 : last - 1]).any(dim=-1).all()
+        assert torch.equal(row[[0, last]], old[[0, last]])

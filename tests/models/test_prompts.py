@@ -32,10 +32,35 @@ def test_prompts_start_as_the_words_of_the_sentence(name: str, template: str) ->
 
 def test_learned_are_the_shared_context_and_the_phrases_alone(clip: CLIPBackbone) -> None:
     prompts = ConceptPrompts(clip, "a photo of a {}.", ["child", "young adult"])
-    assert {name: tuple(p.shape) for name, p in prompts.named_parameters()} == {"context": (5, 32), "phrases": (3, 32)}
+    assert {name: tuple(p.shape) for name, p in prompts.named_parameters()} == {"context": (4, 32), "phrases": (3, 32)}
     assert set(prompts.state_dict()) == {"context", "phrases"}
-    bare = ConceptPrompts(clip, "{}", ["child", "young adult"])
-    assert {name: tuple(p.shape) for name, p in bare.named_parameters()} == {"phrases": (3, 32)}
+    for template in ("{}", "{}."):
+        bare = ConceptPrompts(clip, template, ["child", "young adult"])
+        assert {name: tuple(p.shape) for name, p in bare.named_parameters()} == {"phrases": (3, 32)}
+
+
+@pytest.mark.parametrize("name", ["tiny-vit", "tiny-custom", "tiny-bidirectional", "tiny-last"])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize(
+    ("template", "learned"), [("a {} face.", 2), ("a {} face .", 2), ("a {}.", 1), ("st. {} face", 3), ("a {}...", 2)]
+)
+def test_a_full_stop_at_the_end_is_kept_and_every_other_word_learned(
+    name: str, shared: bool, template: str, learned: int
+) -> None:
+    clip = load_clip(name, None).double()
+    prompts = ConceptPrompts(clip, template, PHRASES, shared_context=shared)
+    assert prompts.context is not None
+    assert not prompts.random_context
+    assert len(prompts.context) == learned * (1 if shared else len(PHRASES))
+    expected = clip.encode_text([template.replace("{}", phrase) for phrase in PHRASES])
+    torch.testing.assert_close(clip.encode_embeddings(*prompts(clip.text)), expected, atol=1e-10, rtol=0)
+    with torch.no_grad():
+        prompts.context += 1
+    embeddings, end = prompts(clip.text)
+    before_end = embeddings[torch.arange(len(PHRASES)), end - 1]
+    stop = clip.text.token_embedding.weight[clip.tokenize(["."])[0][-1]].expand_as(before_end)
+    kept = template.rstrip().endswith(".") and not template.endswith("..")
+    assert torch.equal(before_end, stop) == kept
 
 
 @pytest.mark.parametrize("arguments", [{}, {"num_context": 3}, {"num_context": 3, "position": "front"}])

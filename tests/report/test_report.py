@@ -66,7 +66,7 @@ class TestPage:
         assert "Against B, 4 of 4 comparisons tested, corrected p < 0.05: better: A (4 shots), A (all images); " in page
         counting, faces = page.split("## faces mini")
         assert "| Method | 4 shots | all images | Published |" in faces
-        assert "| NumCLIP |  |  | 2.08 |" in faces
+        assert "| NumCLIP |  |  | 2.08 ± 0.02 |" in faces
         assert "Published" not in counting
 
     def test_every_table_is_there_in_three_kinds(self, page: str, report: Path) -> None:

@@ -106,6 +106,19 @@ class TestMarkdown:
         lines = lines_of(markdown(rows, "test_acc", other))
         assert lines[5] == "| Other |  |  | 69.61 |"
 
+    def test_a_tolerance_stands_beside_its_figure_alone(self, rows: pd.DataFrame) -> None:
+        figures = (
+            PUBLISHED._replace(tolerance=0.005, note="others got 70.1 (A#1)"),
+            PUBLISHED._replace(method="Other", value=0.5),
+        )
+        lines = lines_of(markdown(rows, "test_acc", *figures))
+        assert lines[2].endswith("| 69.61 ± 0.50 |")
+        assert lines[5] == "| Other |  |  | 50.00 |"
+        assert lines[-1].endswith(
+            "± of a published figure: its printed deviation, or the distance to what others got. Others got 70.1 (A#1)."
+        )
+        assert r"69.61 $\pm$ 0.50" in latex(rows, "test_acc", *figures)
+
     def test_a_figure_of_another_metric_is_no_column(self, rows: pd.DataFrame) -> None:
         assert "published" not in summarise(rows, "test_acc", [PUBLISHED._replace(metric="test_mae")])
 

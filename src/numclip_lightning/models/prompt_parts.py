@@ -28,18 +28,26 @@ INITIAL_STD = 0.02  # as in CoOp and OrdinalCLIP
 
 
 class Context(NamedTuple):
-    """Context around the phrase: embeddings (M, W), how many of them precede the phrase, and the ids of a full stop."""
+    """Context around the phrase.
+
+    Attributes:
+        embeddings: What is learned, (M, W).
+        split: How many of them precede the phrase.
+        stop: The ids of the full stop at the end, which is not learned; empty if there is none.
+        random: Whether the embeddings start at random, and not from words.
+    """
 
     embeddings: Tensor
     split: int
     stop: list[int]
+    random: bool
 
 
 class Prompts(nn.Module):
     """Base of prompts: the context is a parameter, and a subclass provides the phrases.
 
-    The text tower is an argument of each call and not a submodule, so that its parameters are counted once. Start, end
-    and padding are read from its embeddings at each call, so they follow a checkpoint or training.
+    The text tower is an argument of each call and not a submodule, so that its parameters are counted once. Start, end,
+    padding and the last full stop are read from its embeddings at each call, so they follow a checkpoint or training.
     """
 
     index: Tensor
@@ -59,7 +67,7 @@ class Prompts(nn.Module):
                 "shorten the phrase, the template or num_context"
             )
         copies = context.embeddings.repeat(1 if shared else len(phrases), 1)
-        self.random_context = bool(context.stop)
+        self.random_context = context.random
         self.context = nn.Parameter(copies) if num_context else None
         fixed = [clip.text.start_id, clip.text.end_id, clip.text.pad_id, *context.stop]
         index, end = _layout(lengths, num_context, context.split, len(context.stop), shared=shared)
@@ -122,6 +130,9 @@ def _layout(
 def build_context(clip: CLIPBackbone, template: str, num_context: int | None, position: Position) -> Context:
     """Build the context that prompts start from.
 
+    A full stop at the end of the template is kept as it is, and is not part of what is learned, as in the published
+    code; random tokens have one as well.
+
     Args:
         clip: The model that the prompts are for.
         template: The sentence around the phrase, with one `{}`.
@@ -137,14 +148,15 @@ def build_context(clip: CLIPBackbone, template: str, num_context: int | None, po
                 f"position={position!r} is for random context tokens; set num_context, or move {{}} in the template"
             )
         before, after = _template_tokens(clip, template)
-        return Context(embed_tokens(clip, before + after), len(before), [])
+        words, stop = _without_stop(clip, template, after)
+        return Context(embed_tokens(clip, before + words), len(before), stop, random=False)
     if num_context < 1:
         raise ConfigError(f"num_context={num_context} must be 1 or more, or null for the template's own words")
     check_choice("position", position, get_args(Position))
     places = {"tail": num_context, "middle": num_context // 2, "front": 0}
     weight = clip.text.token_embedding.weight
     random = weight.new_empty(num_context, clip.text_width).normal_(std=INITIAL_STD)
-    return Context(random, places[position], clip.tokenize(["."])[0])
+    return Context(random, places[position], clip.tokenize(["."])[0], random=True)
 
 
 def embed_tokens(clip: CLIPBackbone, tokens: Sequence[int]) -> Tensor:
@@ -168,6 +180,16 @@ def _template_tokens(clip: CLIPBackbone, template: str) -> tuple[list[int], list
         raise ConfigError(f"template={template!r} must have one {{}} where the phrase goes")
     before, after = clip.tokenize(template.split("{}"))
     return before, after
+
+
+def _without_stop(clip: CLIPBackbone, template: str, after: list[int]) -> tuple[list[int], list[int]]:
+    """Divide the tokens after the phrase into the words and the full stop that ends the template, if one does."""
+    text = template.split("{}")[1].rstrip()
+    if not text.endswith("."):
+        return after, []
+    words = clip.tokenize([text[:-1]])[0]
+    # Where the stop is part of another token, as in "...", there is none to keep.
+    return (words, after[len(words) :]) if after[: len(words)] == words else (after, [])
 
 
 def check_joins(clip: CLIPBackbone, template: str, phrases: Sequence[str], words: Sequence[Sequence[int]]) -> None:

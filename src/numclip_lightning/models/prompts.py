@@ -27,9 +27,8 @@ class ConceptPrompts(Prompts):
     """One prompt for each level, with context and phrase learned as token embeddings (NumCLIP's concept prompts).
 
     The context is shared by all levels. It starts as the template's own words or, with `num_context`, as random tokens
-    in their place, with a full stop at the end as in OrdinalCLIP. Each level's phrase starts as its own words. A prompt
-    is only as long as its words need. The published code fills short phrases with the embedding of token 0, a real "!";
-    this class adds nothing.
+    in their place. A full stop at the end of the template, or after random tokens, is never learned, as published. Each
+    level's phrase starts as its own words. A prompt is only as long as its words need.
 
     Args:
         clip: The model that the prompts are for; read here, not kept.
@@ -40,7 +39,7 @@ class ConceptPrompts(Prompts):
         shared_context: Whether all levels learn one context; otherwise each level starts from its own copy.
 
     Attributes:
-        context: Context embeddings, (M, W) or (K * M, W), or None if the template has no words.
+        context: Context embeddings, (M, W) or (K * M, W), or None if the template has no words but a full stop.
         phrases: Phrase embeddings (P, W), those of all levels in a row; P is the number of their tokens.
 
     Raises:

@@ -39,7 +39,8 @@ def summarise(rows: pd.DataFrame, metric: str, published: Sequence[PublishedFigu
 
     Returns:
         The columns method, shots (0 is all images), mean, std (divisor n - 1), n (runs with a number), planned, rank (1
-        is best), selected_on_test, and published if there is such a figure. Numbers are in the unit of the runs.
+        is best), selected_on_test, published if there is such a figure, and tolerance if one of these has one. Numbers
+        are in the unit of the runs.
 
     Raises:
         ConfigError: If the metric is not known.
@@ -75,7 +76,9 @@ def _with_published(cells: pd.DataFrame, figures: Sequence[PublishedFigure]) -> 
     whole = cells.set_index(_CELL).reindex(pd.MultiIndex.from_tuples(keys, names=_CELL)).reset_index()
     whole = whole.fillna({"n": 0, "planned": 0, "selected_on_test": False})
     whole = whole.astype({"n": "int64", "planned": "int64", "selected_on_test": "bool"})
-    return whole.assign(published=whole["method"].map(values))
+    whole = whole.assign(published=whole["method"].map(values))
+    tolerances = {figure.method: figure.tolerance for figure in figures if figure.tolerance is not None}
+    return whole.assign(tolerance=whole["method"].map(tolerances)) if tolerances else whole
 
 
 def compare(rows: pd.DataFrame, metric: str, reference: str) -> pd.DataFrame:

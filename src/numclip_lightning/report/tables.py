@@ -71,9 +71,18 @@ def format_cells(cells: pd.DataFrame, measure: Measure, style: Style) -> pd.Data
     shots = cells["shots"][cells["planned"] > 0].unique()
     shown = grid.reindex(index=cells["method"].unique(), columns=shots).fillna("").rename(columns=shots_name)
     if "published" in cells:
-        published = cells.groupby("method")["published"].first()
-        shown["Published"] = published.reindex(shown.index).map(measure.text, na_action="ignore").fillna("")
+        shown["Published"] = _published_texts(cells, measure, style).reindex(shown.index).fillna("")
     return shown.rename(index=style.escape).rename_axis(index="Method", columns=None).reset_index()
+
+
+def _published_texts(cells: pd.DataFrame, measure: Measure, style: Style) -> pd.Series:
+    """Return the published figure of each method that has one, with its tolerance if it is known."""
+    figures = cells.drop_duplicates("method").set_index("method")
+    texts = figures["published"].dropna().map(measure.text)
+    if "tolerance" in figures:
+        texts += style.plus_minus + figures["tolerance"].map(measure.text, na_action="ignore")
+        texts = texts.fillna(figures["published"].map(measure.text, na_action="ignore"))
+    return texts
 
 
 def _cell_text(cell: dict[str, float], measure: Measure, style: Style) -> str:
@@ -116,6 +125,11 @@ def notes(
     if figures:
         sources = ", ".join(dict.fromkeys(figure.source for figure in figures))
         found.append(f"Published: as printed in {style.escape(sources)}, with their own backbones and splits.")
+        if any(figure.tolerance is not None for figure in figures):
+            mark = style.plus_minus.strip()
+            found.append(f"{mark} of a published figure: its printed deviation, or the distance to what others got.")
+        remarks = dict.fromkeys(figure.note for figure in figures if figure.note)
+        found += [f"{style.escape(remark[0].upper() + remark[1:])}." for remark in remarks]
     return " ".join(found)
 
 

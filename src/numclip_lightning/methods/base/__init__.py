@@ -11,6 +11,7 @@ from numclip_lightning.methods.base.image import ImageMethod
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.methods.base.prompted import ContextMethod, PromptedMethod
+from numclip_lightning.methods.base.radam import PublishedRAdam
 from numclip_lightning.methods.base.samples import Samples, encode_share, features_of, gather_by_index
 from numclip_lightning.methods.base.selection import Choice, SelectingMethod, check_candidates
 from numclip_lightning.methods.base.solved import SolvedMethod, UntrainedMethod
@@ -34,6 +35,7 @@ __all__ = [
     "Prediction",
     "PromptClassifier",
     "PromptedMethod",
+    "PublishedRAdam",
     "Samples",
     "SchedulerSpec",
     "SelectingMethod",

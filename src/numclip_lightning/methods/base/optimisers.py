@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
 from numclip_lightning.errors import ConfigError, check_choice, check_weight, near_matches
+from numclip_lightning.methods.base.radam import PublishedRAdam
 
 __all__ = [
     "Interval",
@@ -34,6 +35,9 @@ _Built = TypeVar("_Built")
 
 _log = logging.getLogger(__name__)
 
+# Found by their bare names, beside those of `torch.optim`.
+_OWN_OPTIMISERS: dict[str, type[Optimizer]] = {"PublishedRAdam": PublishedRAdam}
+
 # Values of arguments that are left out, by class. As defaults of `args`, they would apply to another name too.
 _USUAL_ARGS: dict[str, dict[str, Any]] = {
     "SGD": {"momentum": 0.9},  # as CoOp's code
@@ -45,7 +49,10 @@ _USUAL_ARGS: dict[str, dict[str, Any]] = {
 class LearningRates:
     """The learning rate of each part; 0 freezes the part. The rate of a part that a method does not have is ignored.
 
-    The defaults are those of NumCLIP's published code.
+    The defaults are those of the default files of NumCLIP's published code. They are not what its published commands
+    train with: these lay other files over the defaults, which set every part that is trained to 1e-5 (the
+    configurations of published settings do so). For a small tower, an adapter and a head that start from nothing, rates
+    of 1e-3 suit better (`configs/counting.yaml`).
 
     Args:
         image_encoder: The image tower.
@@ -79,7 +86,8 @@ class OptimizerSpec:
     """An optimiser by name.
 
     Args:
-        name: A class of `torch.optim`, or the dotted path of any other subclass of `torch.optim.Optimizer`.
+        name: A class of `torch.optim`, `PublishedRAdam` (the RAdam of the published code, which rests in its first five
+            steps), or the dotted path of any other subclass of `torch.optim.Optimizer`.
         args: Its arguments except the parameters and the learning rate, which the parts set. Without it, SGD's
             `momentum` is 0.9.
     """
@@ -93,7 +101,7 @@ class OptimizerSpec:
 
     def find(self) -> type[Optimizer]:
         """Return the class."""
-        return _find_class("optimizer", self.name, torch.optim, Optimizer)
+        return _find_class("optimizer", self.name, {**vars(torch.optim), **_OWN_OPTIMISERS}, "torch.optim", Optimizer)
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,9 @@ class SchedulerSpec:
 
     def find(self) -> type[LRScheduler]:
         """Return the class."""
-        return _find_class("lr_scheduler", self.name, torch.optim.lr_scheduler, LRScheduler)
+        return _find_class(
+            "lr_scheduler", self.name, vars(torch.optim.lr_scheduler), "torch.optim.lr_scheduler", LRScheduler
+        )
 
 
 def build_optimizer(
@@ -186,8 +196,8 @@ def _build(argument: str, spec: OptimizerSpec | SchedulerSpec, build: Callable[[
         raise ConfigError(f"{argument}.args={spec.args} don't fit {spec.name}: {error}.") from error
 
 
-def _find_class(argument: str, name: str, home: Any, base: type[Any]) -> type[Any]:
-    """Find a subclass of `base` by its name in `home` or by its dotted path."""
+def _find_class(argument: str, name: str, named: Mapping[str, Any], home: str, base: type[Any]) -> type[Any]:
+    """Find a subclass of `base` by its name, in `named` (what the module `home` has), or by its dotted path."""
     if "." in name:
         module_name, _, attribute = name.rpartition(".")
         try:
@@ -195,12 +205,12 @@ def _find_class(argument: str, name: str, home: Any, base: type[Any]) -> type[An
         except ImportError as error:
             raise ConfigError(f"{argument}.name {name!r} can't be imported: {error}.") from error
     else:
-        found = getattr(home, name, None)
+        found = named.get(name)
     if not (inspect.isclass(found) and issubclass(found, base) and found is not base):
-        known = [key for key, value in vars(home).items() if inspect.isclass(value) and issubclass(value, base)]
+        known = [key for key, value in named.items() if inspect.isclass(value) and issubclass(value, base)]
         suggestion = near_matches(name, known) or "."
         raise ConfigError(
-            f"{argument}.name {name!r} is no subclass of {base.__name__} in {home.__name__}{suggestion}"
+            f"{argument}.name {name!r} is no subclass of {base.__name__} in {home}{suggestion}"
             " Give a name from there, or the dotted path of a class of your own."
         )
     return found
