@@ -55,7 +55,7 @@ def test_a_full_stop_at_the_end_is_kept_and_every_other_word_learned(
     expected = clip.encode_text([template.replace("{}", phrase) for phrase in PHRASES])
     torch.testing.assert_close(clip.encode_embeddings(*prompts(clip.text)), expected, atol=1e-10, rtol=0)
     with torch.no_grad():
-        prompts.context += 1
+        prompts.context.add_(1)
     embeddings, end = prompts(clip.text)
     before_end = embeddings[torch.arange(len(PHRASES)), end - 1]
     stop = clip.text.token_embedding.weight[clip.tokenize(["."])[0][-1]].expand_as(before_end)

@@ -95,4 +95,4 @@ class PublishedRAdam(torch.optim.RAdam):
 def _length(step: float, beta2: float) -> float:
     """Return rho_t, the length of the simple average that the moving average of step t stands for."""
     power = beta2**step
-    return 2 / (1 - beta2) - 1 - 2 * step * power / (1 - power)
+    return float(2 / (1 - beta2) - 1 - 2 * step * power / (1 - power))
