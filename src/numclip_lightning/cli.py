@@ -14,7 +14,7 @@ __all__ = ["VERBS", "Verb", "entry_point", "main"]
 
 
 class Verb(NamedTuple):
-    """Where a verb lives.
+    """The place of a verb.
 
     Attributes:
         module: Its module in this package.

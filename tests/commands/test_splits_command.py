@@ -101,7 +101,6 @@ def test_paths_lead_to_the_images(tmp_path: Path) -> None:
         ("aesthetics", "crowdbeauty", (), (2021, 135, 539)),
         ("aesthetics", "crowdbeauty", ("--data.category=urban", "--data.fold=2"), (2410, 161, 643)),
         ("morph", "morph", ("--data.setting=A", "--data.fold=3"), (3955, 439, 1098)),
-        ("morph", "morph", ("--data.setting=B", "--data.fold=1"), (6300, 700, 14000)),
         pytest.param(
             *("morph", "morph", ("--data.setting=D", "--data.fold=4"), (39707, 4412, 11015)), marks=pytest.mark.slow
         ),
@@ -116,27 +115,40 @@ def test_real_lists(config: str, folder: str, words: tuple[str, ...], sizes: tup
     assert len({label.path for table in written for label in table}) == sum(map(len, written))
 
 
-def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make_list_dataset(tmp_path, 12, name="train.txt")
-    make_list_dataset(tmp_path, 6, name="test.txt")
-    own = [
-        "--data=ListDataModule",
-        f"--data.root={tmp_path}",
-        "--data.train_file=train.txt",
-        "--data.test_file=test.txt",
-    ]
-    for words, message in (
-        ([*own, f"--output={tmp_path}"], f"--output {tmp_path}: {tmp_path / 'train.txt'} exists; give another folder"),
-        ([*own, f"--output={tmp_path}/o", "--data.val_file=test.txt"], "6 of 6 validation images are also in the test"),
-        ([*own, f"--output={tmp_path}/o", "--data.long_tail=0"], "error: long_tail=0.0 must be a number of at least 1"),
-        ([*own, f"--output={tmp_path}/o", "--data.test_file=null"], "there is no test list; give test_file"),
-        (
-            ["--data=CountingDataModule", f"--output={tmp_path}/o"],
-            "CountingDataModule generates its images, so there are",
-        ),
-        ([*own, f"--output={tmp_path}/o", "--data.shots=3"], "Option 'shots' is not accepted"),
-        (own, "output"),
-    ):
-        assert failure("splits", *words) == 2
+class TestRefused:
+    @pytest.fixture
+    def own(self, tmp_path: Path) -> list[str]:
+        """The flags for two lists of one's own."""
+        make_list_dataset(tmp_path, 12, name="train.txt")
+        make_list_dataset(tmp_path, 6, name="test.txt")
+        files = ["--data.train_file=train.txt", "--data.test_file=test.txt"]
+        return ["--data=ListDataModule", f"--data.root={tmp_path}", *files]
+
+    @pytest.mark.parametrize(
+        ("word", "message"),
+        [
+            ("--data.val_file=test.txt", "6 of 6 validation images are also in the test list"),
+            ("--data.long_tail=0", "error: long_tail=0.0 must be a number of at least 1"),
+            ("--data.test_file=null", "there is no test list; give test_file"),
+            ("--data.shots=3", "Option 'shots' is not accepted"),
+            ("--data=CountingDataModule", "CountingDataModule generates its images, so there are no files to list"),
+        ],
+    )
+    def test_data_without_good_lists_write_nothing(
+        self, own: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str, message: str
+    ) -> None:
+        words = own if not word.startswith("--data=") else []
+        assert failure("splits", *words, word, f"--output={tmp_path / 'lists'}") == 2
         assert message in capsys.readouterr().err
-    assert not (tmp_path / "o").exists()
+        assert not (tmp_path / "lists").exists()
+
+    def test_lists_are_not_overwritten(
+        self, own: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert failure("splits", *own, f"--output={tmp_path}") == 2
+        expected = f"--output {tmp_path}: {tmp_path / 'train.txt'} exists; give another folder"
+        assert expected in capsys.readouterr().err
+
+    def test_the_folder_is_required(self, own: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        assert failure("splits", *own) == 2
+        assert "output" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Two processes give the numbers of one: every sample counts once, whatever the sampler repeats."""
+"""Two processes give the numbers of one: each sample counts once, although the sampler repeats some."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -16,6 +17,12 @@ from support.tiny_clip import TINY_CLIPS
 TWO = ("--trainer.devices=2", "--trainer.strategy=ddp")
 # Methods that gather features from all processes.
 SOLVED = ("GDA", "TipAdapter", "TipAdapterF", "LinearProbe")
+# Methods with parts that get no gradient, and their flags.
+PARTS_AT_REST = {
+    "L2RCLIP": ["--model.num_context=4", "--model.names=phrases"],
+    "RankingAwareCLIP": ["--model.width=16"],
+    "CLIPEBC": [],
+}
 
 
 def run_processes(words: Sequence[str], folder: Path) -> str:
@@ -60,9 +67,23 @@ def fitted_by_two(folder: Path) -> Path:
     return only(numclip.runs)
 
 
+class ByTwo(NamedTuple):
+    """What several commands in two processes left.
+
+    Attributes:
+        runs: The run folder of each command that succeeded, by name.
+        codes: The exit codes of each command in both processes, by name.
+        output: What all of them printed.
+    """
+
+    runs: dict[str, Path]
+    codes: dict[str, list[int]]
+    output: str
+
+
 @pytest.fixture(scope="module")
-def by_two(folder: Path, fitted_by_two: Path) -> dict[str, Path]:
-    """The runs of several commands in two processes under torchrun, by name."""
+def by_two(folder: Path, fitted_by_two: Path) -> ByTwo:
+    """All commands under one torchrun: to start Python twice takes longer than any of them."""
     few = make_data(folder / "few", test=3)
     one = make_data(folder / "one", test=1)
     base = ["--config", str(fitted_by_two / "config.yaml"), "--ckpt_path", metrics_of(fitted_by_two)["best_checkpoint"]]
@@ -71,22 +92,31 @@ def by_two(folder: Path, fitted_by_two: Path) -> dict[str, Path]:
         "few": ["test", *base, f"--data.root={few}", "--data.batch_size=1"],
         "one": ["test", *base, f"--data.root={one}"],
         "predict": ["predict", *base, "--data.predict_path=test.txt"],
+        **{name: [*fit_with(folder, name, *words), *TWO] for name, words in PARTS_AT_REST.items()},
+        **{name: [*solve(folder, name), *TWO] for name in SOLVED},
         "predict_one": ["predict", *base, f"--data.predict_path={one / 'test_000.png'}"],
     }
-    file = folder / "commands.json"
-    file.write_text(
-        json.dumps(
-            [[*words, f"--trainer.default_root_dir={folder / 'runs' / name}"] for name, words in commands.items()]
-        )
-    )
+    file, runs = folder / "commands.json", folder / "runs"
+    words = [[*command, f"--trainer.default_root_dir={runs / name}"] for name, command in commands.items()]
+    file.write_text(json.dumps(words), encoding="utf-8")
     worker = str(REPOSITORY / "tests" / "support" / "ddp_worker.py")
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", worker, str(file)]
     output = run_processes(torchrun, folder)
     codes = [json.loads(part.read_text(encoding="utf-8")) for part in folder.glob("commands.codes*")]
-    assert codes == [[0, 0, 0, 0, 2]] * 2
-    assert "2 processes can't share 1 images; predict them with --trainer.devices=1" in output
-    assert not list((folder / "runs" / "predict_one").glob("*/predictions.csv"))
-    return {name: only(folder / "runs" / name) for name in commands if name != "predict_one"}
+    by_name = {name: list(pair) for name, pair in zip(commands, zip(*codes, strict=True), strict=True)}
+    kept = {name: only(runs / name) for name, pair in by_name.items() if pair == [0, 0]}
+    return ByTwo(kept, by_name, output)
+
+
+def fit_with(folder: Path, method: str, *words: str) -> list[str]:
+    """Return the words of a fit of a method on the shared lists and CLIP."""
+    flags = [word for word in numclip_in(folder, "runs").flags if not word.startswith("--model=")]
+    return ["fit", f"--model={method}", *flags, f"--model.backbone=local-dir:{folder / 'clip'}", *words]
+
+
+def solve(folder: Path, method: str) -> list[str]:
+    """Return the words of a fit whose steps are the same in one process and in two: one batch holds all images."""
+    return fit_with(folder, method, "--data.augment=false", "--data.batch_size=32", "--test_after_fit=true")
 
 
 def by_one(folder: Path, fitted: Path, subcommand: str, *words: str) -> Path:
@@ -117,14 +147,14 @@ def test_a_fit_counts_every_sample_once(folder: Path, fitted_by_two: Path) -> No
     [("all", []), ("few", ["--data.root={few}", "--data.batch_size=1"]), ("one", ["--data.root={one}"])],
 )
 def test_a_test_counts_every_sample_once(
-    folder: Path, fitted_by_two: Path, by_two: dict[str, Path], name: str, words: list[str]
+    folder: Path, fitted_by_two: Path, by_two: ByTwo, name: str, words: list[str]
 ) -> None:
     words = [word.format(few=folder / "few", one=folder / "one") for word in words]
-    assert same(metrics_of(by_two[name]), metrics_of(by_one(folder, fitted_by_two, "test", *words)))
+    assert same(metrics_of(by_two.runs[name]), metrics_of(by_one(folder, fitted_by_two, "test", *words)))
 
 
-def test_a_prediction_writes_every_row_once(folder: Path, fitted_by_two: Path, by_two: dict[str, Path]) -> None:
-    rows = rows_of(by_two["predict"] / "predictions.csv")
+def test_a_prediction_writes_every_row_once(folder: Path, fitted_by_two: Path, by_two: ByTwo) -> None:
+    rows = rows_of(by_two.runs["predict"] / "predictions.csv")
     single = by_one(folder, fitted_by_two, "predict", "--data.predict_path=test.txt")
     expected = rows_of(single / "predictions.csv")
     assert [row["path"] for row in rows] == [f"test_{i:03d}.png" for i in range(SIZES["test"])]
@@ -133,59 +163,22 @@ def test_a_prediction_writes_every_row_once(folder: Path, fitted_by_two: Path, b
     assert [row["phrase"] for row in rows] == [row["phrase"] for row in expected]
 
 
-def test_methods_with_parts_at_rest_fit_in_two_processes(folder: Path) -> None:
-    file, runs = folder / "fits.json", folder / "fits"
-    numclip = numclip_in(folder, "fits")
-    own = {
-        "L2RCLIP": ["--model.num_context=4", "--model.names=phrases"],
-        "RankingAwareCLIP": ["--model.width=16"],
-        "CLIPEBC": [],
-    }
-    commands = [
-        ["fit", *numclip.flags, f"--model={name}", *words, f"--model.backbone=local-dir:{folder / 'clip'}", *TWO]
-        for name, words in own.items()
-    ]
-    file.write_text(json.dumps(commands), encoding="utf-8")
-    worker = str(REPOSITORY / "tests" / "support" / "ddp_worker.py")
-    output = run_processes(
-        ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", worker, str(file)], folder
-    )
-    # Without find_unused_parameters: a part that rests without a gradient would stop the second step.
-    assert "find_unused_parameters" not in output
-    assert [json.loads(part.read_text(encoding="utf-8")) for part in folder.glob("fits.codes*")] == [[0, 0, 0]] * 2
-    assert len(list(runs.iterdir())) == 3
+def test_one_image_is_not_divided_among_two_processes(by_two: ByTwo, folder: Path) -> None:
+    assert by_two.codes["predict_one"] == [2, 2]
+    assert "2 processes can't share 1 images; predict them with --trainer.devices=1" in by_two.output
+    assert not list((folder / "runs" / "predict_one").glob("*/predictions.csv"))
 
 
-@pytest.fixture(scope="module")
-def solved_by_two(folder: Path) -> dict[str, Path]:
-    """The runs of fits in two processes from features that each encodes its share of, by method."""
-    numclip = numclip_in(folder, "solved")
-    commands = {name: solve(folder, name) for name in SOLVED}
-    file = folder / "solve.json"
-    file.write_text(
-        json.dumps([
-            [*words, *TWO, f"--trainer.default_root_dir={numclip.runs / name}"] for name, words in commands.items()
-        ])
-    )  # fmt: skip
-    worker = str(REPOSITORY / "tests" / "support" / "ddp_worker.py")
-    output = run_processes(
-        ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", worker, str(file)], folder
-    )
-    assert "21 train images encoded once" in output
-    codes = [json.loads(part.read_text(encoding="utf-8")) for part in folder.glob("solve.codes*")]
-    assert codes == [[0] * len(SOLVED)] * 2, output[-3000:]
-    return {name: only(numclip.runs / name) for name in commands}
-
-
-def solve(folder: Path, name: str) -> list[str]:
-    flags = [word for word in numclip_in(folder, "solved").flags if not word.startswith("--model=")]
-    # One batch holds all, in one process and in two: the same steps.
-    own = [f"--model.backbone=local-dir:{folder / 'clip'}", "--data.augment=false", "--data.batch_size=32"]
-    return ["fit", f"--model={name}", *flags, *own, "--test_after_fit=true"]
+@pytest.mark.parametrize("name", PARTS_AT_REST)
+def test_a_method_with_parts_at_rest_fits_in_two_processes(by_two: ByTwo, name: str) -> None:
+    # A part without a gradient would stop the second step, or need find_unused_parameters.
+    assert by_two.codes[name] == [0, 0]
+    assert "find_unused_parameters" not in by_two.output
 
 
 @pytest.mark.parametrize("name", SOLVED)
-def test_features_of_two_processes_are_those_of_one(folder: Path, solved_by_two: dict[str, Path], name: str) -> None:
+def test_features_of_two_processes_are_those_of_one(folder: Path, by_two: ByTwo, name: str) -> None:
+    assert "21 train images encoded once" in by_two.output
     single = numclip_in(folder, f"single-{name}").plain(
         *solve(folder, name),
         f"--trainer.default_root_dir={folder / f'single-{name}'}",
@@ -194,7 +187,7 @@ def test_features_of_two_processes_are_those_of_one(folder: Path, solved_by_two:
     )
     found, expected = (
         {key: value for key, value in metrics_of(run).items() if key.startswith("test_")}
-        for run in (solved_by_two[name], single)
+        for run in (by_two.runs[name], single)
     )
     assert len(expected) == 6
     # The keys of Tip-Adapter-F are trained on one image twice, so that two processes have equally many.

@@ -156,13 +156,14 @@ class TestCheckpoint:
         assert metrics_of(run) == pytest.approx({**expected, "select_on": "val"}, abs=1e-5)
 
 
-class TestSelectOn:
-    @pytest.fixture(scope="class")
-    def selected(self, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """A run that selected its checkpoint on the test list; not to be written to."""
-        numclip = Numclip(data, tmp_path_factory.mktemp("selected"))
-        return numclip("fit", "--data.val_file=null", "--data.select_on=test", "--test_after_fit=true")
+@pytest.fixture(scope="module")
+def selected(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that selected its checkpoint on the test list; not to be written to."""
+    numclip = Numclip(data, tmp_path_factory.mktemp("selected"))
+    return numclip("fit", "--data.val_file=null", "--data.select_on=test", "--test_after_fit=true")
 
+
+class TestSelectOn:
     def test_a_run_says_what_it_was_selected_on(self, fitted: Path, selected: Path) -> None:
         assert metrics_of(fitted)["select_on"] == "val"
         assert "select_on" not in rows_of(fitted / "test_predictions.csv")[0]
