@@ -58,7 +58,7 @@ def _read_errors(run: dict[str, object]) -> pd.DataFrame:
     path = f"{run['folder']}/{_PREDICTIONS}"
     again = f"delete {run['folder']} and run the benchmark again."
     try:
-        frame = pd.read_csv(path, usecols=["target", "value"], dtype="float64")
+        frame = pd.read_csv(path, usecols=["target", "value"], dtype="float64", encoding_errors="surrogateescape")
     except (OSError, ValueError) as error:
         raise DataError(f"{path}, the predictions of {run_name(run)}, can't be read ({error}); {again}") from error
     # An untrained run may predict NaN; a target is always a number.

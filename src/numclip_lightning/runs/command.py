@@ -181,10 +181,9 @@ class NumClipCLI(LightningCLI):
             super()._run_subcommand(subcommand)
             raise_problem(self.trainer)
         except BaseException as error:
-            folder = run_folder(self.trainer)
-            reason = explain(error, self.verb, folder)
+            reason = explain(error, self.verb, run_folder(self.trainer))
             if reason or isinstance(error, NumClipError):
-                discard_unused(folder)
+                discard_unused(self.trainer)
             if reason:
                 raise reason from error
             raise

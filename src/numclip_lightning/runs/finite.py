@@ -13,6 +13,8 @@ from numclip_lightning.runs.folder import run_folder
 
 __all__ = ["StopDiverged"]
 
+_EVERY = 50
+
 
 class StopDiverged(Callback):
     """Stops a fit whose loss or parameters are no longer finite, before a checkpoint of them is kept.
@@ -42,7 +44,8 @@ class StopDiverged(Callback):
             # Kept where it was computed: reading it here would make every step wait for the device.
             step = torch.where(loss.detach().isfinite().all(), -1, trainer.global_step)
             self._first = step if self._first is None else torch.where(self._first >= 0, self._first, step)
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        # 0 switches logging off.
+        if trainer.global_step % (trainer.log_every_n_steps or _EVERY) == 0:  # type: ignore[attr-defined]
             self._check(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

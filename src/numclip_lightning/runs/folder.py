@@ -177,13 +177,14 @@ def print_result(trainer: L.Trainer) -> None:
         print("", folder.result.describe(), *([advice] if advice else []), sep="\n")  # noqa: T201
 
 
-def discard_unused(folder: Path) -> None:
+def discard_unused(trainer: L.Trainer) -> None:
     """Remove the folder of a run that has kept nothing but its configuration."""
-    files = [file for file in folder.rglob("*") if not file.is_dir()]
-    if all(
-        file == folder / "config.yaml" or (file.name == "metrics.csv" and not file.stat().st_size) for file in files
-    ):
-        shutil.rmtree(folder, ignore_errors=True)
+    run = _callback(trainer)
+    if run is None or not trainer.is_global_zero:
+        return
+    files = [file for file in run.folder.rglob("*") if not file.is_dir()]
+    if all(file.name == "config.yaml" or not file.stat().st_size for file in files):
+        shutil.rmtree(run.folder, ignore_errors=True)
 
 
 def run_folder(trainer: L.Trainer) -> Path:

@@ -147,7 +147,8 @@ class WritePredictions(Callback):
         if trainer.is_global_zero:
             written = file.finish(rows)
             skipped.write(file.path)
-            _log.info("%d predictions written to %s", written, file.path)
+            unit = f" in {method.scale.unit}" if method.scale.unit else ""
+            _log.info("%d predictions written to %s (value%s, and its phrase)", written, file.path, unit)
         file.discard()
         self.problem = _problem([cells for _, cells in rows], file, skipped)
 
