@@ -9,19 +9,22 @@ import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, cohen_kappa_score, mean_absolute_error
 from torch import Tensor
-from torchmetrics import Metric
+from torchmetrics import Metric, MetricCollection
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.metrics import (
+    DEFAULT,
     AccuracyWithin,
     CumulativeScore,
     EpsilonError,
     QuadraticKappa,
     Spearman,
-    level_metrics,
-    value_metrics,
+    build_metrics,
+    choose,
 )
 from numclip_lightning.metrics.levels import quadratic_kappa_update
+from numclip_lightning.scale import OrdinalScale
+from support.metric_inputs import SCALE
 
 EMPTY_LEVEL = torch.zeros(0, dtype=torch.int64)
 OWN_METRICS: dict[str, Callable[[], Metric]] = {
@@ -30,6 +33,12 @@ OWN_METRICS: dict[str, Callable[[], Metric]] = {
     "kappa": lambda: QuadraticKappa(5),
     "spearman": Spearman,
 }
+
+
+def level_metrics(num_levels: int) -> MetricCollection:
+    return build_metrics(choose(DEFAULT, 5), OrdinalScale(minimum=0, maximum=num_levels - 1))["level"]
+
+
 every_metric = pytest.mark.parametrize("make", OWN_METRICS.values(), ids=OWN_METRICS.keys())
 
 
@@ -265,7 +274,7 @@ class TestCollections:
     @pytest.mark.parametrize(("tolerance", "key"), [(5, "cs5"), (5.0, "cs5"), (0.5, "cs0_5")])
     def test_value_metrics(self, tolerance: float, key: str) -> None:
         preds, target = values(100, seed=6)
-        result = value_metrics(tolerance).clone(prefix="val_")(preds, target)
+        result = build_metrics(["mae", key, "spearman"], SCALE)["value"].clone(prefix="val_")(preds, target)
         assert {name: value.item() for name, value in result.items()} == pytest.approx(
             {
                 "val_mae": mean_absolute_error(target, preds),
@@ -298,6 +307,6 @@ class TestCollections:
         assert result["acc_within_1"].item() == pytest.approx(3 / 4)
 
     def test_only_mae_is_nan_without_samples(self) -> None:
-        metrics = value_metrics(5)
+        metrics = build_metrics(choose(DEFAULT, 5), SCALE)["value"]
         metrics.update(torch.zeros(0), torch.zeros(0))
         assert [name for name, value in metrics.compute().items() if value.isnan()] == ["mae"]

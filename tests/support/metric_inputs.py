@@ -49,5 +49,6 @@ def draw(needs: str, size: int, seed: int) -> tuple[Tensor, ...]:
         "level": levels,
         "probabilities": (probabilities, levels[1]),
         "distribution": (probabilities, values[1]),
+        "value_by_level": (*values, SCALE.to_level(values[1])),
         "value and rank": (*values, levels[1]),
     }[needs]

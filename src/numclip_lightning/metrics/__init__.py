@@ -4,18 +4,21 @@ Every metric here is defined in every case: if a level is absent, if all predict
 samples, and for a single level. Shares and correlations of nothing are 0.0.
 """
 
+from numclip_lightning.metrics.choice import DEFAULT, build_metrics, choose, measure_of
 from numclip_lightning.metrics.levels import AccuracyWithin, QuadraticKappa
-from numclip_lightning.metrics.table import Measure, level_metrics, measure_of, value_metrics
+from numclip_lightning.metrics.measure import Measure, Needs
 from numclip_lightning.metrics.values import CumulativeScore, EpsilonError, Spearman
 
 __all__ = [
+    "DEFAULT",
     "AccuracyWithin",
     "CumulativeScore",
     "EpsilonError",
     "Measure",
+    "Needs",
     "QuadraticKappa",
     "Spearman",
-    "level_metrics",
+    "build_metrics",
+    "choose",
     "measure_of",
-    "value_metrics",
 ]

@@ -3,6 +3,7 @@
 As in `plots`, every function draws on given axes and nothing uses `matplotlib.pyplot`.
 """
 
+from collections.abc import Sequence
 from itertools import cycle, product
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
 from numclip_lightning.metrics import Measure
+from numclip_lightning.report.guessing import GUESSES
+from numclip_lightning.report.ranks import RankComparison, undecided
 
-__all__ = ["draw_curves", "draw_errors", "save_curves", "save_errors"]
+__all__ = ["draw_curves", "draw_errors", "draw_ranks", "save_curves", "save_errors", "save_ranks"]
 
 # Errors that differ by more than this factor are drawn on a logarithmic axis, with a margin below them.
 _MOST_RATIO = 10
@@ -48,6 +51,8 @@ def draw_curves(axes: Axes, cells: pd.DataFrame, measure: Measure) -> None:
     places = {number: number or 4 * max(shots) or 4 for number in shots}
     for look, (method, line) in zip(cycle(_LOOKS), planned.groupby("method", sort=False), strict=False):
         drawn = line[line["n"] > 0]
+        if method in GUESSES.values():
+            look = {"linestyle": (0, (1, 3)), "color": "black", "linewidth": 1.4}
         x, mean = drawn["shots"].map(places), drawn["mean"] * measure.factor
         std = drawn["std"].fillna(0) * measure.factor
         axes.plot(x, mean, label=_marked(str(method), drawn["selected_on_test"].any()), **look)
@@ -122,6 +127,41 @@ def save_errors(path: Path, errors: pd.DataFrame, title: str) -> None:
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
     draw_errors(axes, below, errors)
     axes.set_title(_plain(title) + _explained("test" in set(errors["select_on"])))
+    _save(figure, path)
+
+
+def draw_ranks(axes: Axes, methods: Sequence[str], found: RankComparison) -> None:
+    """Draw a critical-difference picture: methods by mean rank, a bar across each set that is not told apart.
+
+    Args:
+        axes: Where to draw.
+        methods: Their names.
+        found: Their ranks, in the same order.
+    """
+    order = np.argsort(found.ranks, kind="stable")
+    for row, place in enumerate(order):
+        axes.plot([1, found.ranks[place]], [row, row], color="0.85", linewidth=1, zorder=0)
+        axes.plot(found.ranks[place], row, "o", color="black", markersize=5)
+    axes.set_yticks(range(len(order)), [f"{_plain(methods[place])}  {found.ranks[place]:.2f}" for place in order])
+    bars = undecided(found.ranks, found.critical_difference)
+    for number, members in enumerate(bars):
+        rows = [int(np.flatnonzero(order == place)[0]) for place in (members[0], members[-1])]
+        x = len(methods) + 0.25 * (number + 1)
+        axes.plot([x, x], [rows[0] - 0.2, rows[1] + 0.2], color="tab:red", linewidth=3, solid_capstyle="butt")
+    axes.plot([1, 1 + found.critical_difference], [-0.8, -0.8], color="tab:red", marker="|", linewidth=1)
+    axes.text(1, -0.95, f"critical difference {found.critical_difference:.2f}", fontsize="small", va="bottom")
+    axes.set_xlim(1 - 0.1, max(len(methods) + 0.25 * (len(bars) + 1), 1.1 + found.critical_difference))
+    axes.set_ylim(len(methods) - 0.5, -1.6)
+    axes.set_xticks(range(1, len(methods) + 1))
+    axes.set_xlabel(f"mean rank over {found.datasets} data sets (1 is the best)")
+
+
+def save_ranks(path: Path, methods: Sequence[str], found: RankComparison, title: str) -> None:
+    """Write the picture of `draw_ranks` as PNG."""
+    figure = _figure(len(methods))
+    axes = figure.subplots()
+    draw_ranks(axes, methods, found)
+    axes.set_title(_plain(f"{title}: bars join methods that are not told apart"))
     _save(figure, path)
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from numclip_lightning.metrics import Measure
-from numclip_lightning.report.frame import KEY, run_name, shots_name
+from numclip_lightning.errors import DataError
+from numclip_lightning.metrics import Measure, measure_of
+from numclip_lightning.report.frame import KEY, run_name, shots_name, shots_of
+from numclip_lightning.report.images import IMAGE_ASSUMPTIONS, compare_images, image_intervals, image_numbers
 from numclip_lightning.report.statistics import ASSUMPTIONS, LEVEL
-from numclip_lightning.report.tables import MARKDOWN, comparison_table, markdown_grid
+from numclip_lightning.report.tables import MARKDOWN, comparison_table, interval_table, markdown_grid
 
-__all__ = ["code", "comparison_summary", "how_to_read", "what_ran"]
+__all__ = ["code", "comparison_summary", "how_to_read", "image_sections", "what_ran"]
 
 _STATUS = {"finished": "Finished", "failed": "Failed", "missing": "Not run"}
 
@@ -74,17 +76,21 @@ def how_to_read(reference: str | None) -> list[str]:
         "numbers at any number of shots. The tables are also in `tables/`, as CSV (in the unit of the runs) and LaTeX; "
         "every run is in `results.csv` and `results.parquet`."
     )
-    return ["## How to read this", shots, *([ASSUMPTIONS] if reference is not None else [])]
+    tests = [ASSUMPTIONS, IMAGE_ASSUMPTIONS] if reference is not None else []
+    return ["## How to read this", shots, *tests]
 
 
-def comparison_summary(tests: pd.DataFrame, measure: Measure, reference: str, *, several_shots: bool) -> str:
+def comparison_summary(
+    tests: pd.DataFrame, measure: Measure, reference: str, *, several_shots: bool, over_images: bool = False
+) -> str:
     """Write the result of the tests in a sentence, and the numbers folded away.
 
     Args:
-        tests: See `compare`.
+        tests: See `compare`, or `compare_images`.
         measure: The metric.
         reference: The method that the others are tested against.
         several_shots: Whether the table has several columns, so that a method needs its number of shots.
+        over_images: Whether the pairs are test images and not runs.
     """
     found = []
     for verdict in ("better", "worse"):
@@ -95,10 +101,41 @@ def comparison_summary(tests: pd.DataFrame, measure: Measure, reference: str, *,
         ]
         found.append(f"{verdict}: {', '.join(names) or 'none'}")
     tested = f"{tests['p_holm'].count()} of {len(tests)} comparisons tested, corrected p < {LEVEL}"
-    summary = f"Against {MARKDOWN.escape(reference)}, {tested}: {'; '.join(found)}."
+    against = f"Against {MARKDOWN.escape(reference)}{' over the test images' if over_images else ''}"
+    summary = f"{against}, {tested}: {'; '.join(found)}."
     # Within HTML there is no Markdown.
-    details = f"<details><summary>All comparisons (method minus {html.escape(reference)})</summary>"
-    return f"{summary}\n\n{details}\n\n{comparison_table(tests, measure)}\n\n</details>"
+    of = " over the test images" if over_images else ""
+    details = f"<details><summary>All comparisons{of} (method minus {html.escape(reference)})</summary>"
+    table = comparison_table(tests, measure, "Images" if over_images else "Pairs")
+    return f"{summary}\n\n{details}\n\n{table}\n\n</details>"
+
+
+def image_sections(rows: pd.DataFrame, metric: str, reference: str | None, folder: Path, stem: str) -> list[str]:
+    """Write the intervals and paired tests over the test images of a dataset, and return them for the page.
+
+    Args:
+        rows: The rows of the dataset.
+        metric: The metric; there is nothing for one that is no mean over images.
+        reference: The method that the others are tested against; None for no tests.
+        folder: The folder of the report.
+        stem: The beginning of the names of the files.
+    """
+    try:
+        numbers = image_numbers(rows, metric)
+    except DataError as error:
+        return [f"No statistics over the test images: {code(str(error))}"]
+    measure, parts = measure_of(metric), []
+    intervals = image_intervals(rows, numbers)
+    if len(intervals):
+        intervals.to_csv(folder / "tables" / f"{stem}-intervals.csv", index=False)
+        details = "<details><summary>95 % intervals over the test images</summary>"
+        parts.append(f"{details}\n\n{interval_table(intervals, measure)}\n\n</details>")
+    if reference in set(rows["method"]) and len(numbers):
+        tests = compare_images(rows, metric, str(reference), numbers)
+        tests.to_csv(folder / "tables" / f"{stem}-image-tests.csv", index=False)
+        several = len(shots_of(rows)) > 1
+        parts.append(comparison_summary(tests, measure, str(reference), several_shots=several, over_images=True))
+    return parts
 
 
 def code(text: str) -> str:

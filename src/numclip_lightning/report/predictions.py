@@ -1,6 +1,7 @@
-"""Errors by target, from the predictions of finished runs."""
+"""The predictions of finished runs, and errors by target from them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,11 +10,14 @@ from matplotlib.ticker import MaxNLocator
 from numclip_lightning.errors import DataError
 from numclip_lightning.report.frame import KEY, at_every_shots, run_name
 
-__all__ = ["errors_by_value"]
+__all__ = ["errors_by_value", "read_predictions"]
 
 _PREDICTIONS = "test_predictions.csv"
 # Up to so many different targets each has a bin of its own; more share at most as many bins, with round ends.
 _MOST_BINS = 12
+# Words are read as they are, also a phrase such as "None"; numbers may be missing.
+_WORDS = dict.fromkeys(("path", "phrase", "true_phrase", "most_probable", "group", "select_on"), "str")
+_NO_NUMBER = {"value": ["", "nan", "NaN"], "error": ["", "nan", "NaN"]}
 
 
 def errors_by_value(rows: pd.DataFrame, shots: int) -> pd.DataFrame:
@@ -53,19 +57,37 @@ def errors_by_value(rows: pd.DataFrame, shots: int) -> pd.DataFrame:
     )[columns]
 
 
-def _read_errors(run: dict[str, object]) -> pd.DataFrame:
-    """Read the targets and absolute errors of a run."""
+def read_predictions(run: Mapping[Any, Any]) -> pd.DataFrame:
+    """Read the test predictions of a run: path, target, value, phrases and the probability of each level.
+
+    Args:
+        run: A row of `results_frame`, or a record, with its folder.
+
+    Returns:
+        The columns of the file. `value` is NaN where an untrained run predicted that; targets are numbers.
+
+    Raises:
+        DataError: If the file is missing or can't be used.
+    """
     path = f"{run['folder']}/{_PREDICTIONS}"
     again = f"delete {run['folder']} and run the benchmark again."
     try:
-        frame = pd.read_csv(path, usecols=["target", "value"], dtype="float64", encoding_errors="surrogateescape")
-    except (OSError, ValueError) as error:
+        frame = pd.read_csv(
+            path, dtype=_WORDS, keep_default_na=False, na_values=_NO_NUMBER, encoding_errors="surrogateescape"
+        )
+        frame = frame.astype({"target": "float64", "value": "float64"})
+    except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path}, the predictions of {run_name(run)}, can't be read ({error}); {again}") from error
-    # An untrained run may predict NaN; a target is always a number.
     if frame.empty or not np.isfinite(frame["target"]).all():
         raise DataError(
             f"{path}, the predictions of {run_name(run)}, has no rows, or a target that is no number; {again}"
         )
+    return frame
+
+
+def _read_errors(run: Mapping[Any, Any]) -> pd.DataFrame:
+    """Read the targets and absolute errors of a run."""
+    frame = read_predictions(run)
     errors = (frame["value"] - frame["target"]).abs()
     return pd.DataFrame({"method": run["method"], "target": frame["target"], "error": errors})
 

@@ -13,7 +13,8 @@ from numclip_lightning.errors import ConfigError, DataError, check_choice
 from numclip_lightning.metrics import measure_of
 from numclip_lightning.report.figures import save_curves, save_errors
 from numclip_lightning.report.frame import COLUMNS, mean_rows, results_frame, shots_name, shots_of
-from numclip_lightning.report.page import code, comparison_summary, how_to_read, what_ran
+from numclip_lightning.report.overall import overall_sections
+from numclip_lightning.report.page import code, comparison_summary, how_to_read, image_sections, what_ran
 from numclip_lightning.report.predictions import errors_by_value
 from numclip_lightning.report.published import PublishedFigure, published_figures
 from numclip_lightning.report.statistics import compare, costs, summarise
@@ -115,6 +116,7 @@ def _sections(frame: pd.DataFrame, datasets: Sequence[str], request: Request, fo
         rows = frame[frame["dataset"] == dataset]
         parts += [f"## {MARKDOWN.escape(dataset)}", *_metrics(rows, dataset, request, folder)]
         parts += [*_errors(rows, dataset, folder), *_costs(rows, dataset, folder)]
+    parts += overall_sections(frame, request.metrics, datasets, request.compare_to, folder)
     for name, members in (request.means or {}).items():
         of = ", ".join(map(MARKDOWN.escape, members))
         parts += [f"## {MARKDOWN.escape(name)}", f"The mean over {of}, for each fold and seed that all of them have."]
@@ -130,12 +132,15 @@ def _metrics(rows: pd.DataFrame, dataset: str, request: Request, folder: Path) -
     parts = []
     for metric in request.metrics:
         if len(recorded) and metric not in set(recorded["metric"]):
-            known = sorted(name for name in recorded["metric"].unique() if name.startswith("test_"))
+            known = sorted(
+                name for name in recorded["metric"].unique() if name.startswith("test_") and "_guess_" not in name
+            )
             parts += [f"### {metric}", f"No run on this dataset has {metric}; they have {', '.join(known) or 'none'}."]
         else:
             own = [figure for figure in figures if figure.metric == metric]
             parts += [f"### {measure_of(metric).title}", *_metric(rows, dataset, metric, own, folder)]
             parts += _tests(rows, dataset, metric, request.compare_to, folder)
+            parts += image_sections(rows, metric, request.compare_to, folder, f"{_stem(dataset)}-{metric}")
     return parts
 
 

@@ -1,6 +1,7 @@
 """Queries on the long frame: means and ranks, paired t-tests, costs. Each returns a frame."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,10 @@ from scipy.stats import ttest_rel
 
 from numclip_lightning.metrics import measure_of
 from numclip_lightning.report.frame import COSTS, KEY, at_every_shots, shots_of
+from numclip_lightning.report.guessing import guess_rows
 from numclip_lightning.report.published import PublishedFigure
 
-__all__ = ["ASSUMPTIONS", "LEVEL", "compare", "costs", "holm", "summarise"]
+__all__ = ["ASSUMPTIONS", "LEVEL", "compare", "costs", "holm", "summarise", "verdict_of"]
 
 LEVEL = 0.05
 ASSUMPTIONS = (
@@ -31,6 +33,7 @@ def summarise(rows: pd.DataFrame, metric: str, published: Sequence[PublishedFigu
 
     Numbers that are printed alike have the same rank, and the next one follows without a gap. Cells that lack a run are
     not ranked: their mean is over other folds and seeds. Cells selected on the test set are not ranked beside others.
+    What guessing costs is never ranked.
 
     Args:
         rows: The rows of one dataset, see `results_frame`.
@@ -38,6 +41,7 @@ def summarise(rows: pd.DataFrame, metric: str, published: Sequence[PublishedFigu
         published: Figures that others have printed of this dataset.
 
     Returns:
+        A row for each method and number of shots, then what guessing costs, where a run has it (see `guess_rows`).
         The columns method, shots (0 is all images), mean, std (divisor n - 1), n (runs with a number), planned, rank (1
         is best), selected_on_test, published if there is such a figure, and tolerance if one of these has one. Numbers
         are in the unit of the runs.
@@ -56,9 +60,11 @@ def summarise(rows: pd.DataFrame, metric: str, published: Sequence[PublishedFigu
     mixed = cells[cells["n"] > 0].groupby("shots")["selected_on_test"].nunique() > 1
     unfair = cells["selected_on_test"] & cells["shots"].map(mixed).eq(True)
     ranked = cells["mean"].where((cells["n"] == cells["planned"]) & ~unfair)
-    printed = ranked.map(lambda mean: float(measure.text(mean)), na_action="ignore")
+    printed = ranked.map(lambda mean: measure.size(float(measure.text(mean))), na_action="ignore")
     ranks = printed.groupby(cells["shots"]).rank(method="dense", ascending=measure.lower_is_better)
     cells.insert(6, "rank", ranks.astype("Int64"))
+    if len(guesses := guess_rows(rows, metric)):
+        cells = pd.concat([cells, guesses], ignore_index=True)
     return _with_published(cells, [figure for figure in published if figure.metric == metric])
 
 
@@ -98,7 +104,9 @@ def compare(rows: pd.DataFrame, metric: str, reference: str) -> pd.DataFrame:
         95 % confidence interval), p, p_holm (corrected over all rows) and verdict. What can't be computed is missing.
     """
     cells = summarise(rows, metric).set_index(_CELL)["selected_on_test"]
+    measure = measure_of(metric)
     runs = at_every_shots(rows[rows["metric"] == metric]).astype({"method": "object", "shots": "int64"})
+    runs["value"] = runs["value"].map(measure.size)
     numbers = runs.pivot(index=["shots", "fold", "seed"], columns="method", values="value")
     learns, shots = rows.groupby("method")["trains"].any(), shots_of(rows)
     tests = []
@@ -115,8 +123,7 @@ def compare(rows: pd.DataFrame, metric: str, reference: str) -> pd.DataFrame:
     found = found.astype({"shots": "Int64", **dict.fromkeys(("difference", "low", "high", "p"), "float64")})
     tested = found["p"].dropna()
     found["p_holm"] = pd.Series(holm(tested.tolist()), tested.index, dtype="float64")
-    lower = measure_of(metric).lower_is_better
-    return found.assign(verdict=[_verdict(test, lower) for test in found.to_dict("records")])
+    return found.assign(verdict=[verdict_of(test, measure.lower_is_better) for test in found.to_dict("records")])
 
 
 def _t_test(pairs: pd.DataFrame) -> dict[str, float]:
@@ -134,8 +141,13 @@ def _t_test(pairs: pd.DataFrame) -> dict[str, float]:
     return {"n": len(pairs), "difference": mean, "low": float(low), "high": float(high), "p": float(result.pvalue)}
 
 
-def _verdict(test: dict[str, float], lower_is_better: bool) -> str:
-    """Return the result of a test in words."""
+def verdict_of(test: Mapping[Hashable, Any], lower_is_better: bool) -> str:
+    """Return the result of a test in words.
+
+    Args:
+        test: With n (pairs), difference, p and p_holm.
+        lower_is_better: Whether a difference below 0 is good.
+    """
     if test["n"] < 2:
         return "fewer than 2 pairs: no test"
     if np.isnan(test["p"]):

@@ -1,5 +1,6 @@
 """Tables as text: a frame of formatted cells, as Markdown for pages and LaTeX for papers."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import pandas as pd
 
 from numclip_lightning.metrics import Measure
 from numclip_lightning.report.frame import KEY, shots_name, shots_of
+from numclip_lightning.report.guessing import GUESSES
 from numclip_lightning.report.published import PublishedFigure
 from numclip_lightning.report.statistics import costs
 
@@ -17,6 +19,7 @@ __all__ = [
     "comparison_table",
     "cost_table",
     "format_cells",
+    "interval_table",
     "latex_table",
     "markdown_grid",
     "markdown_table",
@@ -112,16 +115,17 @@ def notes(
         style: Markdown or LaTeX.
     """
     folds, seeds = rows["fold"].nunique(), rows["seed"].nunique()
-    better = "lower" if measure.lower_is_better else "higher"
     runs = f"{_count(folds, 'fold')} and {_count(seeds, 'seed')}"
     number = "Mean" if folds * seeds == 1 else f"Mean{style.plus_minus}sample standard deviation"
     best, second = style.best.format("best"), style.second.format("second best")
-    found = [f"{number} over {runs}; {better} is better; {best}, {second} of a column."]
+    found = [f"{number} over {runs}; {measure.direction} is better; {best}, {second} of a column."]
     if (cells["n"] < cells["planned"]).any():
         found.append("“2 of 3”: 2 of 3 planned runs have a number. Such cells are not ranked.")
     if cells["selected_on_test"].any():
         mark = style.dagger.strip()
         found.append(f"{mark}: selected on the test set (select_on: test), and not ranked beside other results.")
+    if cells["method"].isin(GUESSES.values()).any():
+        found.append("Guessing: the same answer for every image, taken from the training part, without a look at it.")
     if figures:
         sources = ", ".join(dict.fromkeys(figure.source for figure in figures))
         found.append(f"Published: as printed in {style.escape(sources)}, with their own backbones and splits.")
@@ -164,18 +168,19 @@ def latex_table(cells: pd.DataFrame, measure: Measure, below: str, dataset: str,
     return "% \\usepackage{booktabs}\n" + text.replace(end, footnote)
 
 
-def comparison_table(tests: pd.DataFrame, measure: Measure) -> str:
+def comparison_table(tests: pd.DataFrame, measure: Measure, pairs: str = "Pairs") -> str:
     """Write paired tests in Markdown; differences are in the unit in which the metric is printed.
 
     Args:
         tests: See `compare`.
         measure: The metric.
+        pairs: What was paired, the heading of their number.
     """
     shown = pd.DataFrame(
         {
             "Method": tests["method"].map(_escape_markdown),
             "Shots": ["any" if pd.isna(shots) else shots_name(shots) for shots in tests["shots"]],
-            "Pairs": tests["n"],
+            pairs: tests["n"],
             "Difference": _texts(tests["difference"], measure.text),
             "95 % interval": _texts(tests["low"], measure.text, " to ") + _texts(tests["high"], measure.text),
             "p": _texts(tests["p"], _p_text),
@@ -184,6 +189,27 @@ def comparison_table(tests: pd.DataFrame, measure: Measure) -> str:
         }
     )
     return markdown_grid(shown)
+
+
+def interval_table(intervals: pd.DataFrame, measure: Measure) -> str:
+    """Write intervals over images in Markdown: a row for each method, a column for each number of shots.
+
+    Args:
+        intervals: See `image_intervals`.
+        measure: The metric.
+    """
+    texts = [
+        f"{measure.text(cell['mean'])} ({measure.text(cell['low'])} to {measure.text(cell['high'])})"
+        for cell in intervals.to_dict("records")
+    ]
+    grid = intervals.assign(text=texts).pivot(index="method", columns="shots", values="text")
+    grid = grid.reindex(index=intervals["method"].unique(), columns=_all_last(intervals["shots"].unique().tolist()))
+    shown = grid.fillna("").rename(columns=shots_name, index=_escape_markdown)
+    return markdown_grid(shown.rename_axis(index="Method", columns=None).reset_index())
+
+
+def _all_last(shots: list[int]) -> list[int]:
+    return sorted(shots, key=lambda number: number or math.inf)
 
 
 def _texts(numbers: pd.Series, text: Callable[[float], str], after: str = "") -> pd.Series:

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, field, fields
 from itertools import product
 from typing import Any, Self
@@ -21,6 +21,7 @@ from numclip_lightning.methods.base.optimisers import (
     build_scheduler,
 )
 from numclip_lightning.methods.base.steps import OrdinalSteps
+from numclip_lightning.metrics import DEFAULT
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.scale import OrdinalScale
 
@@ -44,6 +45,8 @@ class OrdinalMethod(OrdinalSteps, KeywordDataclass):
         optimizer: The optimiser.
         lr_scheduler: The schedule, or None for constant rates.
         tolerance: The k of the cumulative score CS@k, in the target's unit.
+        metrics: What is measured on validation and test images: keys and groups of `docs/metrics.md`, such as
+            `[default, rmse, amae]`. Training measures those of the default group that are among them.
 
     Attributes:
         clip: The image tower, alone or with its text tower.
@@ -60,6 +63,7 @@ class OrdinalMethod(OrdinalSteps, KeywordDataclass):
     optimizer: OptimizerSpec = OptimizerSpec()
     lr_scheduler: SchedulerSpec | None = SchedulerSpec()
     tolerance: float = 5.0
+    metrics: Sequence[str] = DEFAULT
     clip: ImageTower = field(init=False)
 
     def __post_init__(self) -> None:
@@ -72,7 +76,7 @@ class OrdinalMethod(OrdinalSteps, KeywordDataclass):
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         self.save_hyperparameters({**plain_arguments(self), "_class_path": path}, logger=False)
         self.check()
-        self.build_metrics(self.tolerance)
+        self.build_metrics(self.tolerance, self.metrics)
         self.build()
         self._freeze_parts()
 

@@ -1,6 +1,7 @@
 """Shared steps of training, validation, test and prediction: from a batch to losses, metrics and log."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 
 import lightning as L
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from numclip_lightning.methods.base.types import Batch, Output, Prediction, Split
-from numclip_lightning.metrics import EpsilonError, level_metrics, value_metrics
+from numclip_lightning.metrics import DEFAULT, EpsilonError, Needs, build_metrics, choose
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["OrdinalSteps"]
@@ -40,15 +41,23 @@ class OrdinalSteps(L.LightningModule, ABC):
             batch: `target` (B,), and `level` and `rank`, int64 (B,).
         """
 
-    def build_metrics(self, tolerance: float) -> None:
+    def build_metrics(self, tolerance: float, names: Sequence[str] = DEFAULT) -> None:
         """Build the metrics of each split.
 
         Args:
             tolerance: The k of the cumulative score CS@k, in the target's unit.
+            names: Those of validation and test, see `choose`. Training has only those of the default among them, so
+                that a step pays for no other.
+
+        Raises:
+            ConfigError: If a name is not known, or the tolerance is no distance.
         """
-        metrics = {"value": value_metrics(tolerance), "level": level_metrics(self.scale.num_levels)}
+        chosen, default = choose(names, tolerance), choose(DEFAULT, tolerance)
         for split in ("train", "val", "test"):
-            own = {kind: collection.clone(prefix=f"{split}_") for kind, collection in metrics.items()}
+            keys = [key for key in chosen if key in default or split != "train"]
+            metrics = build_metrics(keys, self.scale)
+            # The names of modules are strings to mypy.
+            own = {str(needs): collection.clone(prefix=f"{split}_") for needs, collection in metrics.items()}
             setattr(self, f"{split}_metrics", nn.ModuleDict(own))
         self.test_epsilon = EpsilonError()
 
@@ -135,10 +144,10 @@ class OrdinalSteps(L.LightningModule, ABC):
         output = self._output(batch)
         metrics = getattr(self, f"{split}_metrics")
         own = self.own_samples(batch, split)
-        target, level = batch["target"][own], batch["level"][own]
+        target = batch["target"][own]
         if len(target):
-            metrics["value"].update(output.value.detach()[own], target)
-            metrics["level"].update(self._probabilities(output).argmax(dim=-1)[own], level)
+            for needs, arguments in self._measured(metrics, output, batch, own).items():
+                metrics[needs].update(*arguments)
         if split == "test" and "spread" in batch:
             self.test_epsilon.update(output.value[own], target, batch["spread"][own])
             self.log("test_epsilon", self.test_epsilon, on_step=False, on_epoch=True)
@@ -153,6 +162,18 @@ class OrdinalSteps(L.LightningModule, ABC):
                     batch_size=len(batch["target"]),
                 )
         return output
+
+    def _measured(
+        self, kinds: Iterable[str], output: Output, batch: Batch, own: Tensor | slice
+    ) -> dict[Needs, tuple[Tensor, ...]]:
+        """Return what metrics of each kind are updated with, for the samples that this process counts."""
+        value, target, level = output.value.detach()[own], batch["target"][own], batch["level"][own]
+        found: dict[Needs, tuple[Tensor, ...]] = {"value": (value, target), "value_by_level": (value, target, level)}
+        if {"level", "probabilities", "distribution"} & set(kinds):
+            probabilities = self._probabilities(output).detach()[own]
+            found["level"] = (probabilities.argmax(dim=-1), level)
+            found["probabilities"], found["distribution"] = (probabilities, level), (probabilities, target)
+        return {needs: arguments for needs, arguments in found.items() if needs in kinds}
 
     def _loss(self, batch: Batch, output: Output, split: Split) -> Tensor:
         """Return the loss of a batch; log it and its parts."""

@@ -1,4 +1,4 @@
-"""What every metric of the field keeps: batches, processes, no samples, another device, and its row."""
+"""What every metric keeps: batches, processes, no samples, another device, and its row in the table."""
 
 import doctest
 import importlib
@@ -12,32 +12,21 @@ from torchmetrics import Metric, MetricCollection
 from numclip_lightning.metrics.by_count import ShotMAE
 from numclip_lightning.metrics.by_level import LevelMAE
 from numclip_lightning.metrics.curve import CumulativeScoreCurve
-from numclip_lightning.metrics.field_rows import FIELD_ROWS, FieldRow
+from numclip_lightning.metrics.table import METRICS
 from support.metric_inputs import LEVELS, SCALE, draw
 
-KEYS = [
-    "rmse",
-    "bias",
-    "median_ae",
-    "plcc",
-    "kendall",
-    "ccc",
-    "amae",
-    "mmae",
-    "min_sensitivity",
-    "rps",
-    "crps",
-    "nll",
-    "brier",
-    "ece",
-]
 # Shares and correlations of nothing are 0, as of the other metrics; an error of 0 would pass for the best.
 ZERO_OF_NOTHING = {"plcc", "kendall", "ccc", "min_sensitivity", "curve"}
+FIELD = [
+    *("rmse", "bias", "median_ae", "plcc", "kendall", "ccc", "amae", "mmae", "min_sensitivity"),
+    *("rps", "crps", "nll", "brier", "ece"),
+]
 MODULES = [
     "by_count",
     "by_level",
     "calibration",
     "checks",
+    "choice",
     "curve",
     "deviations",
     "distributions",
@@ -47,7 +36,7 @@ MODULES = [
 ]
 
 MAKERS: dict[str, tuple[str, Callable[[], Metric]]] = {
-    **{row.key: (row.needs, lambda row=row: row.make(SCALE)) for row in FIELD_ROWS},  # type: ignore[misc]
+    **{key: (METRICS[key].needs, lambda key=key: METRICS[key].make(SCALE, 0)) for key in FIELD},  # type: ignore[misc]
     "curve": ("value", lambda: CumulativeScoreCurve([0.0, 1.0, 5.0])),
     "level_mae": ("level", lambda: LevelMAE(LEVELS)),
     "shots": ("value and rank", lambda: ShotMAE([500, 50, 5, 0, 100])),
@@ -182,28 +171,9 @@ class TestEveryMetric:
         close(result(clone), before)
 
 
-class TestRows:
-    def test_the_keys(self) -> None:
-        assert [row.key for row in FIELD_ROWS] == KEYS
-
-    @pytest.mark.parametrize("row", FIELD_ROWS, ids=lambda row: row.key)
-    def test_a_row_says_what_its_class_says(self, row: FieldRow) -> None:
-        assert {True: "higher", False: "lower", None: "zero"}[row.make(SCALE).higher_is_better] == row.better
-
-    def test_labels_are_told_apart(self) -> None:
-        assert len({row.label for row in FIELD_ROWS}) == len(FIELD_ROWS)
-
-    def test_a_collection_of_all_logs_flat_names(self) -> None:
-        for needs in ("value", "level", "probabilities", "distribution"):
-            rows = [row for row in FIELD_ROWS if row.needs == needs]
-            metrics = MetricCollection({row.key: row.make(SCALE) for row in rows}, prefix="val_", compute_groups=False)
-            found = metrics(*draw(needs, 30, seed=0))
-            assert list(found) == [f"val_{row.key}" for row in sorted(rows, key=lambda row: row.key)]
-            assert all(value.numel() == 1 for value in found.values())
-
-    def test_shots_log_a_name_for_each_group(self) -> None:
-        metrics = MetricCollection({"shots": ShotMAE([500, 50, 5, 0, 100])}, prefix="val_")
-        assert set(metrics(*draw("value and rank", 30, seed=0))) == {"val_mae_many", "val_mae_medium", "val_mae_few"}
+def test_shots_log_a_name_for_each_group() -> None:
+    metrics = MetricCollection({"shots": ShotMAE([500, 50, 5, 0, 100])}, prefix="val_")
+    assert set(metrics(*draw("value and rank", 30, seed=0))) == {"val_mae_many", "val_mae_medium", "val_mae_few"}
 
 
 @pytest.mark.parametrize("module", MODULES)
