@@ -25,7 +25,7 @@ def axes() -> Axes:
 
 
 def accuracy(run: Entry) -> float:
-    return 0.5 + 0.1 * (run["shots"] == 0) + 0.02 * run["seed"]
+    return float(0.5 + 0.1 * (run["shots"] == 0) + 0.02 * run["seed"])
 
 
 def draw(axes: Axes, rows: pd.DataFrame, metric: str = "test_acc") -> None:

@@ -164,7 +164,12 @@ class TestCsv:
 def test_comparisons_have_differences_intervals_and_verdicts(tmp_path: Path) -> None:
     plan = make_plan(["A", "B|", "C", "Z", "Y"], shots=[4], learn_nothing=["Z", "Y"])
     # A and Z alike; B far worse with little spread; C shifted; Y without runs.
-    shift = {"A": [0, 0, 0], "B|": [0.5, 0.501, 0.499], "C": [0.25, 0.25, 0.25], "Z": [0, 0.01, -0.02]}
+    shift: dict[str, list[float]] = {
+        "A": [0, 0, 0],
+        "B|": [0.5, 0.501, 0.499],
+        "C": [0.25, 0.25, 0.25],
+        "Z": [0, 0.01, -0.02],
+    }
     rows = rows_of(tmp_path, plan, "test_mae", lambda run: (
         1 + shift[run["method"]][run["seed"]] if run["method"] in shift else None))  # fmt: skip
     lines = lines_of(comparison_table(compare(rows, "test_mae", "A"), measure_of("test_mae")))

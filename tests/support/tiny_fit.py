@@ -16,7 +16,7 @@ TARGETS = [0.0, 2.0, 4.0, 6.0]
 
 
 def bright(targets: list[float], low: float = 0, high: float = 6, noise: float = 0.1) -> list[dict[str, Tensor]]:
-    """Samples of 32 x 32 pixels, from dark (low) to bright (high) with noise of this deviation."""
+    """Samples of 32 x 32 pixels, from dark (low) to bright (high) with some noise."""
     generator = torch.Generator().manual_seed(0)
     middle, reach = (low + high) / 2, (high - low) / 2
     return [

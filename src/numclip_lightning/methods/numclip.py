@@ -60,8 +60,8 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
             suits scales whose levels are their values. The head is trained along with either, as published.
         head: The fine head: `bounded` shifts the centre of each level within a bound; `published` scales its lower edge
             by 1 / (1 + delta), with the faults that follow (see `PublishedHead`).
-        weighting: Factor that the ranking weights multiply: the `logits` (published code), the `similarities` (the paper's
-            formula) or `none` (plain contrast).
+        weighting: Where the ranking weights apply: to the `logits` (published code), to the `similarities` (the paper's
+            formula) or nowhere (`none`, plain contrast).
         loss_weights: The weight of each part of the loss.
 
     Attributes:

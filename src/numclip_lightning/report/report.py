@@ -1,4 +1,4 @@
-"""The report of a benchmark: a page that can be read on its own, and beside it the tables and pictures in it."""
+"""The report of a benchmark: a page that can be read on its own, and its tables and pictures as files."""
 
 import re
 import shutil

@@ -1,7 +1,8 @@
 """A learning rate per part of a model, and optimisers and schedules of any class, all from plain values.
 
-Plain values, and not callables, because checkpoints with them load with `weights_only=True`, and because a schedule such
-as OneCycleLR needs numbers (the total of steps, a peak for each part) that only the trainer and the learning rates know.
+Plain values, and not callables, because checkpoints with them load with `weights_only=True`, and because a schedule
+such as OneCycleLR needs numbers (the total of steps, a peak for each part) that only the trainer and the learning rates
+know.
 """
 
 import importlib
