@@ -22,7 +22,7 @@ def noise(seed: int, *names: str) -> np.ndarray:
 def value(method: str, seed: int) -> np.ndarray:
     """B is a little worse than A on nearly every image, and what is hard for one is hard for both."""
     offset = {"A": 0.0, "B": 0.3, "C": 0.0, "Z": 4.0}[method]
-    return TARGETS + 2 + np.abs(noise(0)) + offset + 0.1 * noise(seed, method)
+    return np.asarray(TARGETS + 2 + np.abs(noise(0)) + offset + 0.1 * noise(seed, method))
 
 
 def targets_of(run: Entry, *, shared: bool) -> np.ndarray:
@@ -40,7 +40,7 @@ def rows_of(folder: Path, *, shared: bool = True, **plan: object) -> pd.DataFram
 
 
 def mean_errors(method: str, seeds: tuple[int, ...] = (0, 1, 2)) -> np.ndarray:
-    return np.mean([np.abs(value(method, seed) - TARGETS) for seed in seeds], axis=0)
+    return np.asarray(np.mean([np.abs(value(method, seed) - TARGETS) for seed in seeds], axis=0))
 
 
 def test_errors_of_the_same_images_are_averaged_over_seeds(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_the_numbers_are_those_of_the_predictions() -> None:
 def test_each_process_counts_its_own_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     method = SORD(**TINY, metrics=["all"])
     runner = quiet_trainer()
-    monkeypatch.setattr(method, "own_samples", lambda batch, split: batch["index"] % 2 == 0)
+    monkeypatch.setattr(method, "own_samples", lambda batch, _: batch["index"] % 2 == 0)
     runner.test(method, loader(images()), verbose=False)
     half = {key: value.item() for key, value in runner.callback_metrics.items()}
     monkeypatch.undo()
