@@ -1,4 +1,4 @@
-"""Pictures hold what they were given, say what it is, and leave matplotlib's global state alone."""
+"""Pictures show the given numbers, have labels, and leave matplotlib's global state alone."""
 
 import sys
 from pathlib import Path

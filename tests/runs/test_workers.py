@@ -1,9 +1,7 @@
 """Running a benchmark: a failed run hides no other, a finished run is not repeated, whatever is killed."""
 
-import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -12,11 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-import yaml
 from filelock import FileLock
 
 from numclip_lightning.cli import main
@@ -24,31 +20,12 @@ from numclip_lightning.runs.benchmark import Benchmark, DatasetEntry, MethodEntr
 from numclip_lightning.runs.code import CodeVersion
 from numclip_lightning.runs.plan import PlannedRun, plan
 from numclip_lightning.runs.workers import execute, gpu_of, peak_memory
-from support.command import failure, metrics_of, rows_of
+from support.command import metrics_of, rows_of
 from support.places import REPOSITORY
-
-SMALL = {"data.num_train": 16, "data.num_val": 8, "data.num_test": 8, "data.num_workers": 0, "trainer.max_epochs": 1}
-ZERO_SHOT = {"config": "configs/methods/zero_shot.yaml", "trains": False}
-
-Write = Callable[..., Path]
+from support.tiny_benchmark import SMALL, ZERO_SHOT, Write, records, times, write_config
 
 # Seconds; a machine that others use starts a benchmark slowly.
 _PATIENCE = 240
-
-
-def write_config(folder: Path, methods: dict[str, Any], **changes: Any) -> Path:
-    """Write a benchmark's configuration; its runs go into the folder."""
-    config = {
-        "title": "Try",
-        "datasets": {"counting": {"config": "configs/counting.yaml", "args": SMALL}},
-        "methods": methods,
-        "seeds": [0],
-        "metrics": ["test_mae"],
-        "root": str(folder / "runs"),
-    }
-    file = folder / "try.yaml"
-    file.write_text(yaml.safe_dump({**config, **changes}), encoding="utf-8")
-    return file
 
 
 @pytest.fixture
@@ -56,16 +33,6 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     """Write a benchmark's configuration into the folder of the test."""
     monkeypatch.chdir(REPOSITORY)
     return partial(write_config, tmp_path)
-
-
-def records(root: Path) -> dict[str, dict[str, Any]]:
-    """Return what was kept of every run, by method and seed."""
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in root.glob("runs/counting/*/*/result.json")]
-    return {f"{record['method']} {record['seed']}": record for record in found}
-
-
-def times(root: Path) -> dict[Path, int]:
-    return {file: file.stat().st_mtime_ns for file in root.glob("runs/counting/*/*/result.json")}
 
 
 @pytest.fixture(scope="module")
@@ -127,67 +94,6 @@ class TestRecords:
         assert numclip["trained_parameters"] > 0
         assert (zero["trained_parameters"], zero["processes"]) == (0, 2)
         assert zero["device"].startswith("NVIDIA" if torch.cuda.is_available() else "cpu")
-
-
-def test_finished_runs_are_kept_and_failed_ones_repeated(write: Write, tmp_path: Path) -> None:
-    missing = str(tmp_path / "clip")
-    methods = {"Zero": ZERO_SHOT, "later": {**ZERO_SHOT, "args": {"model.backbone": f"local-dir:{missing}"}}}
-    words = ["benchmark", "--config", str(write(methods))]
-    assert main(words) == 1
-    before = times(tmp_path)
-    assert records(tmp_path)["later 0"]["status"] == "failed"
-    mini = REPOSITORY / "src" / "numclip_lightning" / "models" / "mini"
-    Path(missing).symlink_to(mini, target_is_directory=True)
-
-    assert main(words) == 0
-    after = times(tmp_path)
-    assert after.keys() == before.keys()
-    assert [file.parent.parent.name for file in after if after[file] == before[file]] == ["zero"]
-    for only in (["--report_only=true"], ["--report_only", "true"]):
-        assert main([*words, *only]) == 0
-        assert times(tmp_path) == after
-    report = (tmp_path / "runs" / "reports" / "try" / "report.md").read_text(encoding="utf-8")
-    assert f"```sh\nnumclip {shlex.join(words)}\n```" in report, "what a reader repeats"
-
-
-def test_a_page_takes_a_whole_report_or_what_there_is_if_asked(
-    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("Words.\n<!-- report -->\nall of it\n<!-- end of report -->\n", encoding="utf-8")
-    broken = {"args": {"data.num_train": 0}}
-    words = ["benchmark", "--config", str(write({"Zero": ZERO_SHOT, "broken": broken})), "--page", str(page)]
-    assert main(words) == 1
-    assert "all of it" in page.read_text(encoding="utf-8")
-    assert f"{page} is left as it is until all runs have finished" in capsys.readouterr().err
-    assert main([*words, "--report_only=true"]) == 1
-    text = page.read_text(encoding="utf-8")
-    assert text.startswith("Words.\n")
-    assert "1 of 2 runs failed" in text
-    assert f"```sh\nnumclip {shlex.join(words[:3])}\n```" in text, "what a reader repeats, who has no such page"
-    words = ["benchmark", "--config", str(write({"Zero": ZERO_SHOT})), f"--page={page}"]
-    assert main(words) == 0
-    assert "runs failed" not in page.read_text(encoding="utf-8")
-
-
-def test_a_record_that_can_not_be_used_counts_as_failed_and_is_repeated(write: Write, tmp_path: Path) -> None:
-    words = ["benchmark", "--config", str(write({"Zero": ZERO_SHOT}, seeds=[0, 1]))]
-    assert main(words) == 0
-    broken, robbed = sorted(times(tmp_path))
-    broken.write_text("{", encoding="utf-8")
-    (robbed.parent / "test_predictions.csv").unlink()
-    before = times(tmp_path)
-    report = tmp_path / "runs" / "reports" / "try" / "report.md"
-    assert main([*words, "--report_only=true"]) == 1
-    text = report.read_text(encoding="utf-8")
-    assert "| counting | 2 | 0 | 2 | 0 |" in text
-    assert "result.json can't be read" in text
-    assert "test_predictions.csv is gone from" in text
-
-    assert main(words) == 0
-    after = times(tmp_path)
-    assert not {file for file in after if after[file] == before[file]}
-    assert "| counting | 2 | 2 | 0 | 0 |" in report.read_text(encoding="utf-8")
 
 
 @contextmanager
@@ -321,51 +227,3 @@ def test_a_run_that_another_benchmark_has_finished_meanwhile_is_not_repeated(
     assert other[1] is not None
     assert times(tmp_path) == before
     assert len(before) == 2
-
-
-def test_without_any_dataset_nothing_is_run(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    away = {"config": "configs/counting.yaml", "needs": "nowhere"}
-    assert main(["benchmark", "--config", str(write({"Zero": ZERO_SHOT}, datasets={"away": away}))]) == 2
-    assert (
-        "none of the datasets is here: away needs nowhere; fetch one, or correct its needs" in capsys.readouterr().err
-    )
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--compare_to=Zeor"], "compare_to is 'Zeor'; choose one of 'Zero'"),
-        (["--metrics=[test_mea]"], "test_mea"),
-        (["--procesess=2"], "procesess"),
-        (["--proc=2"], "unrecognized arguments: --proc=2"),
-        (["--seeds=[]"], "numclip: error: seeds is empty; name at least one."),
-    ],
-)
-def test_a_wrong_word_is_refused_before_anything_runs(
-    words: list[str], message: str, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert failure("benchmark", "--config", str(write({"Zero": ZERO_SHOT})), *words) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert len(error.splitlines()) < 6, "not buried under the names of all flags"
-    assert not (tmp_path / "runs").exists()
-
-
-def test_a_dataset_that_is_not_here_is_named(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    here = {"config": "configs/counting.yaml", "args": SMALL}
-    away = {**here, "needs": str(tmp_path / "nowhere")}
-    file = write({"Zero": ZERO_SHOT}, datasets={"counting": here, "away": away})
-    # Nothing is run, so that there is nothing to report.
-    assert main(["benchmark", "--config", str(file), "--report_only=true"]) == 2
-    assert f"away is left out: {tmp_path / 'nowhere'} is not here" in capsys.readouterr().err
-
-
-def test_a_missing_package_is_named_with_what_installs_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ours = ("numclip_lightning.commands.benchmark", "numclip_lightning.report")
-    for name in [name for name in sys.modules if name.startswith(ours)]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    assert main(["benchmark"]) == 2
-    assert "needs pandas; install it with pip install 'numclip-lightning[benchmark]'" in capsys.readouterr().err

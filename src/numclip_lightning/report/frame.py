@@ -119,7 +119,7 @@ def mean_rows(frame: pd.DataFrame, name: str, members: Sequence[str]) -> pd.Data
         members: The datasets.
 
     Returns:
-        A row for each method, fold, shots, seed and metric that was planned on all members. It has the mean where all
+        A row for each method, fold, shots, seed and metric that was planned on all members. It has the mean if all
         runs have finished, and is selected on the test set if one of them is.
     """
     rows = frame[frame["dataset"].isin(members) & ~frame["metric"].isin(COSTS)]
@@ -141,7 +141,7 @@ def mean_rows(frame: pd.DataFrame, name: str, members: Sequence[str]) -> pd.Data
 
 
 def _key(entry: Mapping[str, Any], where: str) -> tuple[Any, ...]:
-    """Read what identifies a run.
+    """Read the fields that identify a run.
 
     Raises:
         DataError: If a field is missing, or a number isn't whole; `where` names the entry.

@@ -59,7 +59,8 @@ def _number_of(metric: str) -> Callable[[pd.DataFrame], NDArray[np.float64]] | N
 
 
 def _errors(frame: pd.DataFrame) -> NDArray[np.float64]:
-    return np.asarray((frame["value"] - frame["target"]).abs(), dtype=np.float64)
+    errors: NDArray[np.float64] = (frame["value"] - frame["target"]).abs().to_numpy("float64")
+    return errors
 
 
 def image_numbers(rows: pd.DataFrame, metric: str) -> pd.DataFrame:

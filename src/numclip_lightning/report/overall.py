@@ -118,7 +118,7 @@ def _words(found: RankComparison, methods: Sequence[str]) -> str:
     return (
         f"Rank 1 is the best; {found.datasets} data sets, means over all runs on each. By Friedman's test the methods "
         f"{differ} (p {found.p:.3f}). Mean ranks must be {found.critical_difference:.2f} apart to show that two "
-        f"methods differ (Nemenyi, {LEVEL}); sets without one: {alike or 'none'}. For each method against one, p is "
-        f"that of Wilcoxon's signed-rank test, which {found.datasets} data sets can't bring below "
+        f"methods differ (Nemenyi, {LEVEL}); sets without one: {alike or 'none'}. Where each is tested against one, "
+        f"p is that of Wilcoxon's signed-rank test, which {found.datasets} data sets can't bring below "
         f"{2 / 2**found.datasets:.3g}."
     )

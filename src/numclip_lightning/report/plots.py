@@ -24,7 +24,7 @@ def plot_predictions(axes: Axes, target: Tensor, value: Tensor, unit: str) -> No
         axes: Where to draw.
         target: The true numbers, (N,).
         value: The predicted numbers, (N,), in the target's unit.
-        unit: What the numbers count, for the labels; may be empty.
+        unit: The unit of the numbers, for the labels; may be empty.
 
     Raises:
         ConfigError: If there are no numbers, or not as many true as predicted ones.
@@ -43,7 +43,7 @@ def plot_predictions(axes: Axes, target: Tensor, value: Tensor, unit: str) -> No
 def plot_similarity(axes: Axes, prototypes: Tensor, phrases: Sequence[str], title: str) -> None:
     """Draw the cosine similarity of each pair of prototypes, and a bar that explains the colours.
 
-    Colours run from -1 to 1, so that two pictures can be compared. Where a method has learned the order of the levels,
+    Colours run from -1 to 1, so that two pictures can be compared. If a method has learned the order of the levels,
     similarity falls with the distance from the diagonal.
 
     Args:

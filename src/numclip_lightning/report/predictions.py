@@ -17,7 +17,7 @@ _PREDICTIONS = "test_predictions.csv"
 _MOST_BINS = 12
 # Words are read as they are, also a phrase such as "None"; numbers may be missing.
 _WORDS = dict.fromkeys(("path", "phrase", "true_phrase", "most_probable", "group", "select_on"), "str")
-_NO_NUMBER = {"value": ["", "nan", "NaN"], "error": ["", "nan", "NaN"]}
+_NO_NUMBER = {name: ["", "nan", "NaN"] for name in ("target", "value", "error")}
 
 
 def errors_by_value(rows: pd.DataFrame, shots: int) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The report of a benchmark: a page that can be read on its own, and beside it the tables and pictures in it."""
+"""The report of a benchmark: a page that can be read on its own, and its tables and pictures as files."""
 
 import re
 import shutil
@@ -12,6 +12,7 @@ import pandas as pd
 from numclip_lightning.errors import ConfigError, DataError, check_choice
 from numclip_lightning.metrics import measure_of
 from numclip_lightning.report.figures import save_curves, save_errors
+from numclip_lightning.report.files import with_metrics_of_files
 from numclip_lightning.report.frame import COLUMNS, mean_rows, results_frame, shots_name, shots_of
 from numclip_lightning.report.overall import overall_sections
 from numclip_lightning.report.page import code, comparison_summary, how_to_read, image_sections, what_ran
@@ -92,7 +93,10 @@ def write_report(
         ConfigError: If the request can't be met, see `Request.check`.
         DataError: If the records can't be used, or are none.
     """
-    frame = results_frame(planned, records, request.metrics)
+    for metric in request.metrics:
+        # Before any file is read for it.
+        measure_of(metric)
+    frame = results_frame(planned, with_metrics_of_files(records, request.metrics), request.metrics)
     datasets = frame["dataset"].unique().tolist()
     request.check(frame["method"].unique().tolist(), datasets)
     if (folder / "report.md").is_file():

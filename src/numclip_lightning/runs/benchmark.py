@@ -12,7 +12,7 @@ from numclip_lightning.runs.flatten import flatten
 __all__ = ["ALL_IMAGES", "Benchmark", "DatasetEntry", "MeanEntry", "MethodEntry"]
 
 ALL_IMAGES = 0
-# What the plan itself sets, and the argument of the benchmark for it.
+# Arguments that the plan itself sets, and the argument of the benchmark for each.
 _PLANNED = {
     "data.num_shots": "shots",
     "data.seed": "seeds",
@@ -90,7 +90,7 @@ class Benchmark:
         shots: Training images per value, a run for each; 0 takes all.
         folds: Folds of the datasets that don't name their own, a run for each; empty for datasets without folds.
         args: Arguments of every run. A dataset's arguments override them, a method's override both.
-        metrics: What the tables show, in this order.
+        metrics: The metrics in the tables, in this order.
         compare_to: The method that the others are tested against; None tests none.
         root: Folder of the runs. Benchmarks that share it share the runs that they have in common.
         output: Folder of the report; None takes `reports` and the name of the configuration below `root`.

@@ -31,7 +31,7 @@ _PROTOCOLS = {"clean": "val", "paper": "test"}
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Read what a run wrote at its end, finished or failed, and add its folder.
+    """Read the record of a run, finished or failed, and add its folder.
 
     Args:
         folder: The run folder.

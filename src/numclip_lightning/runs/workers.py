@@ -52,7 +52,7 @@ def execute(
     If the iteration is stopped, by `close` or Ctrl-C, the current runs are ended and leave no record.
 
     Args:
-        runs: What is planned. Finished runs are left alone; failed ones are tried again.
+        runs: The planned runs. Finished runs are left alone; failed ones are tried again.
         code: The code at the start of the benchmark, which each record names.
         processes: How many at once; they share the processor's threads, and take the GPUs in turn.
         keep_checkpoints: Whether the checkpoints of finished runs are kept.
