@@ -55,7 +55,7 @@ def test_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 def test_bad_arguments(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="fold=82 doesn't exist; choose 0 to 81"):
         FGNETDataModule(fold=82)
-    with pytest.raises(ConfigError, match=r"test_fraction=1\.5 must lie between 0 and 1"):
+    with pytest.raises(ConfigError, match=r"test_fraction=1\.5 must be between 0 and 1"):
         FGNETDataModule(test_fraction=1.5)
     with pytest.raises(DataError, match=r"there is no test list; give test_file, or put images named like 078A11\.JPG"):
         FGNETDataModule(root=str(tmp_path)).setup("test")

@@ -75,7 +75,7 @@ def test_images_that_are_not_found(tmp_path: Path) -> None:
 
 
 def test_bad_arguments(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="test_fraction=0 must lie between 0 and 1"):
+    with pytest.raises(ConfigError, match="test_fraction=0 must be between 0 and 1"):
         RetinaDataModule(test_fraction=0)
     message = r"there is no train list; give train_file, or put train\.csv with the columns id_code and diagnosis into"
     with pytest.raises(DataError, match=message):

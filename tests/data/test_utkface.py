@@ -82,7 +82,7 @@ def test_list_files_alone_count(tmp_path: Path) -> None:
 def test_bad_arguments(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="min_age=60 is above max_age=21"):
         UTKFaceDataModule(min_age=60, max_age=21)
-    with pytest.raises(ConfigError, match="test_fraction=0 must lie between 0 and 1"):
+    with pytest.raises(ConfigError, match="test_fraction=0 must be between 0 and 1"):
         UTKFaceDataModule(test_fraction=0)
     make_images(tmp_path, ["IMG_1234.jpg"])
     with pytest.raises(DataError, match="there is no train list; give train_file, or put images named like"):

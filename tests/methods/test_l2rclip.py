@@ -194,7 +194,7 @@ def test_training_stays_finite_for_batches_of_one_image_and_of_one_class(precisi
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"prompt_share": 1.0}, "prompt_share=1.0 must lie between 0 and 1"),
+        ({"prompt_share": 1.0}, "prompt_share=1.0 must be between 0 and 1"),
         ({"prompt_share": 0}, "set the learning rates of what it trains to 0"),
         ({"order_weight": -1}, "order_weight is -1"),
         ({"names": "words"}, "names is 'words'"),

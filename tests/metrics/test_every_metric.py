@@ -16,8 +16,9 @@ from numclip_lightning.metrics.table import METRICS
 from support.metric_inputs import LEVELS, SCALE, draw
 
 # Shares and correlations of nothing are 0, as of the other metrics; an error of 0 would pass for the best.
-ZERO_OF_NOTHING = {"plcc", "kendall", "ccc", "min_sensitivity", "curve"}
+ZERO_OF_NOTHING = {"spearman", "plcc", "kendall", "ccc", "min_sensitivity", "curve"}
 FIELD = [
+    "spearman",
     *("rmse", "bias", "median_ae", "plcc", "kendall", "ccc", "amae", "mmae", "min_sensitivity"),
     *("rps", "crps", "nll", "brier", "ece"),
 ]
@@ -75,6 +76,18 @@ def synced_with(metric: Metric, other: Metric) -> Tensor:
     return result(metric)
 
 
+def sent_by(metric: Metric) -> list[torch.dtype]:
+    """Return the dtypes of the tensors that a process sends to the others."""
+    sent: list[Tensor] = []
+
+    def gather(ours: Tensor, **_: object) -> list[Tensor]:
+        sent.append(ours)
+        return [ours]
+
+    metric.sync(dist_sync_fn=gather, distributed_available=lambda: True)
+    return [tensor.dtype for tensor in sent]
+
+
 @every_metric
 class TestEveryMetric:
     def test_batches_equal_one_pass(self, key: str) -> None:
@@ -112,6 +125,20 @@ class TestEveryMetric:
         first.update(*rows_of(batch, slice(0, 30)))
         second.update(*rows_of(batch, slice(30, 41)))
         close(synced_with(first, second), result(one))
+
+    def test_a_process_without_samples_counts_for_nothing(self, key: str) -> None:
+        batch = inputs(key, 41)
+        one, first, second = build(key), build(key), build(key)
+        one.update(*batch)
+        second.update(*batch)
+        close(synced_with(first, second), result(one))
+
+    @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+    def test_a_process_without_samples_sends_what_the_others_send(self, key: str, precision: torch.dtype) -> None:
+        # Gloo aborts a process that receives numbers of another size.
+        first, second = build(key).to(precision), build(key).to(precision)
+        second.update(*inputs(key, 41))
+        assert sent_by(first) == sent_by(second)
 
     def test_updates_without_samples_are_harmless(self, key: str) -> None:
         batch, nothing = inputs(key, 40), inputs(key, 0)

@@ -104,6 +104,8 @@ def test_a_sweep_aims_at_the_epoch_whose_checkpoint_is_kept(numclip: Numclip) ->
     words = ["fit", "--config", "configs/aesthetics.yaml", "--config", "configs/loggers/wandb.yaml", *small(numclip)]
     # So fast that it gets worse after an epoch.
     rates = [f"--model.learning_rates.{part}=0.3" for part in ("image_encoder", "adapter", "phrases", "head")]
+    # The published optimiser rests in its first five steps, more than there are here.
+    rates.append("--model.optimizer.name=RAdam")
     run = numclip.plain(*words, *rates, "--trainer.max_epochs=3", "--test_after_fit=true")
     errors = [float(row["val_mae"]) for row in rows_of(run / "metrics.csv") if row["val_mae"]]
     assert min(errors) < errors[-1], "else the last epoch is the best, and nothing is shown"
@@ -111,7 +113,10 @@ def test_a_sweep_aims_at_the_epoch_whose_checkpoint_is_kept(numclip: Numclip) ->
     summary, metrics = dict(wandb.run.summary), metrics_of(run)
     best = {name: value for name, value in metrics.items() if name.startswith(("val_", "test_"))}
     assert best["val_mae"] == pytest.approx(min(errors), abs=1e-5)
-    assert {name: summary[name] for name in best} == best
+    # What guessing costs is no metric of the run.
+    assert {name: summary.get(name) for name in best if "guess" not in name} == {
+        name: value for name, value in best.items() if "guess" not in name
+    }
 
 
 @pytest.mark.usefixtures("offline")

@@ -205,7 +205,7 @@ def _deep_range(image: Image.Image, pixels: npt.NDArray[np.float64], reading: Re
     if image.mode == "F" or pixels.min(initial=0) < 0:
         kind = "floating-point" if image.mode == "F" else f"negative (down to {int(pixels.min())})"
         raise ValueError(
-            f"it holds {kind} pixels, whose range is unknown; save it with 8 or 16 bits, or set data.grey_range to the "
+            f"it has {kind} pixels, whose range is unknown; save it with 8 or 16 bits, or set data.grey_range to the "
             "numbers that are black and white, such as [-1024, 3071]"
         )
     if (bits := _bits(image)) is not None:

@@ -62,7 +62,7 @@ class L2RCLIP(ContextMethod[OrderedPrompts], PromptClassifier):
         check_weight("order_weight", self.order_weight, "left out")
         if not 0 < self.prompt_share < 1:
             raise ConfigError(
-                f"prompt_share={self.prompt_share} must lie between 0 and 1, both excluded; to leave a stage out, set "
+                f"prompt_share={self.prompt_share} must be between 0 and 1, both excluded; to leave a stage out, set "
                 "the learning rates of what it trains to 0."
             )
 

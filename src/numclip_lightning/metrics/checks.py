@@ -1,13 +1,11 @@
-"""Checks of what metrics are given: levels on their scale, probabilities over its levels, kept samples."""
-
-from collections.abc import Sequence
+"""Checks of what metrics are given: levels on their scale, and probabilities over its levels."""
 
 import torch
 from torch import Tensor
 
 from numclip_lightning.errors import ConfigError
 
-__all__ = ["check_levels", "check_num_levels", "check_probabilities", "joined"]
+__all__ = ["check_levels", "check_num_levels", "check_probabilities"]
 
 # Probabilities in half precision miss a sum of 1 by up to 0.004; logits miss it by far more than this.
 _SUM_TOLERANCE = 0.01
@@ -66,13 +64,3 @@ def check_probabilities(probabilities: Tensor, num_levels: int, rows: Tensor) ->
                 f"row {row} of the probabilities has the sum {sums[row]:.4g} and the least entry "
                 f"{probabilities[row].min():.4g}; each row must be of 0 or more and have the sum 1: take the softmax."
             )
-
-
-def joined(state: Sequence[Tensor] | Tensor, like: Tensor) -> Tensor:
-    """Return a state of kept samples as one tensor; torchmetrics leaves a list, or one tensor after a synchronisation.
-
-    Args:
-        state: Tensors of shape (B,), or one of shape (N,).
-        like: What an empty result takes its dtype and device from.
-    """
-    return state if isinstance(state, Tensor) else torch.cat([like.new_empty(0), *state])

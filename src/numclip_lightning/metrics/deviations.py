@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from numclip_lightning.metrics.checks import joined
+from numclip_lightning.metrics.kept import KeptSamples
 from numclip_lightning.metrics.shares import check_shapes
 
 __all__ = [
@@ -115,22 +115,18 @@ def median_error_compute(errors: Tensor) -> Tensor:
     return torch.where(ordered[-1].isnan(), torch.nan, middle).float()
 
 
-class MedianError(Metric):
+class MedianError(KeptSamples):
     """The median absolute error, in the target's unit; NaN of nothing. It keeps the error of each sample."""
 
     higher_is_better = False
-    full_state_update = False
-
-    errors: list[Tensor]
 
     def __init__(self) -> None:
-        super().__init__()
-        self.add_state("errors", default=[], dist_reduce_fx="cat")
+        super().__init__("errors", dtype=torch.float64)
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add a batch: two tensors of one shape."""
-        self.errors.append(median_error_update(preds, target))
+        self.keep(median_error_update(preds, target))
 
     def compute(self) -> Tensor:
         """Return the median."""
-        return median_error_compute(joined(self.errors, torch.empty(0, dtype=torch.float64, device=self.device)))
+        return median_error_compute(*self.kept())

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics import Metric
 
-from numclip_lightning.metrics.checks import joined
+from numclip_lightning.metrics.kept import KeptSamples
 from numclip_lightning.metrics.shares import check_shapes
 
 __all__ = ["Kendall", "kendall_compute", "kendall_update"]
@@ -82,27 +81,18 @@ def _inversions(ranks: Tensor) -> Tensor:
     return total
 
 
-class Kendall(Metric):
+class Kendall(KeptSamples):
     """Kendall's tau-b of values and targets; it keeps all samples, as ranks need them."""
 
     higher_is_better = True
-    full_state_update = False
-
-    preds: list[Tensor]
-    target: list[Tensor]
 
     def __init__(self) -> None:
-        super().__init__()
-        self.add_state("preds", default=[], dist_reduce_fx="cat")
-        self.add_state("target", default=[], dist_reduce_fx="cat")
+        super().__init__("preds", "target", dtype=torch.float64)
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add a batch: two tensors of one shape."""
-        preds, target = kendall_update(preds, target)
-        self.preds.append(preds)
-        self.target.append(target)
+        self.keep(*kendall_update(preds, target))
 
     def compute(self) -> Tensor:
         """Return tau-b, -1..1."""
-        nothing = torch.empty(0, dtype=torch.float64, device=self.device)
-        return kendall_compute(joined(self.preds, nothing), joined(self.target, nothing))
+        return kendall_compute(*self.kept())

@@ -4,9 +4,9 @@ import math
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.metrics.kept import KeptSamples
 from numclip_lightning.metrics.shares import SampleMean, ShareWithin, check_shapes
 
 __all__ = [
@@ -125,7 +125,7 @@ def _centred_ranks(values: Tensor) -> Tensor:
     return ranks
 
 
-class Spearman(Metric):
+class Spearman(KeptSamples):
     """Spearman's rank correlation of values and targets.
 
     It keeps all samples, because ranks need them. Not torchmetrics' own, which adds 1e-6 to the denominator, visible
@@ -133,26 +133,14 @@ class Spearman(Metric):
     """
 
     higher_is_better = True
-    full_state_update = False
-
-    preds: list[Tensor]
-    target: list[Tensor]
 
     def __init__(self) -> None:
-        super().__init__()
-        self.add_state("preds", default=[], dist_reduce_fx="cat")
-        self.add_state("target", default=[], dist_reduce_fx="cat")
+        super().__init__("preds", "target", dtype=torch.float32)
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add a batch: two tensors of one shape."""
-        preds, target = spearman_update(preds, target)
-        self.preds.append(preds)
-        self.target.append(target)
+        self.keep(*spearman_update(preds, target))
 
     def compute(self) -> Tensor:
         """Return the correlation, -1..1."""
-        return spearman_compute(self._joined(self.preds), self._joined(self.target))
-
-    def _joined(self, state: list[Tensor] | Tensor) -> Tensor:
-        # After a synchronisation torchmetrics leaves one tensor in the place of the list.
-        return state if isinstance(state, Tensor) else torch.cat([torch.empty(0, device=self.device), *state])
+        return spearman_compute(*self.kept())

@@ -227,16 +227,17 @@ def _fill(model: nn.Module, weights: Path, backbone: str) -> None:
     try:
         with tidy_log():
             factory.load_checkpoint(model, str(weights), strict=True)
-    except pickle.UnpicklingError as error:
+    # A broken file fails in many ways, by the library that reads it.
+    except Exception as error:
         # PyTorch loads tensors and plain values alone: other objects could run code.
-        objects = re.findall(r"GLOBAL (\S+)", str(error))
-        kinds = f" ({', '.join(dict.fromkeys(objects))})" if objects else ""
-        raise BackboneError(
-            f"the weights in {weights} can't be loaded: the file also has objects{kinds} that are neither tensors nor "
-            "plain numbers. If you trust the file, save the weights alone: torch.save(torch.load(FILE, "
-            'weights_only=False)["state_dict"], NEW_FILE).'
-        ) from error
-    except Exception as error:  # a broken file fails in many ways, by the library that reads it
+        objects = re.findall(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else []
+        if objects:
+            raise BackboneError(
+                f"the weights in {weights} can't be loaded: the file also has objects "
+                f"({', '.join(dict.fromkeys(objects))}) that are neither tensors nor plain numbers. If you trust the "
+                "file, save the weights alone: "
+                'torch.save(torch.load(FILE, weights_only=False)["state_dict"], NEW_FILE).'
+            ) from error
         raise BackboneError(
             f"the weights in {weights} can't be loaded into backbone={backbone!r}: {short_message(error)}; check that "
             "the file is whole and was saved from this model"

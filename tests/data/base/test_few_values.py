@@ -88,5 +88,5 @@ def test_a_part_is_drawn_for_testing_by_group(tmp_path: Path) -> None:
     assert draw(seed=1)["test"] == first["test"] != draw(split_seed=1)["test"]
     with pytest.raises(ConfigError, match=r"test_fraction=0\.25 draws the test part from the training list"):
         draw(test_file="all.csv")
-    with pytest.raises(ConfigError, match=r"test_fraction=1\.5 must lie between 0 and 1"):
+    with pytest.raises(ConfigError, match=r"test_fraction=1\.5 must be between 0 and 1"):
         draw(test_fraction=1.5)

@@ -77,7 +77,7 @@ def test_scenes_are_shifted_too() -> None:
     ("options", "message"),
     [
         ({"shift_values": -1, "shift_factor": 0.5}, "shift_values=-1 must be at least 0"),
-        ({"shift_values": 2, "shift_factor": 1.5}, "shift_factor=1.5 must lie between 0 and 1"),
+        ({"shift_values": 2, "shift_factor": 1.5}, "shift_factor=1.5 must be between 0 and 1"),
         ({"shift_values": 2}, r"shift_values=2 and shift_factor=1.0 work together alone; give both"),
         ({"shift_factor": 0.1}, r"shift_values=0 and shift_factor=0.1 work together alone"),
         ({"long_tail": 0.5}, "long_tail=0.5 must be a number of at least 1"),

@@ -27,7 +27,7 @@ def require_fraction(name: str, value: float) -> None:
         value: Its value.
     """
     if not 0 < value < 1:
-        raise ConfigError(f"{name}={value} must lie between 0 and 1, both excluded")
+        raise ConfigError(f"{name}={value} must be between 0 and 1, both excluded")
 
 
 def expand_home(argument: str, path: str) -> str:

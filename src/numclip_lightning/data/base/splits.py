@@ -59,7 +59,7 @@ def shift_values(
     if number < 1:
         raise ConfigError(f"number={number} must be at least 1")
     if not 0 < factor < 1:
-        raise ConfigError(f"factor={factor} must lie between 0 and 1, both excluded")
+        raise ConfigError(f"factor={factor} must be between 0 and 1, both excluded")
     by_value = _by_value(labels, step)
     kept = {value: max(1, int(len(by_value[value]) * factor)) for value in _by_frequency(by_value)[:number]}
     return _keep(labels, kept, f"shift {seed}", step)
