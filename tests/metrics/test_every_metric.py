@@ -126,6 +126,7 @@ class TestEveryMetric:
         second.update(*rows_of(batch, slice(30, 41)))
         close(synced_with(first, second), result(one))
 
+    @pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
     def test_a_process_without_samples_counts_for_nothing(self, key: str) -> None:
         batch = inputs(key, 41)
         one, first, second = build(key), build(key), build(key)
@@ -133,10 +134,9 @@ class TestEveryMetric:
         second.update(*batch)
         close(synced_with(first, second), result(one))
 
-    @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-    def test_a_process_without_samples_sends_what_the_others_send(self, key: str, precision: torch.dtype) -> None:
+    def test_a_process_without_samples_sends_what_the_others_send(self, key: str) -> None:
         # Gloo aborts a process that receives numbers of another size.
-        first, second = build(key).to(precision), build(key).to(precision)
+        first, second = build(key).to("cpu"), build(key).to("cpu")
         second.update(*inputs(key, 41))
         assert sent_by(first) == sent_by(second)
 
