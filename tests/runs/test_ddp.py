@@ -25,6 +25,9 @@ PARTS_AT_REST = {
     "CLIPEBC": [],
 }
 
+# Images that can't be read: one of the second process, and the last one, of the first.
+BAD = ("test_003.png", "test_016.png")
+
 
 def run_processes(words: Sequence[str], folder: Path) -> str:
     # Gloo listens where nobody else can reach it.
@@ -88,12 +91,16 @@ def by_two(folder: Path, fitted_by_two: Path) -> ByTwo:
     """All commands under one torchrun: to start Python twice takes longer than any of them."""
     few = make_data(folder / "few", test=3)
     one = make_data(folder / "one", test=1)
+    bad = make_data(folder / "bad")
+    for name in BAD:
+        (bad / name).write_bytes(b"")
     base = ["--config", str(fitted_by_two / "config.yaml"), "--ckpt_path", metrics_of(fitted_by_two)["best_checkpoint"]]
     commands = {
         "all": ["test", *base],
         "few": ["test", *base, f"--data.root={few}", "--data.batch_size=1"],
         "one": ["test", *base, f"--data.root={one}"],
         "predict": ["predict", *base, "--data.predict_path=test.txt"],
+        "skip": ["predict", *base, f"--data.root={bad}", "--data.predict_path=test.txt", "--data.on_bad_image=skip"],
         **{name: [*fit_with(folder, name, *words), *TWO] for name, words in PARTS_AT_REST.items()},
         **{name: [*solve(folder, name), *TWO] for name in SOLVED},
         "predict_one": ["predict", *base, f"--data.predict_path={one / 'test_000.png'}"],
@@ -163,6 +170,17 @@ def test_a_prediction_writes_every_row_once(folder: Path, fitted_by_two: Path, b
     values, expected_values = ([float(row["value"]) for row in table] for table in (rows, expected))
     assert values == pytest.approx(expected_values, abs=1e-4)
     assert [row["phrase"] for row in rows] == [row["phrase"] for row in expected]
+
+
+def test_images_that_two_processes_skip_are_joined(folder: Path, by_two: ByTwo) -> None:
+    assert by_two.codes["skip"] == [3, 3]
+    run = only(folder / "runs" / "skip")
+    rows, whole = (rows_of(place / "predictions.csv") for place in (run, by_two.runs["predict"]))
+    expected = [row for row in whole if row["path"] not in BAD]
+    assert [row["path"] for row in rows] == [row["path"] for row in expected]
+    assert [float(row["value"]) for row in rows] == pytest.approx([float(row["value"]) for row in expected], abs=1e-4)
+    assert [row["path"] for row in rows_of(run / "predictions.skipped.csv")] == list(BAD)
+    assert not list(run.glob("*.part*"))
 
 
 def test_one_image_is_not_divided_among_two_processes(by_two: ByTwo, folder: Path) -> None:
