@@ -297,3 +297,26 @@ def test_a_step_moves_the_words_of_the_context_and_never_its_full_stop(backbone:
         # Start, "a photo of a", the phrase; the stop and the end follow.
         assert (row[1 : last - 1] != old[1 : last - 1]).any(dim=-1).all()
         assert torch.equal(row[[0, last]], old[[0, last]])
+
+
+@pytest.mark.parametrize(("maximum", "error"), [(90, 30.0), (1000, 30.0), (3_000_000, 0.01)])
+def test_the_error_of_a_large_scale_is_counted_in_thousandths_of_its_range(maximum: float, error: float) -> None:
+    method = build({**AGES, "maximum": maximum})
+    output = method(torch.randn(2, 3, 32, 32))
+    batch = method.with_levels({"target": output.value.detach().clamp(0, maximum - 30) + 30})
+    expected = (output.value.detach() - batch["target"]).abs().mean().item() / 30 * error
+    assert method.losses(output, batch)["value"].item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_prices_in_dollars_are_learned_without_an_overflow() -> None:
+    levels = [{"phrase": "cheap", "start": 0}, {"phrase": "fair", "start": 200_000}, {"phrase": "dear", "start": 1e6}]
+    scale = {"minimum": 0, "maximum": 3_000_000, "unit": "dollars", "template": "a {} house.", "levels": levels}
+    method = build(scale)
+    samples = [
+        {"image": torch.randn(3, 32, 32), "target": torch.tensor(1e5 * i), "index": torch.tensor(i)} for i in range(16)
+    ]
+    runner = L.Trainer(max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False,
+                       enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
+    runner.fit(method, DataLoader(samples, batch_size=4))  # type: ignore[arg-type]
+    assert all(parameter.isfinite().all() for parameter in method.parameters())
+    assert runner.callback_metrics["train_mae"].isfinite()

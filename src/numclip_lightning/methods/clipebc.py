@@ -89,5 +89,5 @@ class CLIPEBC(PromptClassifier):
         losses = super().losses(output, batch)
         if self.value_weight:
             value = expected_value(output.logits, self.class_values)
-            losses["value"] = self.value_weight * F.l1_loss(value, batch["target"]) / self.scale.step
+            losses["value"] = self.value_weight * F.l1_loss(value, batch["target"]) / self.loss_unit
         return losses

@@ -31,4 +31,4 @@ class L1Regression(ImageMethod):
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute error, in steps of the scale."""
-        return {"value": F.l1_loss(output.value, batch["target"]) / self.scale.step}
+        return {"value": F.l1_loss(output.value, batch["target"]) / self.loss_unit}

@@ -147,7 +147,7 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
             losses["text_to_image"] = weights.text_to_image * fcrc_text_to_image(output.logits, level, self.weighting)
         if weights.value:
             error = F.l1_loss(self._fine_value(output.logits), batch["target"])
-            losses["value"] = weights.value * error / self.scale.step
+            losses["value"] = weights.value * error / self.loss_unit
         return losses
 
     def _fine_value(self, logits: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ class RankingAwareCLIP(OrdinalMethod):
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the loss of the number, `log(1 + smooth L1)` in steps of the scale, and in training that of pairs."""
-        error = F.smooth_l1_loss(output.value / self.scale.step, batch["target"] / self.scale.step)
+        error = F.smooth_l1_loss(output.value / self.loss_unit, batch["target"] / self.loss_unit)
         losses = {"value": self.value_weight * error.log1p()}
         if self.pair_head and self.training:
             compared = self.pair_head(output.extras["tokens"])

@@ -61,6 +61,14 @@ class OrdinalSteps(L.LightningModule, ABC):
             setattr(self, f"{split}_metrics", nn.ModuleDict(own))
         self.test_epsilon = EpsilonError()
 
+    @property
+    def loss_unit(self) -> float:
+        """Unit of losses of the number: a step of the scale, as published, but at least a thousandth of its range.
+
+        In steps of a dollar the loss of a price would be in millions, and the first training step would end in NaN.
+        """
+        return max(self.scale.step, (self.scale.maximum - self.scale.minimum) / 1000)
+
     def forward(self, images: Tensor) -> Output:
         """Return logits and values (B,) for normalised images (B, 3, H, W)."""
         return self.decode_features(self.encode_images(images))
