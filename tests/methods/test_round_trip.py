@@ -1,7 +1,9 @@
 """Every method by its name alone: its checkpoint predicts what the fit's own test found, and can be trained on."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import fields
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,15 @@ LEARNING = [
 ]
 
 
-@pytest.mark.parametrize("kind", LEARNING)
+def one_of_each_family() -> Iterator[Any]:
+    """Every method; those that share their base classes with one before are slow."""
+    seen: set[tuple[type, ...]] = set()
+    for kind in LEARNING:
+        yield pytest.param(kind, marks=pytest.mark.slow if kind.__bases__ in seen else (), id=kind.__name__)
+        seen.add(kind.__bases__)
+
+
+@pytest.mark.parametrize("kind", list(one_of_each_family()))
 def test_a_checkpoint_predicts_and_goes_on(kind: type[OrdinalMethod], numclip: Numclip) -> None:
     flags = [word for word in numclip.flags if not word.startswith("--model=")]
     # Its tower reads the 16 tokens of CoOp's context and more.

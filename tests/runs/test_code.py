@@ -39,6 +39,7 @@ def commit(clone: Path) -> str:
     return git(clone, "describe", "--always")
 
 
+@pytest.mark.slow
 def test_a_commit_made_while_a_benchmark_runs_is_not_that_of_its_runs(clone: Path, tmp_path: Path) -> None:
     go = tmp_path / "go"
     slow = {"args": {"model": "support.benchmark_victim.Slow", "model.wait_for": str(go)}}

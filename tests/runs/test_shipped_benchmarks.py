@@ -119,6 +119,7 @@ def test_few_shots_are_of_the_methods_of_the_papers() -> None:
     assert load("fewshot")["shots"] == [1, 2, 4, 8, 16, 32, 64]
 
 
+@pytest.mark.slow
 def test_folds_and_shots_of_published_lists_become_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     make_historical(tmp_path / "data", per_decade=12)
