@@ -210,7 +210,7 @@ def _deep_range(image: Image.Image, pixels: npt.NDArray[np.float64], reading: Re
         )
     if (bits := _bits(image)) is not None:
         return 0, 2**bits - 1
-    # Pillow may hold 16 bits in its 32-bit mode, so the width is told by the largest pixel.
+    # Pillow may hold 16 bits in its 32-bit mode, so the largest pixel shows the width.
     return 0, 2**16 - 1 if pixels.max(initial=0) < 2**16 else 2**31 - 1
 
 

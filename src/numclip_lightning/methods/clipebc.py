@@ -75,7 +75,7 @@ class CLIPEBC(PromptClassifier):
             targets: Training targets (N,).
 
         Raises:
-            ScaleError: If a target lies outside the scale.
+            ScaleError: If a target is outside the scale.
         """
         anchors = self.class_values
         bins = self.true_class(self.with_levels({"target": targets}))

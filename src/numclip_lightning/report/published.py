@@ -58,7 +58,7 @@ _UNREAD = "the split of SA-LDL was not read"
 _SUBSET = "which ages of UTKFace MWR and MiVOLO keep was not read"
 
 _FIGURES: dict[str, tuple[PublishedFigure, ...]] = {
-    # 2.11 stands in another table of the paper, which its authors call a typing error (issue 1).
+    # 2.11 is in another table of the paper, which its authors call a typing error (issue 1).
     "morph": (
         PublishedFigure(
             "NumCLIP",

@@ -30,7 +30,7 @@ class CheckData(Callback):
 
         Raises:
             ConfigError: If the backbone takes images of another size, or the precision would round targets.
-            DataError: If a target lies outside the scale.
+            DataError: If a target is outside the scale.
         """
         data: Any = getattr(trainer, "datamodule", None)
         if not (isinstance(data, OrdinalDataModule) and isinstance(pl_module, OrdinalMethod)):
@@ -54,7 +54,7 @@ def check_targets(data: OrdinalDataModule, split: Split, scale: OrdinalScale) ->
         scale: The scale of the method.
 
     Raises:
-        DataError: If a target lies outside the scale.
+        DataError: If a target is outside the scale.
     """
     found = [(label, target) for label in data.labels(split) for target in label.targets]
     inside = scale.contains(torch.tensor([target for _, target in found], dtype=torch.float64))

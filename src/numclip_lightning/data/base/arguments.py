@@ -20,7 +20,7 @@ def require_least(name: str, value: int, least: int) -> None:
 
 
 def require_fraction(name: str, value: float) -> None:
-    """Raise ConfigError unless an argument lies in (0, 1).
+    """Raise ConfigError unless an argument is in (0, 1).
 
     Args:
         name: Its name, as the user knows it.

@@ -65,8 +65,8 @@ def read_table(source: Path) -> Table:
     start = next((number for number, row in enumerate(rows) if row.strip()), None)
     if start is None:
         raise DataError(f"{source} is empty")
-    if told := _EXCEL_SEPARATOR.fullmatch(rows[start].strip()):
-        delimiter: str | None = told[1]
+    if named := _EXCEL_SEPARATOR.fullmatch(rows[start].strip()):
+        delimiter: str | None = named[1]
         start += 1
     else:
         delimiter = _find_delimiter(rows[start], source.suffix.lower())
@@ -116,7 +116,7 @@ def _find_delimiter(line: str, suffix: str) -> str | None:
 
 
 def _separates(mark: str, line: str) -> bool:
-    """Whether a mark stands after a file name, or in a line without any file name and without commas."""
+    """Return whether a mark is after a file name, or in a line without any file name and without commas."""
     if re.search(IMAGE_END + r'"?\s*' + re.escape(mark), line):
         return True
     if re.search(IMAGE_END + r'("?\s*,|\s+\S)', line):

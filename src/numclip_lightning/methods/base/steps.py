@@ -77,7 +77,7 @@ class OrdinalSteps(L.LightningModule, ABC):
         """Return the batch with the `level` and `rank` of each `target`, int64 of the same shape and device.
 
         Raises:
-            ScaleError: If a target lies outside the scale.
+            ScaleError: If a target is outside the scale.
         """
         target = batch["target"]
         return {**batch, "level": self.scale.to_level(target), "rank": self.scale.to_rank(target)}
@@ -86,7 +86,7 @@ class OrdinalSteps(L.LightningModule, ABC):
         """Add levels and ranks on the host, where the check of the scale does not wait for a device.
 
         Raises:
-            ScaleError: If a target lies outside the scale.
+            ScaleError: If a target is outside the scale.
         """
         return self.with_levels(batch) if "target" in batch else batch
 
