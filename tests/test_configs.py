@@ -127,7 +127,7 @@ def test_a_run_on_shared_images_fits_and_tests(file: Path, numclip: Numclip, mon
     assert math.isfinite(metrics_of(run)["test_mae"])
 
 
-# Guessing the median costs 1.51 fingers, 2.91 cells and 2.74 grades.
+# Guessing the median costs 1.49 fingers, 2.59 cells and 2.65 grades.
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "overlay", "most"), [
     ("fingers", "linear_probe", 0.75), ("blood_cells", "linear_probe", 2.5), ("tomatoes", "linear_probe", 2.0),
