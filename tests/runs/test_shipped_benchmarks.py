@@ -68,7 +68,14 @@ def test_the_rates_that_were_tried_are_those_that_are_compared() -> None:
     assert all(collection["methods"][name] in entries for name, entries in tried.items())
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+# Those that share their methods and datasets with others are slow.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ("evidence", "fewshot", "rates") else ())
+        for name in BENCHMARKS
+    ],
+)
 def test_every_dataset_and_method_has_runs_that_parse(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     # Parsed against every type, with nothing built: neither the images nor the weights are here.
