@@ -8,10 +8,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
-from numclip_lightning.errors import ConfigError, DataError
+from numclip_lightning.errors import ConfigError, DataError, format_number
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.models.image_tower import ImageTower
-from numclip_lightning.runs.rows import full_digits
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["CheckData", "check_targets"]
@@ -60,7 +59,7 @@ def check_targets(data: OrdinalDataModule, split: Split, scale: OrdinalScale) ->
     inside = scale.contains(torch.tensor([target for _, target in found], dtype=torch.float64))
     wrong = [pair for pair, is_inside in zip(found, inside.tolist(), strict=True) if not is_inside]
     if wrong:
-        lines = [f"  {label.where}: {label.path} has {full_digits(target)}" for label, target in wrong[:_SHOWN]]
+        lines = [f"  {label.where}: {label.path} has {format_number(target)}" for label, target in wrong[:_SHOWN]]
         more = f"\n  and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise DataError(
             f"{len(wrong)} of {len(found)} targets in the {split} split lie outside the scale {scale.describe()}:\n"

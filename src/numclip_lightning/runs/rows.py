@@ -4,28 +4,25 @@ import csv
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import torch
 
 from numclip_lightning.data.base.labels import LabelTable
+from numclip_lightning.errors import format_number
 from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.scale import OrdinalScale
 
-__all__ = ["Row", "RowsFile", "columns", "full_digits", "rows_of"]
+__all__ = ["Row", "RowsFile", "columns", "float32_text", "is_finite", "rows_of"]
 
 # The index of an image in its dataset, and the cells of its row.
 Row = tuple[int, list[str]]
 
 
-def full_digits(number: float | np.floating[Any]) -> str:
-    """Write a number with all digits that it has, as people do: 1631484 and not 1.63148e+06 or 1631484.0.
-
-    Args:
-        number: A number in the precision that it was read or computed in: a float of Python, or one of NumPy.
-    """
-    if isinstance(number, np.float32) and 1e-4 <= abs(number) < 1e16:
+def float32_text(number: np.float32) -> str:
+    """Write a computed number with the digits that float32 has: 1631484.1 and not 1.63148e+06 or 1631484.125."""
+    if 1e-4 <= abs(number) < 1e16:
         # `str` writes float32 as 1.6314841e+06 from a million on.
         return np.format_float_positional(number, unique=True, trim="-")
     return str(number).removesuffix(".0")
@@ -61,14 +58,14 @@ def rows_of(
     values, probabilities = (tensor.float().cpu().numpy() for tensor in (batch.value, batch.probabilities))
     phrases, of_value = scale.phrases, scale.level_at(batch.value.cpu()).tolist()
     for i, (index, most_probable) in enumerate(zip(batch.index.tolist(), batch.level.tolist(), strict=True)):
-        label, value = labels[index], full_digits(values[i])
+        label, value = labels[index], float32_text(values[i])
         finite = bool(np.isfinite(values[i]))
         row = [value, phrases[of_value[i]] if finite else "", phrases[most_probable]]
         if targets:
             target = label.target
             row[1:1] = [f"{float(value) - target:.9g}"]
-            row[:0] = [full_digits(target), phrases[int(scale.to_level(torch.tensor(target, dtype=torch.float64)))]]
-        row += map(full_digits, probabilities[i])
+            row[:0] = [format_number(target), phrases[int(scale.to_level(torch.tensor(target, dtype=torch.float64)))]]
+        row += map(float32_text, probabilities[i])
         yield index, [label.path, *row, *(["test"] if select_on else [])]
 
 

@@ -89,7 +89,7 @@ def check_template(template: str) -> None:
 
 
 def number_text(number: float) -> str:
-    """Write a number as people do: 1930, not 1930.0 and not 1.93e+03."""
+    """Write a number of the grid as people do: 1930 and not 1.93e+03; 0.3 and not 0.1 + 0.2, 0.30000000000000004."""
     return f"{number:.12g}"
 
 
