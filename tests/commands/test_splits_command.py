@@ -15,7 +15,7 @@ from numclip_lightning.data.morph import MorphDataModule
 from numclip_lightning.data.utkface import UTKFaceDataModule
 from support.command import failure
 from support.fake_data import make_aesthetics, make_clap2015, make_image, make_list_dataset, make_morph, make_utkface
-from support.places import CONFIGS, DATALISTS
+from support.places import CONFIGS, DATALISTS, needs_lists
 
 SPLITS: tuple[Any, ...] = ("train", "val", "test")
 
@@ -94,7 +94,7 @@ def test_paths_lead_to_the_images(tmp_path: Path) -> None:
     assert f"../../datasets/Morph/image/{image.name}" in written("again")
 
 
-@pytest.mark.skipif(not DATALISTS.is_dir(), reason="the public label lists are not beside the repository")
+@needs_lists
 @pytest.mark.parametrize(
     ("config", "folder", "words", "sizes"),
     [

@@ -8,10 +8,9 @@ from numclip_lightning.data.adience import AdienceDataModule, age_class
 from numclip_lightning.data.base import LabelTable
 from numclip_lightning.errors import ConfigError, DataError
 from support.fake_data import make_adience
-from support.places import DATALISTS
+from support.places import DATALISTS, needs_lists
 
 LISTS = DATALISTS / "adience"
-needs_lists = pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
 
 
 def users(table: LabelTable) -> set[str | None]:

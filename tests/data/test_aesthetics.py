@@ -7,10 +7,9 @@ import pytest
 from numclip_lightning.data.aesthetics import AestheticsDataModule
 from numclip_lightning.errors import ConfigError, DataError
 from support.fake_data import make_aesthetics, make_image
-from support.places import DATALISTS
+from support.places import DATALISTS, needs_lists
 
 LISTS = DATALISTS / "crowdbeauty"
-needs_lists = pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
 
 
 def test_published_layout(tmp_path: Path) -> None:

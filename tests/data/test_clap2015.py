@@ -6,7 +6,7 @@ import torch
 from numclip_lightning.data.clap2015 import CLAP2015DataModule
 from numclip_lightning.errors import DataError
 from support.fake_data import make_clap2015
-from support.places import DATALISTS
+from support.places import DATALISTS, needs_lists
 
 LISTS = DATALISTS / "clap2015"
 
@@ -79,7 +79,7 @@ def test_list_files_alone_count(tmp_path: Path) -> None:
         data.setup("fit")
 
 
-@pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
+@needs_lists
 def test_real_list() -> None:
     data = CLAP2015DataModule(root=str(LISTS), check_images="none")
     data.setup("fit")

@@ -10,7 +10,7 @@ from numclip_lightning.data.base import Label, read_labels
 from numclip_lightning.data.historical import HistoricalDataModule, historical_fold
 from numclip_lightning.errors import ConfigError, DataError
 from support.fake_data import DECADES, make_historical, make_image
-from support.places import DATALISTS
+from support.places import DATALISTS, needs_lists
 
 LISTS = DATALISTS / "hci"
 SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
@@ -123,7 +123,7 @@ def test_bad_arguments(tmp_path: Path) -> None:
         HistoricalDataModule(root=str(tmp_path)).setup("fit")
 
 
-@pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
+@needs_lists
 def test_real_lists() -> None:
     every = {label.path for decade in DECADES for label in read_labels(LISTS / f"{decade}s.txt")}
     tests = set()
@@ -138,7 +138,7 @@ def test_real_lists() -> None:
     assert len(tests) == 10
 
 
-@pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
+@needs_lists
 def test_real_lists_with_images(tmp_path: Path) -> None:
     image = make_image(tmp_path / "one.jpg", size=(8, 8))
     (tmp_path / "images").mkdir()

@@ -9,10 +9,9 @@ from numclip_lightning.data.base import LabelTable
 from numclip_lightning.data.morph import MorphDataModule
 from numclip_lightning.errors import ConfigError, DataError
 from support.fake_data import make_image, make_morph
-from support.places import DATALISTS
+from support.places import DATALISTS, needs_lists
 
 LISTS = DATALISTS / "morph"
-needs_lists = pytest.mark.skipif(not LISTS.is_dir(), reason="the public label lists are not beside the repository")
 
 
 def groups(table: LabelTable) -> set[str | None]:

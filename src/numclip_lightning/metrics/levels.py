@@ -5,6 +5,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.metrics.checks import check_num_levels
 from numclip_lightning.metrics.shares import ShareWithin, check_shapes
 
 __all__ = ["AccuracyWithin", "QuadraticKappa", "quadratic_kappa_compute", "quadratic_kappa_update"]
@@ -107,8 +108,7 @@ class QuadraticKappa(Metric):
     confusion: Tensor
 
     def __init__(self, num_levels: int) -> None:
-        if num_levels < 1:
-            raise ConfigError(f"num_levels is {num_levels}; a scale has at least 1 level.")
+        check_num_levels(num_levels)
         super().__init__()
         self.num_levels = num_levels
         shape = (num_levels, num_levels)

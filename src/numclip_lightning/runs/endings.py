@@ -6,6 +6,8 @@ import sys
 import traceback
 from pathlib import Path
 
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
 from numclip_lightning.errors import ConfigError, NumClipError, RunError
 
 __all__ = ["called_program", "explain", "kept_files", "resume_command"]
@@ -65,7 +67,7 @@ def _stopped(error: BaseException, verb: str, folder: Path) -> NumClipError | No
     """Explain Ctrl-C and SIGTERM: Lightning ends both with an exit, the second one with code 0."""
     # Lightning's own exit after Ctrl-C is raised while that is handled.
     by_user = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
-    if not by_user and type(error).__name__ != "SIGTERMException":
+    if not by_user and not isinstance(error, SIGTERMException):
         return None
     what, code = ("by Ctrl-C", _INTERRUPTED) if by_user else ("by SIGTERM", _TERMINATED)
     kept = f"\n{kept_files(folder)}" if verb == "fit" else ""

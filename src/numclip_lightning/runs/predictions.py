@@ -128,7 +128,9 @@ class WritePredictions(Callback):
             path = self.tested if split == "test" else self.path
             self._file = RowsFile(path, columns(method.scale, **layout), trainer.global_rank)
         if readable is not None:
-            self._skipped.add(data, batch.index[~readable].tolist())
+            # The dataset of the loader: to build another one, every image of the list would be looked up again.
+            loader: Any = trainer.predict_dataloaders
+            self._skipped.add(loader.dataset, batch.index[~readable].tolist())
             batch = Prediction(*(tensor[readable] for tensor in batch))
         self._file.append(rows_of(batch, data.labels(split), method.scale, **layout))
 

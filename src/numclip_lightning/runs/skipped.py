@@ -1,9 +1,10 @@
 """Images that a prediction has skipped because they can't be read: which, why, and how many."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+
+from numclip_lightning.data.base.dataset import OrdinalDataset
 
 __all__ = ["Skipped"]
 
@@ -28,17 +29,14 @@ class Skipped:
     def __len__(self) -> int:
         return len(self._found)
 
-    def add(self, data: Any, indices: Sequence[int]) -> None:
-        """Add images of the predict split; each is opened again, for the reason.
+    def add(self, dataset: OrdinalDataset, indices: Iterable[int]) -> None:
+        """Add images; each is opened again, for the reason.
 
         Args:
-            data: A `FileDataModule`.
-            indices: Their indices in the split.
+            dataset: The images that are predicted.
+            indices: The indices of the unreadable ones.
         """
-        if not indices:
-            return
-        labels, dataset = data.labels("predict"), data.dataset("predict")
-        self._found.update((index, (labels[index].path, dataset.why_unreadable(index))) for index in indices)
+        self._found.update((index, (dataset.labels[index].path, dataset.why_unreadable(index))) for index in indices)
 
     def write(self, beside: Path) -> None:
         """Write the list of all skipped images beside a file of predictions; remove an earlier list if there are none.

@@ -12,7 +12,7 @@ from numclip_lightning.data.base.types import Split
 from numclip_lightning.data.clap2015 import CLAP2015DataModule
 from numclip_lightning.data.historical import HistoricalDataModule
 from numclip_lightning.data.morph import MorphDataModule
-from support.places import DATALISTS
+from support.places import DATALISTS, needs_lists
 
 Case = tuple[type[FileDataModule], str, dict[str, Any], Split, int, str]
 CASES: dict[str, Case] = {
@@ -36,7 +36,7 @@ CASES: dict[str, Case] = {
 }
 
 
-@pytest.mark.skipif(not DATALISTS.is_dir(), reason="the public label lists are not beside the repository")
+@needs_lists
 @pytest.mark.parametrize(("kind", "folder", "options", "split", "size", "digest"), CASES.values(), ids=CASES.keys())
 def test_a_draw_stays_as_it_is(
     kind: type[FileDataModule], folder: str, options: dict[str, Any], split: Split, size: int, digest: str

@@ -7,7 +7,7 @@ import pytest
 from numclip_lightning.data.base.labels import Label, LabelTable, parse_target, read_labels
 from numclip_lightning.data.base.paths import path_key
 from numclip_lightning.errors import DataError
-from support.places import DATALISTS
+from support.places import DATALISTS, needs_lists
 
 
 def write(tmp_path: Path, text: str | bytes, name: str = "list.txt") -> Path:
@@ -190,9 +190,6 @@ def test_label_without_line() -> None:
     assert label.where == str(Path("faces/31_0.jpg"))
     assert path_key(r".\images\x.jpg") == "images/x.jpg"
     assert parse_target("80s", "here") == 80.0
-
-
-needs_lists = pytest.mark.skipif(not DATALISTS.is_dir(), reason="the public label lists are not beside the repository")
 
 
 @needs_lists
