@@ -36,12 +36,6 @@ def test_a_metric_has_its_title_direction_and_digits(metric: str, title: str, lo
 
 
 @every_row
-def test_a_row_says_what_its_class_says(key: str) -> None:
-    row = METRICS[key]
-    assert {True: "higher", False: "lower", None: "zero"}[row.make(SCALE, 1).higher_is_better] == row.better
-
-
-@every_row
 def test_a_row_is_updated_with_what_it_needs(key: str) -> None:
     row = METRICS[key]
     if row.needs == "spread":

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torchmetrics import Metric
 
@@ -17,6 +17,8 @@ probabilities and true levels; probabilities and true values; predicted and true
 Better = Literal["lower", "higher", "zero"]
 """Which way is better; "zero" is the nearer to 0."""
 
+_BETTER: dict[bool | None, Better] = {True: "higher", False: "lower", None: "zero"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
@@ -25,18 +27,23 @@ class Measure:
     Attributes:
         label: The name for people; `{}` is the number in the key, `{s}` the plural that it asks for.
         needs: What its `update` takes.
-        make: Makes the metric for a scale and the number in its key (0 where it has none).
-        better: Which way is better.
+        kind: Its class, which also says which way is better (`higher_is_better`; None is the nearer to 0).
+        arguments: The arguments of the class for a scale and the number in the key (0 if it has none).
         digits: How many digits are printed behind the point.
         percent: Whether a share of 0 to 1 is printed as 0 to 100.
     """
 
     label: str
     needs: Needs
-    make: Callable[[OrdinalScale, float], Metric]
-    better: Better = "lower"
+    kind: type[Metric]
+    arguments: Callable[[OrdinalScale, float], dict[str, Any]] = lambda *_: {}
     digits: int = 2
     percent: bool = False
+
+    @property
+    def better(self) -> Better:
+        """Which way is better, from the class of the metric."""
+        return _BETTER[self.kind.higher_is_better]
 
     @property
     def lower_is_better(self) -> bool:
@@ -57,6 +64,10 @@ class Measure:
     def factor(self) -> int:
         """The factor from the recorded number to the printed one."""
         return 100 if self.percent else 1
+
+    def make(self, scale: OrdinalScale, number: float) -> Metric:
+        """Build the metric for a scale and the number in its key (0 if it has none)."""
+        return self.kind(**self.arguments(scale, number))
 
     def size(self, value: float) -> float:
         """Return the number that methods are ranked and compared by: the distance from 0 where that is best."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from numclip_lightning.metrics import Measure, Needs, build_metrics, measure_of
 from numclip_lightning.report.images import levels_of
-from numclip_lightning.report.predictions import read_predictions
+from numclip_lightning.report.predictions import probability_columns, read_predictions
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["metric_of", "with_metrics_of_files"]
@@ -72,16 +72,12 @@ def metric_of(metric: str, frame: pd.DataFrame, folder: Path | None = None) -> f
     return float(value)
 
 
-def _columns(frame: pd.DataFrame) -> list[str]:
-    return [name for name in frame.columns if name.startswith("p(") and name.endswith(")")]
-
-
 def _arguments(measure: Measure, frame: pd.DataFrame) -> tuple[Tensor, ...] | None:
     """Return what the metric is updated with."""
     value, target = (torch.tensor(frame[name].to_numpy("float32")) for name in ("value", "target"))
     if measure.needs == "value":
         return value, target
-    columns = _columns(frame)
+    columns = probability_columns(frame)
     # Without probabilities levels have no order.
     if not columns or measure.needs == "spread":
         return None
@@ -100,7 +96,7 @@ def _arguments(measure: Measure, frame: pd.DataFrame) -> tuple[Tensor, ...] | No
 
 def _scale(measure: Measure, frame: pd.DataFrame, folder: Path | None) -> OrdinalScale | None:
     """Return a scale with the levels of the predictions; that of the run where the metric needs their numbers."""
-    levels = len(_columns(frame))
+    levels = len(probability_columns(frame))
     if measure.needs != "distribution":
         return OrdinalScale(minimum=0, maximum=max(levels - 1, 0))
     try:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from numclip_lightning.metrics import measure_of
 from numclip_lightning.report.frame import KEY, shots_of
 from numclip_lightning.report.intervals import bootstrap_difference, bootstrap_mean, sign_flip_test
-from numclip_lightning.report.predictions import read_predictions
+from numclip_lightning.report.predictions import probability_columns, read_predictions
 from numclip_lightning.report.statistics import holm, verdict_of
 
 __all__ = ["IMAGE_ASSUMPTIONS", "compare_images", "image_intervals", "image_numbers", "levels_of"]
@@ -35,7 +35,7 @@ def levels_of(frame: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]
         frame: See `read_predictions`. Without probabilities the levels are numbered in the order of their names: such
             numbers show which are equal, and no distance.
     """
-    columns = [name for name in frame.columns if re.fullmatch(r"p\(.*\)", name, re.DOTALL)]
+    columns = probability_columns(frame)
     if columns:
         phrases = pd.Index([name[2:-1] for name in columns])
         return frame[columns].to_numpy("float64").argmax(axis=1), phrases.get_indexer(frame["true_phrase"])

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numclip_lightning.errors import DataError
 from numclip_lightning.report.frame import KEY, at_every_shots, run_name
 
-__all__ = ["errors_by_value", "read_predictions"]
+__all__ = ["errors_by_value", "probability_columns", "read_predictions"]
 
 _PREDICTIONS = "test_predictions.csv"
 # Up to so many different targets each has a bin of its own; more share at most as many bins, with round ends.
@@ -98,3 +98,8 @@ def _bins(targets: Sequence[float]) -> tuple[list[float], list[float]]:
         return list(targets), list(targets)
     edges = [float(edge) for edge in MaxNLocator(_MOST_BINS).tick_values(targets[0], targets[-1])]
     return edges[:-1], edges[1:]
+
+
+def probability_columns(frame: pd.DataFrame) -> list[str]:
+    """Return the columns with the probability of each level, `p(PHRASE)`, in the order of the levels."""
+    return [name for name in frame.columns if name.startswith("p(") and name.endswith(")")]

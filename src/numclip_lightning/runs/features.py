@@ -17,6 +17,7 @@ from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.samples import Samples, encode_share, gather_by_index
+from numclip_lightning.runs.trainer import uses_whole_split
 
 __all__ = ["KeepFeatures"]
 
@@ -68,7 +69,7 @@ class KeepFeatures(Callback):
         self, trainer: L.Trainer, method: OrdinalMethod, data: OrdinalDataModule, split: Split
     ) -> Tensor | None:
         """Return the features of a split, (N, ...), or None if they are not to be kept."""
-        if not _uses_all(trainer, split):
+        if not uses_whole_split(trainer, split):
             return None
         start, total = time.monotonic(), len(data.labels(split))
         # The order of the training images must not depend on whether features are kept.
@@ -97,13 +98,6 @@ class KeepFeatures(Callback):
             )  # fmt: skip
             return None
         return [first, *batches]
-
-
-def _uses_all(trainer: L.Trainer, split: Split) -> bool:
-    """Return whether a fit uses the whole split; to try out a few batches, not all images need encoding."""
-    limit = trainer.limit_train_batches if split == "train" else trainer.limit_val_batches
-    # An integer is a number of batches, a float a share of them.
-    return isinstance(limit, float) and limit == 1.0
 
 
 def _size(num_bytes: float) -> str:

@@ -24,6 +24,7 @@ from numclip_lightning.runs.checkpoints import best_checkpoint
 from numclip_lightning.runs.endings import called_program
 from numclip_lightning.runs.flatten import flatten
 from numclip_lightning.runs.guessing import Result, guess_of
+from numclip_lightning.runs.trainer import uses_whole_split
 
 __all__ = [
     "SHARED_KEYS",
@@ -143,8 +144,7 @@ class RunFolder(SaveConfigCallback):
         self, trainer: L.Trainer, method: L.LightningModule, split: Split, metrics: dict[str, float]
     ) -> dict[str, float]:
         """Return what guessing costs on the images that were measured, and remember the comparison."""
-        limit = trainer.limit_test_batches if split == "test" else trainer.limit_val_batches
-        whole = isinstance(limit, float) and limit == 1.0
+        whole = uses_whole_split(trainer, split)
         if not (whole and f"{split}_mae" in metrics and isinstance(method, OrdinalMethod)):
             return {}
         guess = guess_of(getattr(trainer, "datamodule", None), split, method.scale)

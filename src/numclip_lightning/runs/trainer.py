@@ -4,7 +4,9 @@ from typing import Any
 
 import lightning as L
 
-__all__ = ["Trainer"]
+from numclip_lightning.data.base.types import Split
+
+__all__ = ["Trainer", "uses_whole_split"]
 
 
 class Trainer(L.Trainer):
@@ -38,3 +40,15 @@ class Trainer(L.Trainer):
             limit_predict_batches=limit_predict_batches,
             **kwargs,
         )
+
+
+def uses_whole_split(trainer: L.Trainer, split: Split) -> bool:
+    """Return whether a run uses all images of a split, not a few batches of it to try something out."""
+    limits = {
+        "train": trainer.limit_train_batches,
+        "val": trainer.limit_val_batches,
+        "test": trainer.limit_test_batches,
+    }
+    limit = limits.get(split, trainer.limit_predict_batches)
+    # An integer is a number of batches, a float a share of them.
+    return isinstance(limit, float) and limit == 1.0
