@@ -2,15 +2,14 @@
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from numclip_lightning.metrics.kept import KeptSamples
+from numclip_lightning.metrics.means import ScoreMean
 from numclip_lightning.metrics.shares import check_shapes
 
 __all__ = [
     "Bias",
     "MedianError",
-    "bias_compute",
     "bias_update",
     "median_error_compute",
     "median_error_update",
@@ -38,40 +37,15 @@ def bias_update(preds: Tensor, target: Tensor) -> tuple[Tensor, int]:
     return (preds.detach().double() - target.double()).sum(), target.numel()
 
 
-def bias_compute(error: Tensor, total: Tensor) -> Tensor:
-    """Return the mean signed error, a float32 scalar: above 0 where predictions are too high; NaN of nothing.
-
-    Example:
-        >>> bias_compute(torch.tensor(4.0), torch.tensor(2))
-        tensor(2.)
-    """
-    return (error / total).float()
-
-
-class Bias(Metric):
-    """The mean signed error, in the target's unit; best at 0, NaN of nothing."""
+class Bias(ScoreMean):
+    """The mean signed error in the target's unit: above 0 if predictions are too high, best at 0, NaN of nothing."""
 
     # Neither: the nearer to 0, the better.
     higher_is_better = None
-    full_state_update = False
-
-    error: Tensor
-    total: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("error", default=torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("total", default=torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add a batch: two tensors of one shape."""
-        error, total = bias_update(preds, target)
-        self.error += error
-        self.total += total
-
-    def compute(self) -> Tensor:
-        """Return the bias."""
-        return bias_compute(self.error, self.total)
+        self.add(*bias_update(preds, target))
 
 
 def median_error_update(preds: Tensor, target: Tensor) -> Tensor:

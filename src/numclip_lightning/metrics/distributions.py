@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.metrics.checks import check_levels, check_num_levels, check_probabilities
+from numclip_lightning.metrics.means import ScoreMean
 
-__all__ = ["CRPS", "NLL", "RPS", "Brier", "brier", "crps", "mean_score", "nll", "rps"]
+__all__ = ["CRPS", "NLL", "RPS", "Brier", "brier", "crps", "nll", "rps"]
 
 
 def rps(probabilities: Tensor, level: Tensor) -> Tensor:
@@ -136,47 +136,26 @@ def _check_centers(centers: Tensor) -> None:
         raise ConfigError(f"centers are {centers.tolist()}; give numbers in increasing order.")
 
 
-def mean_score(score: Tensor, total: Tensor) -> Tensor:
-    """Return the mean of a sum of scores, a float32 scalar; NaN of nothing.
-
-    Example:
-        >>> mean_score(torch.tensor(3.0), torch.tensor(2))
-        tensor(1.5000)
-    """
-    return (score / total).float()
-
-
-class _MeanScore(Metric):
-    """The mean of a score over images: one sum and one count."""
+class _LevelScoreMean(ScoreMean):
+    """The mean of a score of the probabilities of K levels."""
 
     higher_is_better = False
-    full_state_update = False
-
-    score: Tensor
-    total: Tensor
 
     def __init__(self, num_levels: int) -> None:
         check_num_levels(num_levels)
         super().__init__()
         self.num_levels = num_levels
-        self.add_state("score", default=torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("total", default=torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, probabilities: Tensor, target: Tensor) -> None:
         """Add a batch: probabilities of shape (B, K), and true levels (for the CRPS, values) of shape (B,)."""
         check_probabilities(probabilities, self.num_levels, target)
-        self.score += self._scores(probabilities, target).sum()
-        self.total += len(target)
+        self.add(self._scores(probabilities, target).sum(), len(target))
 
     def _scores(self, probabilities: Tensor, target: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def compute(self) -> Tensor:
-        """Return the mean, 0 or more."""
-        return mean_score(self.score, self.total)
 
-
-class RPS(_MeanScore):
+class RPS(_LevelScoreMean):
     """The mean ranked probability score over levels; see `rps`.
 
     Args:
@@ -190,7 +169,7 @@ class RPS(_MeanScore):
         return rps(probabilities, target)
 
 
-class NLL(_MeanScore):
+class NLL(_LevelScoreMean):
     """The mean negative log-likelihood of the true level; see `nll`.
 
     Args:
@@ -201,7 +180,7 @@ class NLL(_MeanScore):
         return nll(probabilities, target)
 
 
-class Brier(_MeanScore):
+class Brier(_LevelScoreMean):
     """The mean Brier score over levels; see `brier`.
 
     Args:
@@ -212,7 +191,7 @@ class Brier(_MeanScore):
         return brier(probabilities, target)
 
 
-class CRPS(_MeanScore):
+class CRPS(_LevelScoreMean):
     """The mean continuous ranked probability score of a value, in the target's unit; see `crps`.
 
     Args:
