@@ -70,6 +70,9 @@ class PublishedRAdam(torch.optim.RAdam):
     def _init_group(self, group: dict[str, Any], *lists: list[Tensor]) -> bool:
         """Collect what a step of torch's RAdam moves; take the step of every other parameter here.
 
+        Overridden although it is private: torch wraps each `step` of a class in the hooks of the optimiser, so that
+        with one of our own around RAdam's they would run twice.
+
         Torch calls it in each step, after the closure and without gradients, with five empty lists: parameters,
         gradients, both averages and step counts.
         """
