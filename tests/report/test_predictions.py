@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from numclip_lightning.errors import DataError
+from numclip_lightning.report.files import metric_of
 from numclip_lightning.report.frame import results_frame
-from numclip_lightning.report.predictions import errors_by_value
+from numclip_lightning.report.predictions import errors_by_value, read_predictions
 from support.benchmark_runs import make_plan, write_failure, write_run
 
 
@@ -76,3 +78,22 @@ class TestErrorsByValue:
             path.write_text(text, encoding="utf-8")
         with pytest.raises(DataError, match=f"predictions of counting, A, fold 0, all images, seed 0, {message}"):
             errors_by_value(results_frame(plan, [record], ["test_mae"]), 0)
+
+
+def test_files_of_earlier_versions_read_as_new_ones(tmp_path: Path) -> None:
+    (run,) = make_plan(["A"], shots=[0], seeds=[0])
+    record = write_run(tmp_path, run, {})
+    file = record["folder"] / "test_predictions.csv"
+    rows = "a.png,1,few,2,some,0.4,0.6\nb.png,5,some,5,some,0.1,0.9\n"
+    frames = []
+    for heading in ("path,target,true_level,value,level", "path,target,true_phrase,value,most_probable"):
+        file.write_text(f"{heading},p(few),p(some)\n{rows}", encoding="utf-8")
+        frames.append(read_predictions(record))
+    assert frames[0].equals(frames[1])
+    assert metric_of("test_acc", frames[0]) == 0.5
+
+
+def test_levels_without_the_true_phrases_are_refused() -> None:
+    frame = pd.DataFrame({"path": ["a.png"], "target": [1.0], "value": [2.0], "p(few)": [1.0]})
+    with pytest.raises(DataError, match="no column 'true_phrase'"):
+        metric_of("test_acc", frame)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from numclip_lightning.errors import DataError
 from numclip_lightning.metrics import measure_of
 from numclip_lightning.report.frame import KEY, shots_of
 from numclip_lightning.report.intervals import bootstrap_difference, bootstrap_mean, sign_flip_test
@@ -34,7 +35,12 @@ def levels_of(frame: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]
     Args:
         frame: See `read_predictions`. Without probabilities the levels are numbered in the order of their names: such
             numbers show which are equal, and no distance.
+
+    Raises:
+        DataError: If the true phrases are missing.
     """
+    if "true_phrase" not in frame:
+        raise DataError("a file of predictions has no column 'true_phrase', by which levels are compared; add it.")
     columns = probability_columns(frame)
     if columns:
         phrases = pd.Index([name[2:-1] for name in columns])

@@ -15,8 +15,10 @@ __all__ = ["errors_by_value", "probability_columns", "read_predictions"]
 _PREDICTIONS = "test_predictions.csv"
 # Up to so many different targets each has a bin of its own; more share at most as many bins, with round ends.
 _MOST_BINS = 12
+# Runs of versions before 0.1.0 stay readable, as their records do: `level` was the phrase of the most probable level.
+_RENAMED = {"true_level": "true_phrase", "level": "most_probable"}
 # Words are read as they are, also a phrase such as "None"; numbers may be missing.
-_WORDS = dict.fromkeys(("path", "phrase", "true_phrase", "most_probable", "group", "select_on"), "str")
+_WORDS = dict.fromkeys(("path", "phrase", "true_phrase", "most_probable", "group", "select_on", *_RENAMED), "str")
 _NO_NUMBER = {name: ["", "nan", "NaN"] for name in ("target", "value", "error")}
 
 
@@ -82,7 +84,7 @@ def read_predictions(run: Mapping[Any, Any]) -> pd.DataFrame:
         raise DataError(
             f"{path}, the predictions of {run_name(run)}, has no rows, or a target that is no number; {again}"
         )
-    return frame
+    return frame if "true_phrase" in frame else frame.rename(columns=_RENAMED)
 
 
 def _read_errors(run: Mapping[Any, Any]) -> pd.DataFrame:
