@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.models.heads import ExpectationHead
+from numclip_lightning.models.heads import ExpectationHead, MedianHead, build_decoder
 from numclip_lightning.models.learned_heads import BoundedHead, PublishedHead, build_head
 from numclip_lightning.scale import OrdinalScale
 
@@ -236,3 +236,40 @@ class TestArguments:
     def test_logits_of_another_scale_are_refused(self, head: nn.Module, shape: tuple[int, ...]) -> None:
         with pytest.raises(ConfigError, match=r"logits have shape .*; this head was built for 5 levels"):
             head(torch.zeros(shape))
+
+
+class TestMedian:
+    def test_no_value_has_a_lower_expected_absolute_error(self) -> None:
+        values = [1.0, 2.0, 4.0, 8.0, 9.0]
+        shares = logits_like(SCORES, size=50).softmax(dim=1)
+        found = MedianHead(values)(shares.log())
+        grid = torch.linspace(0, 10, 1001, dtype=torch.float64)
+        cost = (grid[:, None] - torch.tensor(values, dtype=torch.float64)).abs()
+        least = (shares @ cost.T).min(dim=1).values
+        own = (shares * (found[:, None] - torch.tensor(values, dtype=torch.float64)).abs()).sum(dim=1)
+        assert own.tolist() == pytest.approx(least.tolist(), abs=1e-9)
+
+    def test_within_levels_it_is_the_median_of_many_draws(self) -> None:
+        lower, upper, centers = AGES
+        shares = logits_like(AGES, size=4).softmax(dim=1)
+        found = MedianHead(centers, lower=lower, upper=upper)(shares.log())
+        generator = torch.Generator().manual_seed(0)
+        for row, value in zip(shares, found.tolist(), strict=True):
+            drawn = torch.multinomial(row, 200_000, replacement=True, generator=generator)
+            low, high = (torch.tensor(edges, dtype=torch.float64)[drawn] for edges in (lower, upper))
+            ages = low + (high - low) * torch.rand(len(drawn), generator=generator, dtype=torch.float64)
+            expected = (ages - value).abs().mean()
+            for other in (value - 0.5, value + 0.5):
+                assert (ages - other).abs().mean() > expected - 1e-3
+
+    @pytest.mark.parametrize("share", [0.02, 0.25, 0.5, 0.75, 0.98])
+    def test_it_moves_evenly_through_a_level(self, share: float) -> None:
+        # With `1 - share` of the rest below, the median is at `share` of the middle level's way up.
+        below = (1 - share) * 0.5
+        logits = torch.tensor([[below, 0.5, 0.5 - below]], dtype=torch.float64).log()
+        head = build_decoder("median", [5.0, 20.0, 40.0], lower=[0.0, 11.0, 30.0], upper=[10.0, 29.0, 50.0])
+        assert head(logits).item() == pytest.approx(11 + 18 * share, abs=1e-6)
+
+    def test_lists_that_are_not_increasing_are_refused(self) -> None:
+        with pytest.raises(ConfigError, match="lower is"):
+            MedianHead([1.0, 2.0], lower=[1.0, 1.0], upper=[2.0, 3.0])

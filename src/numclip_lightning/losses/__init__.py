@@ -1,6 +1,14 @@
 """Losses, pure functions of tensors: contrast of images and phrases, distributions, thresholds, order."""
 
-from numclip_lightning.losses.distributions import Distance, mean_loss, soft_labels, text_to_image_kl, variance_loss
+from numclip_lightning.losses.distributions import (
+    Distance,
+    crps_loss,
+    mean_loss,
+    soft_label_loss,
+    soft_labels,
+    text_to_image_kl,
+    variance_loss,
+)
 from numclip_lightning.losses.fcrc import Weighting, distance_weights, fcrc_image_to_text, fcrc_text_to_image
 from numclip_lightning.losses.ordering import image_order, pair_ranking, prompt_order
 from numclip_lightning.losses.thresholds import coral_loss, corn_loss
@@ -10,6 +18,7 @@ __all__ = [
     "Weighting",
     "coral_loss",
     "corn_loss",
+    "crps_loss",
     "distance_weights",
     "fcrc_image_to_text",
     "fcrc_text_to_image",
@@ -17,6 +26,7 @@ __all__ = [
     "mean_loss",
     "pair_ranking",
     "prompt_order",
+    "soft_label_loss",
     "soft_labels",
     "text_to_image_kl",
     "variance_loss",

@@ -14,13 +14,13 @@ from numclip_lightning.errors import ConfigError, check_choice, check_weight
 from numclip_lightning.losses import Weighting, fcrc_image_to_text, fcrc_text_to_image
 from numclip_lightning.methods.base import Batch, ContextMethod, Output
 from numclip_lightning.models.adapters import ResidualAdapter
-from numclip_lightning.models.heads import ExpectationHead
+from numclip_lightning.models.heads import Decoder, build_decoder
 from numclip_lightning.models.learned_heads import HeadKind, build_head
 from numclip_lightning.models.prompts import ConceptPrompts
 
 __all__ = ["LossWeights", "NumCLIP"]
 
-Reading = Literal["head", "expectation"]
+Reading = Literal["head", "expectation", "median", "argmax"]
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,10 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
     Args:
         adapter_ratio: The share of the adapter's output in the image feature, 0..1.
         adapter_reduction: By how much the adapter narrows; None builds no adapter.
-        decode: How the number is read: from the fine `head`, or as the `expectation` of the levels' centres, which
-            suits scales whose levels are their values. The head is trained along with either, as published.
+        decode: How the number is read: from the fine `head`, or from the distribution over the levels: the
+            `expectation` of their centres, which suits scales whose levels are their values, the `median` (see
+            `MedianHead`), or the centre of the most probable one (`argmax`). The head is trained along with each, as
+            published.
         head: The fine head: `bounded` shifts the centre of each level within a bound; `published` scales its lower edge
             by 1 / (1 + delta), with the faults that follow (see `PublishedHead`).
         weighting: Where the ranking weights apply: to the `logits` (published code), to the `similarities` (the paper's
@@ -66,6 +68,7 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
 
     Attributes:
         fine_head: The module of the fine head, or None if it is neither read nor trained.
+        decoder: The module that reads the number from the distribution, or None if the head does.
 
     Example:
         >>> import torch
@@ -86,6 +89,7 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
     weighting: Weighting = "logits"
     loss_weights: LossWeights = LossWeights()
     fine_head: nn.Module | None = field(init=False)
+    decoder: Decoder | None = field(init=False)
 
     def check(self) -> None:
         """Refuse unknown choices, and a head that is read but never trained."""
@@ -106,15 +110,23 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
             if self.adapter_reduction is None
             else ResidualAdapter(self.clip.embed_dim, self.adapter_reduction, self.adapter_ratio)
         )
+        self.build_reading()
+
+    def build_reading(self) -> None:
+        """Build what reads the number: the fine head, and the decoder of the levels' distribution."""
+        scale = self.scale
         # In steps from the minimum, as the published labels count from 0: decades and scores train alike.
         lower, upper, centers = (
-            (edge - self.scale.minimum) / self.scale.step
-            for edge in (self.scale.lower, self.scale.upper, self.scale.centers)
+            (edge - scale.minimum) / scale.step for edge in (scale.lower, scale.upper, scale.centers)
         )
         # A trained part that no loss reaches would break training.
         needed = self.decode == "head" or self.loss_weights.value > 0
         self.fine_head = build_head(self.head, lower, upper, centers) if needed else None
-        self.decoder = ExpectationHead(self.scale.centers)
+        self.decoder = (
+            None
+            if self.decode == "head"
+            else build_decoder(self.decode, scale.centers, lower=scale.lower, upper=scale.upper)
+        )
 
     def build_prompts(self) -> ConceptPrompts:
         """Return one prompt for each level."""
@@ -135,7 +147,7 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
     def decode_features(self, features: Tensor) -> Output:
         """Return logits over the levels, (B, K), and values (B,)."""
         logits = self.compare(features)
-        return Output(logits, self.decoder(logits) if self.decode == "expectation" else self._fine_value(logits))
+        return Output(logits, self._fine_value(logits) if self.decoder is None else self.decoder(logits))
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted parts of the loss, scalars by name; the loss is their sum."""

@@ -2,7 +2,7 @@
 
 from numclip_lightning.models.adapters import ResidualAdapter
 from numclip_lightning.models.clip import CLIPBackbone
-from numclip_lightning.models.heads import ArgmaxHead, ExpectationHead
+from numclip_lightning.models.heads import ArgmaxHead, ExpectationHead, MedianHead
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.learned_heads import BoundedHead, PublishedHead
 from numclip_lightning.models.loading import load_clip, load_image_tower
@@ -16,6 +16,7 @@ __all__ = [
     "ConceptPrompts",
     "ExpectationHead",
     "ImageTower",
+    "MedianHead",
     "PublishedHead",
     "RankPrompts",
     "ResidualAdapter",

@@ -5,7 +5,7 @@ numbers of the levels themselves are rounded, years to multiples of 8: use `bf16
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +16,17 @@ from numclip_lightning.precision import at_least_float32
 __all__ = [
     "ArgmaxHead",
     "Decode",
+    "Decoder",
     "Edges",
     "ExpectationHead",
+    "MedianHead",
     "build_decoder",
     "check_logits",
     "expected_value",
     "increasing_edges",
 ]
 
-Decode = Literal["expectation", "argmax"]
+Decode = Literal["expectation", "argmax", "median"]
 
 Edges = Tensor | Sequence[float]
 
@@ -85,12 +87,73 @@ class ArgmaxHead(_FixedHead):
         return self.centers[check_logits(logits, self.centers).argmax(dim=1)]
 
 
-def build_decoder(decode: Decode, centers: Edges, *, saved: bool = False) -> ExpectationHead | ArgmaxHead:
+class MedianHead(_FixedHead):
+    """Median of the distribution over the classes; nothing is learned.
+
+    The mean absolute error is least at the median of a distribution, the squared error at its mean. A class of a single
+    number has all its probability there. The probability of a level is spread evenly from its first to its last
+    number, so that numbers between are reached: `value = lower_k + (upper_k - lower_k) (1/2 - F_{k-1}) / p_k`, with k
+    the first class at which the summed probability F_k reaches 1/2.
+
+    Args:
+        centers: The middle of each class in the target's unit, increasing, shape (K,).
+        lower: The first number of each class, shape (K,); None takes the centres.
+        upper: The last number of each class, shape (K,); None takes the centres.
+        saved: Whether checkpoints contain the centres; classes then are single numbers.
+
+    Raises:
+        ConfigError: If a list is not of increasing, finite numbers.
+
+    Example:
+        >>> head = MedianHead([6.0, 15.5, 41.5], lower=[0.0, 13.0, 19.0], upper=[12.0, 18.0, 64.0])
+        >>> head(torch.tensor([[0.0, -100.0, 0.0], [-100.0, 0.0, -100.0]]))
+        tensor([12.0000, 15.5000])
+    """
+
+    lower: Tensor
+    upper: Tensor
+
+    def __init__(
+        self, centers: Edges, *, lower: Edges | None = None, upper: Edges | None = None, saved: bool = False
+    ) -> None:
+        super().__init__(centers, saved=saved)
+        self.wide = lower is not None and upper is not None
+        if lower is not None and upper is not None:
+            self.register_buffer("lower", increasing_edges("lower", lower), persistent=False)
+            self.register_buffer("upper", increasing_edges("upper", upper), persistent=False)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Return the value of each image: logits (B, K) -> (B,)."""
+        z = check_logits(logits, self.centers)
+        chances = z.softmax(dim=1)
+        reached = chances.cumsum(dim=1)
+        k = (reached < 0.5).sum(dim=1, keepdim=True)
+        if not self.wide:
+            return self.centers[k[:, 0]]
+        own = chances.gather(1, k)
+        share = 1 - (reached.gather(1, k) - 0.5) / own
+        lower, upper = self.lower.to(z.dtype)[k], self.upper.to(z.dtype)[k]
+        return (lower + (upper - lower) * share.clamp(0, 1)).squeeze(1)
+
+
+Decoder: TypeAlias = ExpectationHead | ArgmaxHead | MedianHead
+
+
+def build_decoder(
+    decode: Decode,
+    centers: Edges,
+    *,
+    lower: Edges | None = None,
+    upper: Edges | None = None,
+    saved: bool = False,
+) -> Decoder:
     """Build a head without parameters by name.
 
     Args:
-        decode: `"expectation"` (`ExpectationHead`) or `"argmax"` (`ArgmaxHead`).
+        decode: `"expectation"` (`ExpectationHead`), `"argmax"` (`ArgmaxHead`) or `"median"` (`MedianHead`).
         centers: The number of each class in the target's unit, shape (K,).
+        lower: The first number of each class, which the median reads; None if a class is a single number.
+        upper: The last number of each class.
         saved: Whether checkpoints contain the centres, because they come from data and not from the arguments.
 
     Raises:
@@ -101,6 +164,8 @@ def build_decoder(decode: Decode, centers: Edges, *, saved: bool = False) -> Exp
         tensor([1940.])
     """
     check_choice("decode", decode, get_args(Decode))
+    if decode == "median":
+        return MedianHead(centers, lower=lower, upper=upper, saved=saved)
     return (ExpectationHead if decode == "expectation" else ArgmaxHead)(centers, saved=saved)
 
 

@@ -3,13 +3,14 @@
 Always in float64: covariances of features of length one have eigenvalues far below the precision of float32.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["LinearClassifier", "gaussian_discriminant", "logistic_regression"]
+__all__ = ["LinearClassifier", "gaussian_discriminant", "logistic_regression", "residual_regression"]
 
 # Bias of a class without training images: its probability is 0, and the loss of such an image large but finite.
 _NEVER = -1e4
@@ -104,7 +105,11 @@ def logistic_regression(
     weight = x.new_zeros(len(present), x.shape[1]) if start is None else start.weight[present].clone()
     bias = x.new_zeros(len(present)) if start is None else start.bias[present].clone()
     with torch.enable_grad():
-        _minimise(x, own, weight.requires_grad_(), bias.requires_grad_(), penalty=0.5 / (strength * len(x)))
+        weight.requires_grad_()
+        bias.requires_grad_()
+        _minimise(
+            weight, bias, lambda: functional.cross_entropy(x @ weight.T + bias, own), penalty=0.5 / (strength * len(x))
+        )
     whole = LinearClassifier(x.new_zeros(num_classes, x.shape[1]), x.new_full((num_classes,), _NEVER))
     whole.weight[present] = weight.detach()
     # A constant added to all biases changes nothing; this keeps them near 0.
@@ -112,20 +117,52 @@ def logistic_regression(
     return whole
 
 
-def _minimise(x: Tensor, label: Tensor, weight: Tensor, bias: Tensor, *, penalty: float) -> None:
+def residual_regression(
+    features: Tensor,
+    loss: Callable[[Tensor], Tensor],
+    start: LinearClassifier,
+    strength: float,
+    *,
+    most_steps: int = 200,
+) -> LinearClassifier:
+    """Linear map of features with the least penalised loss of any kind, by L-BFGS.
+
+    The minimum of `strength * N * loss(features @ weight.T + bias) + |weight|^2 / 2`: with the cross-entropy of the
+    labels as loss it is `logistic_regression`. L-BFGS stops after `most_steps`, for what follows is trained on.
+
+    Args:
+        features: (N, D), N at least 1, in float64.
+        loss: From outputs (N, C) to their mean loss, a scalar.
+        start: Initial weights and bias, of which copies are moved.
+        strength: Greater than 0: a larger strength allows larger weights.
+        most_steps: The most steps.
+
+    Returns:
+        The weights and bias found, float64, on the device of the features.
+    """
+    weight, bias = (tensor.detach().to(features).clone().requires_grad_() for tensor in start)
+    penalty = 0.5 / (strength * len(features))
+    with torch.enable_grad():
+        _minimise(weight, bias, lambda: loss(features @ weight.T + bias), penalty, most_steps)
+    return LinearClassifier(weight.detach(), bias.detach())
+
+
+def _minimise(
+    weight: Tensor, bias: Tensor, loss: Callable[[], Tensor], penalty: float, most_steps: int = _MOST_STEPS
+) -> None:
     """Minimise the mean loss plus `penalty * |weight|^2` in place."""
     optimizer = torch.optim.LBFGS(
         [weight, bias],
-        max_iter=_MOST_STEPS,
+        max_iter=most_steps,
         tolerance_grad=1e-7,
         tolerance_change=1e-14,
         line_search_fn="strong_wolfe",
     )
 
-    def loss() -> Tensor:
+    def penalised() -> Tensor:
         optimizer.zero_grad()
-        value = functional.cross_entropy(x @ weight.T + bias, label) + penalty * weight.square().sum()
+        value = loss() + penalty * weight.square().sum()
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    optimizer.step(penalised)  # type: ignore[no-untyped-call]

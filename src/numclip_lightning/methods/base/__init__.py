@@ -16,6 +16,7 @@ from numclip_lightning.methods.base.radam import PublishedRAdam
 from numclip_lightning.methods.base.samples import Samples, encode_share, features_of, gather_by_index
 from numclip_lightning.methods.base.selection import Choice, SelectingMethod, check_candidates
 from numclip_lightning.methods.base.solved import SolvedMethod, UntrainedMethod
+from numclip_lightning.methods.base.start import SolvedStart
 from numclip_lightning.methods.base.thresholds import ThresholdMethod
 from numclip_lightning.methods.base.tip_adapter import TipAdapterMethod
 from numclip_lightning.methods.base.types import Batch, Output, Prediction, Split
@@ -42,6 +43,7 @@ __all__ = [
     "SchedulerSpec",
     "SelectingMethod",
     "SolvedMethod",
+    "SolvedStart",
     "Split",
     "ThresholdMethod",
     "TipAdapterMethod",

@@ -17,7 +17,7 @@ from numclip_lightning.methods.base.image import ImageMethod
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.prompted import PromptedMethod
 from numclip_lightning.methods.base.types import Batch, Output
-from numclip_lightning.models.heads import ArgmaxHead, Decode, ExpectationHead, build_decoder
+from numclip_lightning.models.heads import Decode, Decoder, build_decoder
 from numclip_lightning.models.prompts import ConceptPrompts
 from numclip_lightning.precision import at_least_float32
 from numclip_lightning.scale import OrdinalScale
@@ -32,15 +32,16 @@ class ClassesMethod(OrdinalMethod):
     """Base class of the methods with a logit for each class; a mixin, named before the class that brings the towers.
 
     Args:
-        decode: How the number is read: the `expectation`, or the number of the most probable class (`argmax`). A level
-            counts as its centre.
+        decode: How the number is read: the `expectation`, the `median`, at which the mean absolute error is least, or
+            the number of the most probable class (`argmax`). A level counts as its centre; the median spreads its
+            probability evenly from its first to its last value.
 
     Attributes:
         decoder: The module that reads the number from the logits.
     """
 
     decode: Decode = "expectation"
-    decoder: ExpectationHead | ArgmaxHead = field(init=False)
+    decoder: Decoder = field(init=False)
 
     # Name of the cross-entropy in the log.
     loss_name: ClassVar[str] = "cross_entropy"
@@ -68,7 +69,11 @@ class ClassesMethod(OrdinalMethod):
     def build(self) -> None:
         """Build towers and decoder."""
         super().build()
-        self.decoder = build_decoder(self.decode, self.scale.centers if self.over_levels else self.scale.values)
+        scale = self.scale
+        if self.over_levels:
+            self.decoder = build_decoder(self.decode, scale.centers, lower=scale.lower, upper=scale.upper)
+        else:
+            self.decoder = build_decoder(self.decode, scale.values)
 
     def class_output(self, logits: Tensor) -> Output:
         """Return the output for logits over the classes, (B, K) or (B, R), with the values (B,) of the decoder."""

@@ -1,0 +1,129 @@
+"""Mixin that starts a trained head from its solution on the features of the untuned tower: probe first, then tune.
+
+Source of the order: Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution",
+ICLR 2022 (arXiv 2202.10054).
+"""
+
+import logging
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Sequence, Sized
+from typing import cast
+
+import torch
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+
+from numclip_lightning.errors import ConfigError
+from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.methods.base.samples import Samples, encode_share, gather_by_index
+from numclip_lightning.methods.base.selection import check_candidates
+from numclip_lightning.methods.base.types import Batch
+from numclip_lightning.models.solvers import LinearClassifier, residual_regression
+
+__all__ = ["SolvedStart"]
+
+_log = logging.getLogger(__name__)
+
+# Images that the start is solved from at the most, evenly spaced over the list: training goes on from there.
+_MOST_IMAGES = 20_000
+
+
+class SolvedStart(OrdinalMethod):
+    """Base class of the methods whose linear layer on image features is solved before the first training step.
+
+    The training images, augmented as in training, and the validation images are encoded once. The layer is solved by
+    L-BFGS with the method's own loss and a penalty of its weights, once for each strength from the smallest on, until
+    the error on the validation images rises; the best one is the start. Without validation it is the middle strength. A
+    fit that is resumed goes on from its weights. A mixin, named before the class that brings the towers.
+
+    Args:
+        strengths: Strengths to choose from, as scikit-learn's C: the larger, the freer the weights; an empty list
+            starts from what the phrases say.
+    """
+
+    strengths: Sequence[float] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+
+    @abstractmethod
+    def start_layer(self) -> nn.Linear:
+        """Return the layer that is solved; it takes features as `start_features` returns them."""
+
+    @abstractmethod
+    def start_features(self, features: Tensor) -> Tensor:
+        """Return what the layer multiplies, (N, D), for features of the image tower."""
+
+    @abstractmethod
+    def start_loss(self, features: Tensor, target: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the loss, a scalar, as a function of the layer's outputs for these images, (N, C)."""
+
+    @abstractmethod
+    def start_values(self, features: Tensor, outputs: Tensor) -> Tensor:
+        """Return the values (N,) that are read for these features and outputs of the layer, (N, C)."""
+
+    def check(self) -> None:
+        """Refuse strengths that are not finite and greater than 0."""
+        super().check()
+        if self.strengths:
+            check_candidates("strengths", self.strengths)
+            if 0 in self.strengths:
+                raise ConfigError("strengths contain 0, which would learn nothing; give numbers greater than 0.")
+
+    def on_train_start(self) -> None:
+        """Solve for the start, unless a fit is resumed."""
+        super().on_train_start()
+        if self.strengths and not self.trainer.global_step:
+            self._solve_start()
+
+    def _solve_start(self) -> None:
+        began, was_training = time.monotonic(), self.training
+        self.eval()
+        # The order of the training images does not depend on whether there is a solved start.
+        with isolate_rng(), torch.inference_mode(mode=False):
+            train = self._encode(
+                cast("DataLoader[Batch]", self.trainer.train_dataloader), self.trainer.num_training_batches
+            )
+            loader = self.trainer.val_dataloaders if self.trainer.enable_validation else None
+            val = self._encode(loader, sum(self.trainer.num_val_batches)) if loader else None
+            strength, found = self._best_start(train, val)
+        layer = self.start_layer()
+        with torch.no_grad():
+            layer.weight.copy_(found.weight)
+            layer.bias.copy_(found.bias)
+        self.train(was_training)
+        _log.info(
+            "%s: starts from the solution on %d images (strength %g), found in %.1f s",
+            type(self).__name__, len(train.index), strength, time.monotonic() - began,
+        )  # fmt: skip
+
+    def _encode(self, loader: "DataLoader[Batch]", batches: float) -> Samples:
+        """Encode as many images of a loader's list as training or validation looks at."""
+        size, total = loader.batch_size or 1, len(cast("Sized", loader.dataset))
+        seen = max(1, int(min(total, _MOST_IMAGES, batches * size * self.trainer.world_size)))
+        rows = torch.linspace(0, total - 1, seen, dtype=torch.float64).round().long().tolist()
+        parts = list(encode_share(self, Subset(loader.dataset, rows), size, loader.num_workers))
+        found = gather_by_index(parts)
+        return Samples(found.index, found.features.to(self.device), found.target.to(self.device))
+
+    def _best_start(self, train: Samples, val: Samples | None) -> tuple[float, LinearClassifier]:
+        """Return the strength with the least error on the validation images, and its solution."""
+        layer, strengths = self.start_layer(), sorted(self.strengths)
+        if val is None:
+            strengths = [strengths[len(strengths) // 2]]
+        x, loss = self.start_features(train.features).double(), self.start_loss(train.features, train.target)
+        found = LinearClassifier(layer.weight.double(), layer.bias.double())
+        best: tuple[float, float, LinearClassifier] | None = None
+        for strength in strengths:
+            found = residual_regression(x, loss, found, strength)
+            error = 0.0 if val is None else self._start_error(val, found)
+            if best is not None and error > best[0]:
+                break
+            best = error, strength, found
+        assert best is not None
+        return best[1], best[2]
+
+    def _start_error(self, val: Samples, found: LinearClassifier) -> float:
+        """Return the mean absolute error on validation images."""
+        with torch.no_grad():
+            outputs = self.start_features(val.features).double() @ found.weight.T + found.bias
+            return (self.start_values(val.features, outputs) - val.target).abs().mean().item()

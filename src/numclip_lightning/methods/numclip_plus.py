@@ -1,0 +1,165 @@
+"""NumCLIP carried on: the fine stage sees the image, and the number is the median of one distribution over the values.
+
+Ours, after Du et al., "Teach CLIP to Develop a Number Sense for Ordinal Regression", ECCV 2024. The published fine
+stage reads a number from K similarities and never sees the image again: where the words do not fit, nothing helps.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from numclip_lightning.errors import ConfigError
+from numclip_lightning.losses import Weighting, crps_loss, fcrc_image_to_text, fcrc_text_to_image, soft_label_loss
+from numclip_lightning.methods.base import Batch, Output, SolvedStart
+from numclip_lightning.methods.numclip import LossWeights, NumCLIP, Reading
+from numclip_lightning.models.heads import build_decoder, expected_value
+from numclip_lightning.models.image_stage import ImageStage, Join
+from numclip_lightning.models.learned_heads import HeadKind
+from numclip_lightning.precision import at_least_float32
+
+__all__ = ["NumCLIPPlus", "PlusLossWeights"]
+
+# The unit of the losses of the number, as a share of the targets' standard deviation.
+_UNIT = 0.1
+
+
+@dataclass(frozen=True)
+class PlusLossWeights(LossWeights):
+    """The weight of each part of the loss; 0 leaves the part out.
+
+    Args:
+        image_to_text: The ranking loss of each image over the phrases.
+        text_to_image: The ranking loss of each phrase over the images of the batch.
+        value: The absolute error of the expected number, in tenths of the targets' standard deviation.
+        soft_labels: The cross-entropy over the values with labels of `label_width`.
+        crps: The continuous ranked probability score over the values, in the unit of `value`.
+    """
+
+    image_to_text: float = 0.0
+    text_to_image: float = 0.0
+    value: float = 0.0
+    soft_labels: float = 0.2
+    crps: float = 1.0
+
+
+class NumCLIPPlus(SolvedStart, NumCLIP):
+    """NumCLIP with a fine stage that sees the image.
+
+    Args:
+        join: How the image's residual over the values joins the phrases' probabilities: see `ImageStage`.
+        decode: How the number is read from the distribution over the values: its `median`, at which the mean absolute
+            error is least, its `expectation`, or the most probable value (`argmax`).
+        spread: Standard deviation of the targets, in their unit: losses of the number count in tenths of it, so that
+            they weigh alike on every list. None takes that of the training targets.
+        label_width: Standard deviation of the soft labels, as a share of `spread`.
+        loss_weights: The weight of each part of the loss.
+
+    Attributes:
+        stage: The fine stage.
+        target_spread: The spread that is used, a scalar buffer.
+    """
+
+    adapter_reduction = None
+    join: Join = "product"
+    decode: Reading = "median"
+    head: HeadKind = field(default="bounded", init=False)
+    weighting: Weighting = "similarities"
+    spread: float | None = None
+    label_width: float = 0.05
+    loss_weights: PlusLossWeights = PlusLossWeights()
+    stage: ImageStage = field(init=False)
+    target_spread: Tensor = field(init=False)
+
+    def check(self) -> None:
+        """Refuse the head, which is not there, and a spread or width that is not positive."""
+        super().check()
+        if self.decode == "head":
+            raise ConfigError("NumCLIPPlus has no head; set decode to median, expectation or argmax.")
+        for name, value in (("spread", self.spread), ("label_width", self.label_width)):
+            if value is not None and not 0 < value < float("inf"):
+                raise ConfigError(f"{name} is {value}; give a positive number.")
+
+    def build_reading(self) -> None:
+        """Build the fine stage and the decoder over the values."""
+        self.fine_head = None
+        self.stage = ImageStage(self.clip.embed_dim, self.scale.to_level(self.scale.values), self.join)
+        self.decoder = build_decoder(self.decode, self.scale.values)  # type: ignore[arg-type]  # checked above
+        self.register_buffer("target_spread", torch.tensor(float(self.spread or self.scale.step)))
+
+    def parts(self) -> dict[str, Iterable[nn.Parameter]]:
+        """Return all parameters by part."""
+        return {**super().parts(), "head": self.stage.parameters()}
+
+    def on_fit_start(self) -> None:
+        """Take the spread from the training targets unless it is given.
+
+        Raises:
+            ConfigError: If there are no targets before training.
+        """
+        super().on_fit_start()
+        if self.spread is None:
+            targets = self.training_targets(remedy=", or set spread")
+            self.set_spread(torch.tensor([target for one in targets for target in one], dtype=torch.float64))
+
+    def set_spread(self, targets: Tensor) -> None:
+        """Set the spread to the standard deviation of these targets (N,); a step of the scale if all are equal."""
+        found = targets.double().std(correction=0)
+        self.target_spread.copy_(torch.where(found > 0, found, self.scale.step))
+
+    def decode_features(self, features: Tensor) -> Output:
+        """Return logits over the values, (B, R), and values (B,); `extras` has the levels' logits, (B, K)."""
+        levels = self.compare(features)
+        return self.read_values(self.stage(features, levels), levels)
+
+    def read_values(self, logits: Tensor, levels: Tensor) -> Output:
+        """Return the output for logits over the values, (B, R), and over the levels, (B, K)."""
+        assert self.decoder is not None
+        return Output(logits, self.decoder(logits), {"levels": levels})
+
+    def start_layer(self) -> nn.Linear:
+        """Return the map from the image feature to the residual."""
+        return self.stage.residual
+
+    def start_features(self, features: Tensor) -> Tensor:
+        """Return features scaled to mean square 1, as the map takes them."""
+        return F.rms_norm(at_least_float32(features), features.shape[-1:])
+
+    def start_loss(self, features: Tensor, target: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the loss of the distribution over the values as a function of the residual."""
+        with torch.no_grad():
+            levels = self.compare(features)
+        return lambda residual: torch.stack(
+            list(self.value_losses(self.stage.combine(residual, levels), target).values())
+        ).sum()
+
+    def start_values(self, features: Tensor, outputs: Tensor) -> Tensor:
+        """Return the values that the decoder reads."""
+        levels = self.compare(features)
+        return self.read_values(self.stage.combine(outputs, levels), levels).value
+
+    def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return the weighted parts of the loss, scalars by name; the loss is their sum."""
+        weights, levels = self.loss_weights, output.extras["levels"]
+        losses = {}
+        if weights.image_to_text:
+            losses["image_to_text"] = weights.image_to_text * fcrc_image_to_text(levels, batch["level"], self.weighting)
+        if weights.text_to_image:
+            losses["text_to_image"] = weights.text_to_image * fcrc_text_to_image(levels, batch["level"], self.weighting)
+        return losses | self.value_losses(output.logits, batch["target"])
+
+    def value_losses(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Return the weighted losses of the distribution over the values: logits (B, R), targets (B,)."""
+        weights, values, losses = self.loss_weights, self.scale.values.to(logits.device), {}
+        unit = _UNIT * self.target_spread
+        if weights.soft_labels:
+            width = self.label_width * self.target_spread
+            losses["soft_labels"] = weights.soft_labels * soft_label_loss(logits, target, values, width)
+        if weights.crps:
+            losses["crps"] = weights.crps * crps_loss(logits, target, values) / unit
+        if weights.value:
+            error = (expected_value(logits, values) - target).abs().mean()
+            losses["value"] = weights.value * error / unit
+        return losses
