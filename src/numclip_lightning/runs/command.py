@@ -21,6 +21,7 @@ import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.runs.averaging import AverageWeights
 from numclip_lightning.runs.checkpoints import (
     NOT_RESTORED,
     BestCheckpoint,
@@ -33,6 +34,7 @@ from numclip_lightning.runs.endings import explain
 from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.runs.finite import StopDiverged
 from numclip_lightning.runs.folder import RunFolder, discard_unused, new_run_name, print_place, print_result, run_folder
+from numclip_lightning.runs.length import FitLength, StopEarly
 from numclip_lightning.runs.parser import Parser
 from numclip_lightning.runs.predictions import WritePredictions, raise_problem
 from numclip_lightning.runs.terminal import unwrap_errors
@@ -98,8 +100,11 @@ class NumClipCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks with settings, which a list of callbacks in a configuration can't replace."""
         parser.add_lightning_class_args(KeepFeatures, "features")
-        # A plain class and not one of Lightning's: that would be a callback of every run, some of which keep none.
+        # Plain classes and not Lightning's: those would be callbacks of every run, some of which keep none.
         parser.add_class_arguments(BestCheckpoint, "checkpoint", fail_untyped=False, sub_configs=True)
+        parser.add_class_arguments(AverageWeights, "averaging")
+        parser.add_class_arguments(StopEarly, "early_stopping")
+        parser.add_class_arguments(FitLength, "length")
         parser.set_defaults({
             "checkpoint.monitor": "val_mae",
             "checkpoint.mode": "min",
@@ -161,6 +166,8 @@ class NumClipCLI(LightningCLI):
 
     def _own_callbacks(self, given: Namespace, keeps_checkpoints: bool) -> list[Callback]:
         callbacks: list[Callback] = []
+        if self.verb == "fit":
+            callbacks += [given.averaging, given.length, *given.early_stopping.callbacks()]
         if keeps_checkpoints:
             given.checkpoint.dirpath = given.checkpoint.dirpath or str(self.folder / "checkpoints")
             callbacks.append(given.checkpoint)
