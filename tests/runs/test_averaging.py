@@ -126,10 +126,10 @@ def test_a_resumed_fit_continues_both_to_the_bit(tmp_path: Path) -> None:
 
 
 def test_a_fit_resumed_from_a_checkpoint_without_an_average_begins_one(tmp_path: Path) -> None:
-    fit(SORD(**TINY, lr_scheduler=None), keeper(tmp_path), max_epochs=1)
+    fit(SORD(**TINY, lr_scheduler=None), keeper(tmp_path / "first"), max_epochs=1)
     recorder, method = Recorder(), SORD(**TINY, lr_scheduler=None)
-    last = str(tmp_path / "last.ckpt")
-    fit(method, AverageWeights(0.9), recorder, keeper(tmp_path), resume=last, max_epochs=2)
+    last = str(tmp_path / "first" / "last.ckpt")
+    fit(method, AverageWeights(0.9), recorder, keeper(tmp_path / "second"), resume=last, max_epochs=2)
     name = "clip.visual.conv1.weight"
     np.testing.assert_allclose(method.state_dict()[name], slow_average(recorder.steps, name, 0.9), rtol=2e-5, atol=1e-7)
 
@@ -188,7 +188,11 @@ METHODS = {
 @pytest.mark.parametrize("name", METHODS)
 def test_what_a_fit_reports_is_what_its_checkpoints_hold(name: str, numclip: Numclip) -> None:
     words = [f"--model={name}", *METHODS[name], "--model.lr_scheduler=null", "--trainer.max_epochs=3"]
-    run = numclip("fit", *words, "--averaging.decay=0.9",)
+    run = numclip(
+        "fit",
+        *words,
+        "--averaging.decay=0.9",
+    )
     reported = metrics_of(run)
     best = reported["best_checkpoint"]
     kept = torch.load(best, weights_only=True)

@@ -18,22 +18,22 @@ PER_EPOCH = math.ceil(SIZES["train"] / 8)
 
 
 @pytest.mark.parametrize(
-    ("words", "epochs"),
+    ("words", "epochs", "steps"),
     [
-        (["--length.steps=7"], 3),
-        (["--length={steps: 1, min_epochs: 9}", "--trainer.max_epochs=2"], 2),
-        (["--length={steps: 1, min_epochs: 2}", "--trainer.limit_train_batches=1", "--trainer.max_epochs=-1"], 2),
-        (["--length.steps=2", "--trainer.accumulate_grad_batches=2", "--trainer.limit_train_batches=0.4"], 2),
+        (["--length.steps=7"], 3, 9),
+        (["--length={steps: 1, min_epochs: 9}", "--trainer.max_epochs=2"], 2, 6),
+        (["--length={steps: 1, min_epochs: 2}", "--trainer.limit_train_batches=1", "--trainer.max_epochs=-1"], 2, 2),
+        (["--length.steps=2", "--trainer.accumulate_grad_batches=2", "--trainer.limit_train_batches=0.4"], 2, 2),
     ],
 )
 def test_a_fit_has_the_steps_in_whole_epochs_and_the_schedule_knows(
-    words: list[str], epochs: int, numclip: Numclip
+    words: list[str], epochs: int, steps: int, numclip: Numclip
 ) -> None:
     schedule = ["--model.lr_scheduler.name=OneCycleLR", "--model.lr_scheduler.interval=step"]
     run = numclip("fit", "--trainer.max_epochs=6", "--trainer.limit_val_batches=1", *schedule, *words)
-    kept = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    assert kept["epoch"] == epochs - 1
-    assert kept["lr_schedulers"][0]["total_steps"] == kept["global_step"]
+    assert [row["epoch"] for row in rows_of(run / "metrics.csv") if row["val_mae"]] == [str(i) for i in range(epochs)]
+    kept = torch.load(metrics_of(run)["best_checkpoint"], weights_only=True)
+    assert kept["lr_schedulers"][0]["total_steps"] == steps
 
 
 def test_the_steps_are_those_of_all_images() -> None:
