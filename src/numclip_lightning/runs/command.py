@@ -55,10 +55,14 @@ class NumClipCLI(LightningCLI):
         words: The verb (`fit`, `validate`, `test` or `predict`) and the words after it.
         until: How far to go: `parsed` reads the words alone, not even a checkpoint; `built` also builds the method, the
             datamodule and the trainer; `run` also runs the verb.
+        name: What the user called, if it is not one of Lightning's verbs but goes by one.
     """
 
-    def __init__(self, words: Sequence[str], *, until: Literal["parsed", "built", "run"] = "run") -> None:
+    def __init__(
+        self, words: Sequence[str], *, until: Literal["parsed", "built", "run"] = "run", name: str | None = None
+    ) -> None:
         self.verb, self.until, self.words = words[0], until, list(words)
+        self.name = name or self.verb
         super().__init__(
             OrdinalMethod,
             OrdinalDataModule,
@@ -72,7 +76,7 @@ class NumClipCLI(LightningCLI):
             },
             seed_everything_default=0,
             parser_class=Parser,
-            parser_kwargs={"prog": "numclip", self.verb: {"own_flags": True, "usage": _USAGE.format(self.verb)}},
+            parser_kwargs={"prog": "numclip", self.verb: {"own_flags": True, "usage": _USAGE.format(self.name)}},
             subclass_mode_model=True,
             subclass_mode_data=True,
             args=list(words),
@@ -147,7 +151,7 @@ class NumClipCLI(LightningCLI):
         """Build the trainer around one run folder."""
         given = self.config_init[self.verb]
         config = given.trainer
-        root, name = config.default_root_dir or ".", new_run_name(self.verb)
+        root, name = config.default_root_dir or ".", new_run_name(self.name)
         self.folder = Path(root, name)
         self.save_config_kwargs = {"folder": self.folder}
         if config.logger is not False:
@@ -185,7 +189,7 @@ class NumClipCLI(LightningCLI):
         if self.until != "run":
             return
         try:
-            super()._run_subcommand(subcommand)
+            self.run_verb(subcommand)
             raise_problem(self.trainer)
         except BaseException as error:
             reason = explain(error, self.verb, run_folder(self.trainer))
@@ -198,6 +202,10 @@ class NumClipCLI(LightningCLI):
             # The logger makes the folder before the data are checked; if they are refused, it is empty.
             with suppress(OSError):
                 self.folder.rmdir()
+
+    def run_verb(self, subcommand: str) -> None:
+        """Run the verb of Lightning, with what comes before and after it."""
+        super()._run_subcommand(subcommand)
 
     def _warn_of_untrained(self) -> None:
         if self.is_untrained:
