@@ -35,8 +35,8 @@ def test_statistics_and_calibration_follow_a_slow_loop() -> None:
     for b, r in enumerate(rank.tolist()):
         weights = {j: kernel[r, j].item() for j in mean}
         total = sum(weights.values())
-        m = sum(w * mean[j] for j, w in weights.items()) / total
-        v = sum(w * variance[j] for j, w in weights.items()) / total
+        m = torch.stack([w * mean[j] for j, w in weights.items()]).sum(0) / total
+        v = torch.stack([w * variance[j] for j, w in weights.items()]).sum(0) / total
         if r == 5:
             expected = features[b].double()  # one image, no variance
         else:

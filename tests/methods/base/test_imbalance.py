@@ -223,3 +223,37 @@ def test_by_command_line(numclip: Numclip) -> None:
         "--model.imbalance.fds=true", "--model.imbalance.conr=0.1", "--data.sample_power=0.5", "--test_after_fit=true",
     )  # fmt: skip
     assert math.isfinite(metrics_of(run)["test_mae"])
+
+
+def test_inverse_propensities_are_unbiased_and_clipped() -> None:
+    """The mean over draws of who is labelled is that of all; a clip moves it by what it leaves out."""
+    generator = torch.Generator().manual_seed(0)
+    losses = torch.rand(400, generator=generator).double()
+    theta = (0.05 + 0.9 * torch.rand(400, generator=generator) * losses).clamp(max=1).double()
+    labelled = torch.rand(4000, 400, generator=generator).double() < theta
+    for least in (0.01, 0.3):
+        weights = 1 / theta.clamp(min=least)
+        found = (labelled * losses * weights).mean(dim=1).mean()
+        bias = (losses * (theta / theta.clamp(min=least) - 1)).mean()
+        assert found.item() == pytest.approx((losses.mean() + bias).item(), abs=0.01)
+
+
+def test_a_propensity_weighs_an_image_relative_to_the_list(tmp_path: Path) -> None:
+    propensities = [1.0, 0.5, 0.05, 0.2, 1.0, 0.25]
+    data = Bright(UNEVEN)
+    data.table = LabelTable(
+        Label(f"{i}.png", (t,), None, i, tmp_path, propensity=p)
+        for i, (t, p) in enumerate(zip(UNEVEN, propensities, strict=True))
+    )
+    for sample, propensity in zip(data.samples, propensities, strict=True):
+        sample["propensity"] = torch.tensor(propensity)
+    method, metrics = fitted(L1Regression, data=data, imbalance=ImbalanceSpec(weights="propensity", clip=10))
+    inverse = torch.tensor([1.0, 2, 10, 5, 1, 4])
+    found = method._weights_of({"propensity": torch.tensor(propensities)})
+    torch.testing.assert_close(found, inverse / inverse.mean())
+    assert math.isfinite(metrics["train_loss"])
+
+
+def test_a_list_without_propensities_is_refused() -> None:
+    with pytest.raises(ConfigError, match="has no propensity for 6 images; give ListDataModule propensity_column"):
+        fitted(L1Regression, imbalance=ImbalanceSpec(weights="propensity"))
