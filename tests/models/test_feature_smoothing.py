@@ -78,3 +78,9 @@ def test_tokens_are_refused() -> None:
     fds = FeatureSmoothing(smoothing_kernel(6, 5, 2.0), 3)
     with pytest.raises(ConfigError, match=r"features have shape \(2, 4, 3\)"):
         fds(torch.zeros(2, 4, 3), torch.zeros(2, dtype=torch.int64))
+
+
+def test_what_an_epoch_collects_is_no_buffer() -> None:
+    # DistributedDataParallel replaces the buffers of every process by those of the first before each step.
+    buffers = dict(FeatureSmoothing(smoothing_kernel(6, 5, 2.0), 3).named_buffers())
+    assert set(buffers) == {"kernel", "seen", "mean", "variance", "smooth_mean", "smooth_variance"}

@@ -40,9 +40,6 @@ class FeatureSmoothing(nn.Module):
     smooth_mean: Tensor
     smooth_variance: Tensor
     seen: Tensor
-    count: Tensor
-    total: Tensor
-    squares: Tensor
 
     def __init__(self, kernel: Tensor, dim: int, momentum: float = 0.9) -> None:
         super().__init__()
@@ -52,9 +49,7 @@ class FeatureSmoothing(nn.Module):
         self.register_buffer("seen", torch.zeros(ranks, dtype=torch.bool))
         for name in ("mean", "variance", "smooth_mean", "smooth_variance"):
             self.register_buffer(name, torch.zeros(ranks, dim))
-        self.register_buffer("count", torch.zeros(ranks), persistent=False)
-        for name in ("total", "squares"):
-            self.register_buffer(name, torch.zeros(ranks, dim), persistent=False)
+        self._forget()
 
     def forward(self, features: Tensor, rank: Tensor) -> Tensor:
         """Return the calibrated features (B, D) of images of these ranks, int64 (B,).
@@ -74,6 +69,8 @@ class FeatureSmoothing(nn.Module):
         """Add features (B, D) of an epoch, before they are calibrated."""
         self._check(features)
         features = features.detach().float()
+        if self.count.device != features.device:
+            self._forget()
         self.count.index_add_(0, rank, torch.ones_like(rank, dtype=torch.float32))
         # Around the running mean, so that squares of large features don't hide their variance.
         centred = features - self.mean[rank]
@@ -103,8 +100,13 @@ class FeatureSmoothing(nn.Module):
         weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
         self.smooth_mean.copy_(weights @ self.mean)
         self.smooth_variance.copy_(weights @ self.variance)
-        for own in (self.count, self.total, self.squares):
-            own.zero_()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Start to collect again."""
+        # No buffers: with several processes, those of the first would replace each other's before every step.
+        self.count = torch.zeros_like(self.mean[:, 0])
+        self.total, self.squares = torch.zeros_like(self.mean), torch.zeros_like(self.mean)
 
     def _check(self, features: Tensor) -> None:
         if features.ndim != 2 or features.shape[1] != self.mean.shape[1]:
