@@ -4,15 +4,25 @@ Ours, after Du et al., "Teach CLIP to Develop a Number Sense for Ordinal Regress
 stage reads a number from K similarities and never sees the image again: where the words do not fit, nothing helps.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.losses import Weighting, crps_loss, fcrc_image_to_text, fcrc_text_to_image, soft_label_loss
+from numclip_lightning.losses import (
+    Weighting,
+    crps_loss,
+    fcrc_image_to_text,
+    fcrc_text_to_image,
+    log_prior,
+    soft_label_loss,
+    weighted_mean,
+)
 from numclip_lightning.methods.base import Batch, Output, SolvedStart
 from numclip_lightning.methods.numclip import LossWeights, NumCLIP, Reading
 from numclip_lightning.models.heads import build_decoder, expected_value
@@ -52,6 +62,8 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
         join: How the image's residual over the values joins the phrases' probabilities: see `ImageStage`.
         decode: How the number is read from the distribution over the values: its `median`, at which the mean absolute
             error is least, its `expectation`, or the most probable value (`argmax`).
+        prior_correction: Whether frequencies of numbers that differ between training and validation images may be
+            corrected (`SolvedStart`); it needs `strengths`.
         spread: Standard deviation of the targets, in their unit: losses of the number count in tenths of it, so that
             they weigh alike on every list. None takes that of the training targets.
         label_width: Standard deviation of the soft labels, as a share of `spread`.
@@ -60,6 +72,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
     Attributes:
         stage: The fine stage.
         target_spread: The spread that is used, a scalar buffer.
+        prior_offset: `log p_train - log p_val` of each value if it is corrected, else 0; a buffer, (R,).
     """
 
     adapter_reduction = None
@@ -67,11 +80,16 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
     decode: Reading = "median"
     head: HeadKind = field(default="bounded", init=False)
     weighting: Weighting = "similarities"
+    prior_correction: bool = True
     spread: float | None = None
     label_width: float = 0.05
     loss_weights: PlusLossWeights = PlusLossWeights()
     stage: ImageStage = field(init=False)
     target_spread: Tensor = field(init=False)
+    prior_offset: Tensor = field(init=False)
+
+    weighs_images: ClassVar[bool] = True
+    adjusts_logits: ClassVar[bool] = True
 
     def check(self) -> None:
         """Refuse the head, which is not there, and a spread or width that is not positive."""
@@ -88,6 +106,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
         self.stage = ImageStage(self.clip.embed_dim, self.scale.to_level(self.scale.values), self.join)
         self.decoder = build_decoder(self.decode, self.scale.values)  # type: ignore[arg-type]  # checked above
         self.register_buffer("target_spread", torch.tensor(float(self.spread or self.scale.step)))
+        self.register_buffer("prior_offset", torch.zeros(self.scale.num_ranks))
 
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
         """Return all parameters by part."""
@@ -131,9 +150,28 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
         """Return the loss of the distribution over the values as a function of the residual."""
         with torch.no_grad():
             levels = self.compare(features)
-        return lambda residual: torch.stack(
-            list(self.value_losses(self.stage.combine(residual, levels), target).values())
-        ).sum()
+        return lambda residual: sum(
+            self.value_losses(self.stage.combine(residual, levels), target).values(), start=residual.new_zeros(())
+        )
+
+    def start_offset(self, train: Tensor, val: Tensor) -> Tensor | None:
+        """Return the difference of both logarithmic histograms of the values, (R,), if they are to be corrected.
+
+        Both are smoothed by the rule of thumb for Gaussian kernels of as many images as validate (Silverman 1986).
+        """
+        if not self.prior_correction or not val.std(correction=0) > 0:
+            return None
+        sigma = float(1.06 * val.double().std() * len(val) ** -0.2) / self.scale.step
+        size = 2 * math.ceil(3 * sigma) + 1
+        train_prior, val_prior = (
+            log_prior(torch.bincount(self.scale.to_rank(y.cpu()), minlength=self.scale.num_ranks), True, size, sigma)
+            for y in (train, val)
+        )
+        return (train_prior - val_prior).to(self.prior_offset)
+
+    def keep_offset(self, offset: Tensor) -> None:
+        """Count in the training images' frequencies from now on."""
+        self.prior_offset.copy_(offset)
 
     def start_values(self, features: Tensor, outputs: Tensor) -> Tensor:
         """Return the values that the decoder reads."""
@@ -148,18 +186,28 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
             losses["image_to_text"] = weights.image_to_text * fcrc_image_to_text(levels, batch["level"], self.weighting)
         if weights.text_to_image:
             losses["text_to_image"] = weights.text_to_image * fcrc_text_to_image(levels, batch["level"], self.weighting)
-        return losses | self.value_losses(output.logits, batch["target"])
+        logits = self.adjusted(output.logits)
+        if self.training:
+            logits = logits + self.prior_offset
+        return losses | self.value_losses(logits, batch["target"], batch.get("weight"))
 
-    def value_losses(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Return the weighted losses of the distribution over the values: logits (B, R), targets (B,)."""
-        weights, values, losses = self.loss_weights, self.scale.values.to(logits.device), {}
-        unit = _UNIT * self.target_spread
-        if weights.soft_labels:
-            width = self.label_width * self.target_spread
-            losses["soft_labels"] = weights.soft_labels * soft_label_loss(logits, target, values, width)
-        if weights.crps:
-            losses["crps"] = weights.crps * crps_loss(logits, target, values) / unit
-        if weights.value:
-            error = (expected_value(logits, values) - target).abs().mean()
-            losses["value"] = weights.value * error / unit
-        return losses
+    def value_losses(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the weighted losses of the distribution over the values.
+
+        Args:
+            logits: Over the values, (B, R).
+            target: True numbers, (B,).
+            weight: The weight of each image, (B,), or None.
+        """
+        weights, values, unit = self.loss_weights, self.scale.values.to(logits.device), _UNIT * self.target_spread
+        kinds: dict[str, tuple[float, Callable[[Tensor, Tensor], Tensor]]] = {
+            "soft_labels": (
+                weights.soft_labels,
+                lambda z, y: soft_label_loss(z, y, values, self.label_width * self.target_spread),
+            ),
+            "crps": (weights.crps, lambda z, y: crps_loss(z, y, values) / unit),
+            "value": (weights.value, lambda z, y: (expected_value(z, values) - y).abs().mean() / unit),
+        }
+        return {
+            name: share * weighted_mean(loss, weight, logits, target) for name, (share, loss) in kinds.items() if share
+        }

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.construction import KeywordDataclass, from_plain, plain_arguments
+from numclip_lightning.methods.base.imbalance import BalancedSteps, ImbalanceSpec
 from numclip_lightning.methods.base.mixing import MixSpec
 from numclip_lightning.methods.base.optimisers import (
     Interval,
@@ -21,7 +22,6 @@ from numclip_lightning.methods.base.optimisers import (
     build_optimizer,
     build_scheduler,
 )
-from numclip_lightning.methods.base.steps import OrdinalSteps
 from numclip_lightning.metrics import DEFAULT
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.layers import image_layers
@@ -30,7 +30,7 @@ from numclip_lightning.scale import OrdinalScale
 __all__ = ["OrdinalMethod"]
 
 
-class OrdinalMethod(OrdinalSteps, KeywordDataclass):
+class OrdinalMethod(BalancedSteps, KeywordDataclass):
     """Base class of the published methods.
 
     A method declares its own arguments as fields (see `KeywordDataclass`) and implements `check` (arguments that
@@ -50,6 +50,7 @@ class OrdinalMethod(OrdinalSteps, KeywordDataclass):
         metrics: What is measured on validation and test images: keys and groups of `docs/metrics.md`, such as
             `[default, rmse, amae]`. Training measures those of the default group that are among them.
         mix: Mixing of training images (CutMix, mixup) and of their losses; None leaves them as they are.
+        imbalance: Remedies for few images of some numbers, all off by default.
 
     Attributes:
         clip: The image tower, alone or with its text tower.
@@ -68,6 +69,7 @@ class OrdinalMethod(OrdinalSteps, KeywordDataclass):
     tolerance: float = 5.0
     metrics: Sequence[str] = DEFAULT
     mix: MixSpec | None = None
+    imbalance: ImbalanceSpec = ImbalanceSpec()
     clip: ImageTower = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,8 +82,10 @@ class OrdinalMethod(OrdinalSteps, KeywordDataclass):
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         self.save_hyperparameters({**plain_arguments(self), "_class_path": path}, logger=False)
         self.check()
+        self.check_imbalance(self.mix)
         self.build_metrics(self.tolerance, self.metrics)
         self.build()
+        self.build_smoothing()
         self._freeze_parts()
 
     def check(self) -> None:

@@ -8,7 +8,7 @@ import logging
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence, Sized
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
@@ -28,6 +28,15 @@ _log = logging.getLogger(__name__)
 
 # Images that the start is solved from at the most, evenly spaced over the list: training goes on from there.
 _MOST_IMAGES = 20_000
+# By how much an offset has to lower the error: its frequencies come from the same images.
+_LEAST_GAIN = 0.02
+
+
+class _Start(NamedTuple):
+    error: float
+    strength: float
+    found: LinearClassifier
+    corrected: bool
 
 
 class SolvedStart(OrdinalMethod):
@@ -37,6 +46,10 @@ class SolvedStart(OrdinalMethod):
     L-BFGS with the method's own loss and a penalty of its weights, once for each strength from the smallest on, until
     the error on the validation images rises; the best one is the start. Without validation it is the middle strength. A
     fit that is resumed goes on from its weights. A mixin, named before the class that brings the towers.
+
+    Where training and validation images differ in how often each number occurs (few shots are drawn evenly), the loss
+    may be of `outputs + log p_train - log p_val`, so that the outputs themselves are for the validation's frequencies.
+    This is kept if it lowers the error on the validation images by 2 % at least, for the whole training.
 
     Args:
         strengths: Strengths to choose from, as scikit-learn's C: the larger, the freer the weights; an empty list
@@ -60,6 +73,14 @@ class SolvedStart(OrdinalMethod):
     @abstractmethod
     def start_values(self, features: Tensor, outputs: Tensor) -> Tensor:
         """Return the values (N,) that are read for these features and outputs of the layer, (N, C)."""
+
+    @abstractmethod
+    def start_offset(self, train: Tensor, val: Tensor) -> Tensor | None:
+        """Return `log p_train - log p_val` of the outputs, (C,), for targets (N,) and (M,); None to leave it out."""
+
+    @abstractmethod
+    def keep_offset(self, offset: Tensor) -> None:
+        """Add an offset (C,) to the outputs in the loss, from now on."""
 
     def check(self) -> None:
         """Refuse strengths that are not finite and greater than 0."""
@@ -85,15 +106,22 @@ class SolvedStart(OrdinalMethod):
             )
             loader = self.trainer.val_dataloaders if self.trainer.enable_validation else None
             val = self._encode(loader, sum(self.trainer.num_val_batches)) if loader else None
-            strength, found = self._best_start(train, val)
+            start = self._best_start(train, val, None)
+            offset = None if val is None else self.start_offset(train.target, val.target)
+            if val is not None and offset is not None:
+                corrected = self._best_start(train, val, offset)
+                if corrected.error < (1 - _LEAST_GAIN) * start.error:
+                    start = corrected
+                    self.keep_offset(offset)
         layer = self.start_layer()
         with torch.no_grad():
-            layer.weight.copy_(found.weight)
-            layer.bias.copy_(found.bias)
+            layer.weight.copy_(start.found.weight)
+            layer.bias.copy_(start.found.bias)
         self.train(was_training)
         _log.info(
-            "%s: starts from the solution on %d images (strength %g), found in %.1f s",
-            type(self).__name__, len(train.index), strength, time.monotonic() - began,
+            "%s: starts from the solution on %d images (strength %g%s), found in %.1f s",
+            type(self).__name__, len(train.index), start.strength,
+            ", for the frequencies of the validation images" if start.corrected else "", time.monotonic() - began,
         )  # fmt: skip
 
     def _encode(self, loader: "DataLoader[Batch]", batches: float) -> Samples:
@@ -105,22 +133,23 @@ class SolvedStart(OrdinalMethod):
         found = gather_by_index(parts)
         return Samples(found.index, found.features.to(self.device), found.target.to(self.device))
 
-    def _best_start(self, train: Samples, val: Samples | None) -> tuple[float, LinearClassifier]:
-        """Return the strength with the least error on the validation images, and its solution."""
+    def _best_start(self, train: Samples, val: Samples | None, offset: Tensor | None) -> _Start:
+        """Return the solution of the strength with the least error on the validation images."""
         layer, strengths = self.start_layer(), sorted(self.strengths)
         if val is None:
             strengths = [strengths[len(strengths) // 2]]
-        x, loss = self.start_features(train.features).double(), self.start_loss(train.features, train.target)
+        x, plain = self.start_features(train.features).double(), self.start_loss(train.features, train.target)
+        loss = plain if offset is None else lambda outputs: plain(outputs + offset)
         found = LinearClassifier(layer.weight.double(), layer.bias.double())
-        best: tuple[float, float, LinearClassifier] | None = None
+        best: _Start | None = None
         for strength in strengths:
             found = residual_regression(x, loss, found, strength)
             error = 0.0 if val is None else self._start_error(val, found)
-            if best is not None and error > best[0]:
+            if best is not None and error > best.error:
                 break
-            best = error, strength, found
+            best = _Start(error, strength, found, offset is not None)
         assert best is not None
-        return best[1], best[2]
+        return best
 
     def _start_error(self, val: Samples, found: LinearClassifier) -> float:
         """Return the mean absolute error on validation images."""
