@@ -36,7 +36,7 @@ def epochs(run: Path, column: str) -> list[int]:
 class TestFolder:
     def test_a_fit_keeps_all_of_itself(self, fitted: Path) -> None:
         kept = {file.relative_to(fitted).as_posix() for file in fitted.rglob("*") if file.is_file()}
-        files = {"config.yaml", "metrics.csv", "metrics.json", "test_predictions.csv"}
+        files = {"config.yaml", "metrics.csv", "metrics.json", "test_predictions.csv", "train_counts.json"}
         assert kept == {*files, "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
         assert epochs(fitted, "val_mae") == epochs(fitted, "train_mae") == [0, 1]
         metrics = metrics_of(fitted)
