@@ -41,7 +41,7 @@ class TestFolder:
         assert epochs(fitted, "val_mae") == epochs(fitted, "train_mae") == [0, 1]
         metrics = metrics_of(fitted)
         assert metrics["best_checkpoint"] == str(fitted / "checkpoints" / "best.ckpt")
-        for key in ("mae", "acc", "acc_within_1", "cs5", "qwk", "spearman"):
+        for key in ("mae", "acc", "acc_within_1", "cs1", "qwk", "spearman"):
             assert all(isinstance(metrics[f"{stage}_{key}"], float) for stage in ("train", "val", "test"))
 
     def test_the_validation_metrics_are_those_of_the_best_checkpoint(self, fitted: Path, numclip: Numclip) -> None:

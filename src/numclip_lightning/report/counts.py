@@ -28,12 +28,14 @@ class TrainingCounts:
         step: The distance between its values.
         median: The median of the training targets, what a guess answers.
         ranks: The number of images at each rank that has any.
+        commonest: The phrase of the commonest level, the lowest of several; None if levels were not counted.
     """
 
     minimum: float
     step: float
     median: float
     ranks: Mapping[int, int]
+    commonest: str | None = None
 
     def images_at(self, targets: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return how many training images the value of each target has, as `OrdinalScale.to_rank` finds it."""
@@ -54,9 +56,11 @@ def read_counts(folder: Path) -> TrainingCounts | None:
         found = json.loads(path.read_text(encoding="utf-8"))
         minimum, step, median = (float(found[name]) for name in ("minimum", "step", "median"))
         ranks = {round((float(value) - minimum) / step): int(count) for value, count in found["values"].items()}
+        levels = dict(found.get("levels") or {})
+        commonest = max(levels, key=levels.__getitem__, default=None)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise DataError(f"{path}, the counts of training images, can't be read ({error}); delete it.") from error
-    return TrainingCounts(minimum, step, median, ranks)
+    return TrainingCounts(minimum, step, median, ranks, commonest)
 
 
 def finished_runs(rows: pd.DataFrame, shots: int) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 from numclip_lightning.errors import ConfigError, DataError, check_choice
 from numclip_lightning.metrics import measure_of
 from numclip_lightning.report.by_count import count_sections
+from numclip_lightning.report.cross import Crossed, cross_sections
 from numclip_lightning.report.figures import save_curves, save_errors
 from numclip_lightning.report.files import with_metrics_of_files
 from numclip_lightning.report.frame import COLUMNS, mean_rows, results_frame, shots_name, shots_of
@@ -75,7 +76,11 @@ class Request:
 
 
 def write_report(
-    planned: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, Any]], folder: Path, request: Request
+    planned: Sequence[Mapping[str, Any]],
+    records: Sequence[Mapping[str, Any]],
+    folder: Path,
+    request: Request,
+    crossed: Crossed | None = None,
 ) -> Path:
     """Write the report of a benchmark with its files, in place of an earlier report.
 
@@ -87,6 +92,7 @@ def write_report(
         records: Their records, see `read_record`. Failed runs and those without a record are shown as such.
         folder: Where to write; created if it doesn't exist.
         request: The content.
+        crossed: The tests of the runs on other images, if there are any.
 
     Returns:
         The path of `report.md`.
@@ -109,7 +115,10 @@ def write_report(
     frame[COLUMNS].to_csv(folder / "results.csv", index=False)
     frame[COLUMNS].to_parquet(folder / "results.parquet", index=False)
     report = folder / "report.md"
-    text = "\n\n".join(part.strip() for part in _sections(frame, datasets, request, folder))
+    parts = _sections(frame, datasets, request, folder)
+    stems = {dataset: _stem(dataset) for dataset in datasets}
+    parts += cross_sections(frame, crossed or Crossed(), request.metrics, folder, stems)
+    text = "\n\n".join(part.strip() for part in parts)
     report.write_text(text + "\n", encoding="utf-8")
     return report
 
