@@ -96,7 +96,9 @@ def _table(tested: Mapping[str, pd.DataFrame], shots: int, metric: str, folder: 
         runs = spread[(spread["shots"] == shots) & (spread["status"] == "finished")].drop_duplicates(KEY)
         guesses = _guesses(runs, metric, own=own)
         key = metric.removeprefix("test_")
-        numbers.append(pd.DataFrame({"method": GUESSES.get(key), "value": guesses, "select_on": "val", "column": place}))
+        numbers.append(
+            pd.DataFrame({"method": GUESSES.get(key), "value": guesses, "select_on": "val", "column": place})
+        )
     whole = pd.concat([part for part in numbers if len(part)], ignore_index=True)
     whole = whole.assign(select_on=whole["select_on"].astype("object").fillna("val"))
     title = next(iter(tested))

@@ -90,11 +90,12 @@ class MethodEntry:
         config: An overlay such as `configs/methods/coop.yaml`; None takes the method of the dataset's configuration.
         args: Further arguments by their names on the command line, such as `{model.weighting: none}`.
         trains: Whether there is anything to fit. A method that learns nothing is tested once, for any number of shots.
+            None builds the method, on the first dataset, to see it.
     """
 
     config: str | None = None
     args: dict[str, Any] = field(default_factory=dict)
-    trains: bool = True
+    trains: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.types import SelectOn
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.runs.checkpoints import best_checkpoint
+from numclip_lightning.runs.checkpoints import best_checkpoint, made_by
 from numclip_lightning.runs.counts import write_counts
 from numclip_lightning.runs.endings import called_program
 from numclip_lightning.runs.flatten import flatten
@@ -76,12 +76,14 @@ class RunFolder(SaveConfigCallback):
         super().__init__(parser, config, save_to_log_dir=False)
         self.folder = folder
         self._best: dict[str, float] = {}
+        self._made_by = ""
         self.select_on: SelectOn = "val"
         self.result: Result | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep the metrics of the best epoch, and how it was selected, in checkpoints."""
-        return {"best": self._best, "select_on": self.select_on}
+        """Keep the metrics of the best epoch, how it was selected, and which version made it, in checkpoints."""
+        self._made_by = self._made_by or made_by()
+        return {"best": self._best, "select_on": self.select_on, "made_by": self._made_by}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the best epoch before a training was resumed, and remember a selection on test images."""

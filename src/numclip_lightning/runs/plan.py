@@ -15,6 +15,7 @@ from numclip_lightning.errors import ConfigError
 from numclip_lightning.runs.benchmark import ALL_IMAGES, Benchmark, CrossEntry
 from numclip_lightning.runs.code import own_sources
 from numclip_lightning.runs.flatten import flatten
+from numclip_lightning.runs.learns import learns
 
 __all__ = ["PlannedRun", "PlannedTest", "plan"]
 
@@ -92,11 +93,12 @@ def plan(benchmark: Benchmark) -> list[PlannedRun]:
     places = [
         (name, fold) for name, entry in benchmark.datasets.items() if entry.is_here for fold in benchmark.folds_of(name)
     ]
+    trains = {name: _trains(benchmark, name, places[0][0]) for name in benchmark.methods} if places else {}
     runs: dict[Path, PlannedRun] = {}
     for seed, (dataset, fold), shots, method in product(benchmark.seeds, places, benchmark.shots, benchmark.methods):
-        if not benchmark.methods[method].trains:
+        if not trains[method]:
             shots = ALL_IMAGES
-        run = _run(benchmark, dataset, method, fold, shots, seed)
+        run = _run(benchmark, dataset, method, fold, shots, seed, trains=trains[method])
         twin = runs.setdefault(run.folder, run)
         if (twin.dataset, twin.method) != (dataset, method):
             raise ConfigError(
@@ -106,22 +108,38 @@ def plan(benchmark: Benchmark) -> list[PlannedRun]:
     return list(runs.values())
 
 
-def _run(benchmark: Benchmark, dataset: str, method: str, fold: int | None, shots: int, seed: int) -> PlannedRun:
+def _trains(benchmark: Benchmark, method: str, dataset: str) -> bool:
+    """Return whether a method has anything to learn, as its entry says or as it is built on a dataset."""
+    given = benchmark.methods[method].trains
+    return learns(*_given(benchmark, dataset, method)) if given is None else given
+
+
+def _given(benchmark: Benchmark, dataset: str, method: str) -> tuple[list[str], dict[str, Any]]:
+    """Return the configuration files and the arguments of a method on a dataset."""
     data, learner = benchmark.datasets[dataset], benchmark.methods[method]
     files = [data.config, *([learner.config] if learner.config else [])]
-    args = {**_flat(benchmark.args), **_flat(data.args), **_flat(learner.args)}
+    return files, {**_flat(benchmark.args), **_flat(data.args), **_flat(learner.args)}
+
+
+def _run(
+    benchmark: Benchmark, dataset: str, method: str, fold: int | None, shots: int, seed: int, *, trains: bool
+) -> PlannedRun:
+    files, args = _given(benchmark, dataset, method)
     args |= {"data.num_shots": shots, "data.seed": seed}
     args["seed_everything"] = seed
     if fold is not None:
         args["data.fold"] = fold
-    subcommand = ["fit", "--test_after_fit=true"] if learner.trains else ["test"]
-    if not learner.trains:
+    subcommand = ["fit", "--test_after_fit=true"] if trains else ["test"]
+    if not trains:
         args = {name: value for name, value in args.items() if name != "data.num_shots"}
     words = [*subcommand, *(f"--config={file}" for file in files), *_flags(args)]
     name = f"fold{fold or 0}-shots{shots}-seed{seed}-{_digest(words, files, args)}"
     folder = Path(benchmark.root, _slug(dataset), _slug(method), name)
-    run = PlannedRun(dataset, method, fold or 0, shots, seed, learner.trains, tuple(words), folder)
-    return replace(run, tests=tuple(_test(run, name, test) for name, test in data.tests.items() if test.is_here))
+    run = PlannedRun(dataset, method, fold or 0, shots, seed, trains, tuple(words), folder)
+    return replace(
+        run,
+        tests=tuple(_test(run, name, test) for name, test in benchmark.datasets[dataset].tests.items() if test.is_here),
+    )
 
 
 def _test(run: PlannedRun, name: str, test: CrossEntry) -> PlannedTest:
