@@ -7,6 +7,7 @@ from numclip_lightning.errors import ConfigError
 from numclip_lightning.metrics import DEFAULT, build_metrics, choose, default_tolerance, measure_of
 from numclip_lightning.metrics.table import GROUPS, METRICS
 from numclip_lightning.scale import OrdinalScale
+from numclip_lightning.scale.levels import LevelDict
 from support.metric_inputs import SCALE, draw
 from support.places import REPOSITORY
 
@@ -136,7 +137,7 @@ def test_an_unknown_metric_is_refused(metric: str, message: str) -> None:
     ],
 )  # fmt: skip
 def test_the_tolerance_fits_the_scale(minimum: float, maximum: float, step: float, tolerance: float) -> None:
-    levels = [{"phrase": "all", "start": minimum}]
+    levels: list[LevelDict] = [{"phrase": "all", "start": minimum}]
     assert default_tolerance(OrdinalScale(minimum, maximum, step, levels=levels)) == pytest.approx(tolerance)
 
 
