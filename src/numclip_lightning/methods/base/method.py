@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.construction import KeywordDataclass, from_plain, plain_arguments
+from numclip_lightning.methods.base.mixing import MixSpec
 from numclip_lightning.methods.base.optimisers import (
     Interval,
     LearningRates,
@@ -48,6 +49,7 @@ class OrdinalMethod(OrdinalSteps, KeywordDataclass):
             ages (`metrics.default_tolerance`).
         metrics: What is measured on validation and test images: keys and groups of `docs/metrics.md`, such as
             `[default, rmse, amae]`. Training measures those of the default group that are among them.
+        mix: Mixing of training images (CutMix, mixup) and of their losses; None leaves them as they are.
 
     Attributes:
         clip: The image tower, alone or with its text tower.
@@ -65,6 +67,7 @@ class OrdinalMethod(OrdinalSteps, KeywordDataclass):
     lr_scheduler: SchedulerSpec | None = SchedulerSpec()
     tolerance: float | None = None
     metrics: Sequence[str] = DEFAULT
+    mix: MixSpec | None = None
     clip: ImageTower = field(init=False)
 
     def __post_init__(self) -> None:
