@@ -95,6 +95,7 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
     def __post_init__(self) -> None:
         super().__init__()
         self._tables: dict[Split, LabelTable] = {}
+        self.no_value_repeats = False
         self._summary = ""
         self._backbone: tuple[int, Normalization] | None = None
         self.keep_features(None)
@@ -179,6 +180,7 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
             train = long_tail(train, self.long_tail, self.seed, self.value_step)
         values = len({label.target for label in whole})
         asked = [name for name, off in _REDUCTIONS.items() if getattr(self, name) != off]
+        self.no_value_repeats = bool(asked) and self.value_step is None and values == len(whole)
         if asked and self.value_step is None and len(whole) > 1 and values > len(whole) / 2:
             _log.warning(
                 "%s=%s counts images of equal value, but %d training images have %d values, so that hardly any repeat: "

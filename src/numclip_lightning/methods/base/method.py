@@ -22,7 +22,7 @@ from numclip_lightning.methods.base.optimisers import (
     build_optimizer,
     build_scheduler,
 )
-from numclip_lightning.metrics import DEFAULT
+from numclip_lightning.metrics import DEFAULT, default_tolerance
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.layers import image_layers
 from numclip_lightning.scale import OrdinalScale
@@ -46,7 +46,8 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
         learning_rates: The learning rate of each part; 0 freezes it.
         optimizer: The optimiser.
         lr_scheduler: The schedule, or None for constant rates.
-        tolerance: The k of the cumulative score CS@k, in the target's unit.
+        tolerance: The k of the cumulative score CS@k, in the target's unit; None takes one that fits the scale, 5 for
+            ages (`metrics.default_tolerance`).
         metrics: What is measured on validation and test images: keys and groups of `docs/metrics.md`, such as
             `[default, rmse, amae]`. Training measures those of the default group that are among them.
         mix: Mixing of training images (CutMix, mixup) and of their losses; None leaves them as they are.
@@ -66,7 +67,7 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
     learning_rates: LearningRates = LearningRates()
     optimizer: OptimizerSpec = OptimizerSpec()
     lr_scheduler: SchedulerSpec | None = SchedulerSpec()
-    tolerance: float = 5.0
+    tolerance: float | None = None
     metrics: Sequence[str] = DEFAULT
     mix: MixSpec | None = None
     imbalance: ImbalanceSpec = ImbalanceSpec()
@@ -83,7 +84,8 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
         self.save_hyperparameters({**plain_arguments(self), "_class_path": path}, logger=False)
         self.check()
         self.check_imbalance(self.mix)
-        self.build_metrics(self.tolerance, self.metrics)
+        tolerance = default_tolerance(self.scale) if self.tolerance is None else self.tolerance
+        self.build_metrics(tolerance, self.metrics)
         self.build()
         self.build_smoothing()
         self._freeze_parts()
