@@ -5,13 +5,14 @@ Source: Du et al., "Teach CLIP to Develop a Number Sense for Ordinal Regression"
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Literal, get_args
+from functools import partial
+from typing import ClassVar, Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError, check_choice, check_weight
-from numclip_lightning.losses import Weighting, fcrc_image_to_text, fcrc_text_to_image
+from numclip_lightning.losses import Weighting, fcrc_image_to_text, fcrc_text_to_image, weighted_mean
 from numclip_lightning.methods.base import Batch, ContextMethod, Output
 from numclip_lightning.models.adapters import ResidualAdapter
 from numclip_lightning.models.heads import Decoder, build_decoder
@@ -80,6 +81,8 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
         >>> output.logits.shape, output.value.shape
         (torch.Size([4, 2]), torch.Size([4]))
     """
+
+    weighs_images: ClassVar[bool] = True
 
     num_context = None
     adapter_ratio: float = 0.8
@@ -151,15 +154,23 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted parts of the loss, scalars by name; the loss is their sum."""
+        losses, weight = self.phrase_losses(output.logits, batch), self.loss_weights.value
+        if weight:
+            value = self._fine_value(output.logits)
+            error = weighted_mean(F.l1_loss, batch.get("weight"), value, batch["target"])
+            losses["value"] = weight * error / self.loss_unit
+        return losses
+
+    def phrase_losses(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the weighted ranking losses of images and phrases for logits over the levels, (B, K)."""
         weights, level = self.loss_weights, batch["level"]
         losses = {}
         if weights.image_to_text:
-            losses["image_to_text"] = weights.image_to_text * fcrc_image_to_text(output.logits, level, self.weighting)
+            contrast = partial(fcrc_image_to_text, weighting=self.weighting)
+            error = weighted_mean(contrast, batch.get("weight"), logits, level)
+            losses["image_to_text"] = weights.image_to_text * error
         if weights.text_to_image:
-            losses["text_to_image"] = weights.text_to_image * fcrc_text_to_image(output.logits, level, self.weighting)
-        if weights.value:
-            error = F.l1_loss(self._fine_value(output.logits), batch["target"])
-            losses["value"] = weights.value * error / self.loss_unit
+            losses["text_to_image"] = weights.text_to_image * fcrc_text_to_image(logits, level, self.weighting)
         return losses
 
     def _fine_value(self, logits: Tensor) -> Tensor:

@@ -17,8 +17,6 @@ from numclip_lightning.errors import ConfigError
 from numclip_lightning.losses import (
     Weighting,
     crps_loss,
-    fcrc_image_to_text,
-    fcrc_text_to_image,
     log_prior,
     soft_label_loss,
     weighted_mean,
@@ -62,6 +60,8 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
         join: How the image's residual over the values joins the phrases' probabilities: see `ImageStage`.
         decode: How the number is read from the distribution over the values: its `median`, at which the mean absolute
             error is least, its `expectation`, or the most probable value (`argmax`).
+        mirror: Whether the feature that is read is the mean of an image's and its mirror image's, each of length one.
+            Training sees one of them at a time. Set it to false where left and right matter, with `data.augment`.
         prior_correction: Whether frequencies of numbers that differ between training and validation images may be
             corrected (`SolvedStart`); it needs `strengths`.
         spread: Standard deviation of the targets, in their unit: losses of the number count in tenths of it, so that
@@ -80,6 +80,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
     decode: Reading = "median"
     head: HeadKind = field(default="bounded", init=False)
     weighting: Weighting = "similarities"
+    mirror: bool = True
     prior_correction: bool = True
     spread: float | None = None
     label_width: float = 0.05
@@ -88,7 +89,6 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
     target_spread: Tensor = field(init=False)
     prior_offset: Tensor = field(init=False)
 
-    weighs_images: ClassVar[bool] = True
     adjusts_logits: ClassVar[bool] = True
 
     def check(self) -> None:
@@ -138,6 +138,14 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
         assert self.decoder is not None
         return Output(logits, self.decoder(logits), {"levels": levels})
 
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Encode normalised images (B, 3, H, W); returns features (B, D), in evaluation the mean of both mirrors'."""
+        if self.training or not self.mirror:
+            return super().encode_images(images)
+        both = (super(NumCLIPPlus, self).encode_images(side) for side in (images, images.flip(-1)))
+        own, other = (F.normalize(at_least_float32(features), dim=-1) for features in both)
+        return (own + other) / 2
+
     def start_layer(self) -> nn.Linear:
         """Return the map from the image feature to the residual."""
         return self.stage.residual
@@ -180,16 +188,11 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted parts of the loss, scalars by name; the loss is their sum."""
-        weights, levels = self.loss_weights, output.extras["levels"]
-        losses = {}
-        if weights.image_to_text:
-            losses["image_to_text"] = weights.image_to_text * fcrc_image_to_text(levels, batch["level"], self.weighting)
-        if weights.text_to_image:
-            losses["text_to_image"] = weights.text_to_image * fcrc_text_to_image(levels, batch["level"], self.weighting)
         logits = self.adjusted(output.logits)
         if self.training:
             logits = logits + self.prior_offset
-        return losses | self.value_losses(logits, batch["target"], batch.get("weight"))
+        phrases = self.phrase_losses(output.extras["levels"], batch)
+        return phrases | self.value_losses(logits, batch["target"], batch.get("weight"))
 
     def value_losses(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
         """Return the weighted losses of the distribution over the values.

@@ -123,7 +123,7 @@ def residual_regression(
     start: LinearClassifier,
     strength: float,
     *,
-    most_steps: int = 200,
+    most_steps: int = 100,
 ) -> LinearClassifier:
     """Linear map of features with the least penalised loss of any kind, by L-BFGS.
 
@@ -131,14 +131,14 @@ def residual_regression(
     labels as loss it is `logistic_regression`. L-BFGS stops after `most_steps`, for what follows is trained on.
 
     Args:
-        features: (N, D), N at least 1, in float64.
+        features: (N, D), N at least 1; their type is that of the solution.
         loss: From outputs (N, C) to their mean loss, a scalar.
         start: Initial weights and bias, of which copies are moved.
         strength: Greater than 0: a larger strength allows larger weights.
         most_steps: The most steps.
 
     Returns:
-        The weights and bias found, float64, on the device of the features.
+        The weights and bias found, on the device of the features.
     """
     weight, bias = (tensor.detach().to(features).clone().requires_grad_() for tensor in start)
     penalty = 0.5 / (strength * len(features))

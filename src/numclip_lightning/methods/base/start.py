@@ -56,7 +56,7 @@ class SolvedStart(OrdinalMethod):
             starts from what the phrases say.
     """
 
-    strengths: Sequence[float] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    strengths: Sequence[float] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
     @abstractmethod
     def start_layer(self) -> nn.Linear:
@@ -138,9 +138,9 @@ class SolvedStart(OrdinalMethod):
         layer, strengths = self.start_layer(), sorted(self.strengths)
         if val is None:
             strengths = [strengths[len(strengths) // 2]]
-        x, plain = self.start_features(train.features).double(), self.start_loss(train.features, train.target)
+        x, plain = self.start_features(train.features), self.start_loss(train.features, train.target)
         loss = plain if offset is None else lambda outputs: plain(outputs + offset)
-        found = LinearClassifier(layer.weight.double(), layer.bias.double())
+        found = LinearClassifier(layer.weight, layer.bias)
         best: _Start | None = None
         for strength in strengths:
             found = residual_regression(x, loss, found, strength)
@@ -154,5 +154,5 @@ class SolvedStart(OrdinalMethod):
     def _start_error(self, val: Samples, found: LinearClassifier) -> float:
         """Return the mean absolute error on validation images."""
         with torch.no_grad():
-            outputs = self.start_features(val.features).double() @ found.weight.T + found.bias
+            outputs = self.start_features(val.features) @ found.weight.T + found.bias
             return (self.start_values(val.features, outputs) - val.target).abs().mean().item()
