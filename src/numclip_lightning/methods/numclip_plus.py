@@ -21,7 +21,7 @@ from numclip_lightning.losses import (
     soft_label_loss,
     weighted_mean,
 )
-from numclip_lightning.methods.base import Batch, Output, SolvedStart
+from numclip_lightning.methods.base import Batch, LearningRates, OptimizerSpec, Output, SchedulerSpec, SolvedStart
 from numclip_lightning.methods.numclip import LossWeights, NumCLIP, Reading
 from numclip_lightning.models.heads import build_decoder, expected_value
 from numclip_lightning.models.image_stage import ImageStage, Join
@@ -49,8 +49,8 @@ class PlusLossWeights(LossWeights):
     image_to_text: float = 0.0
     text_to_image: float = 0.0
     value: float = 0.0
-    soft_labels: float = 0.2
-    crps: float = 1.0
+    soft_labels: float = 0.5
+    crps: float = 0.5
 
 
 class NumCLIPPlus(SolvedStart, NumCLIP):
@@ -75,7 +75,11 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
         prior_offset: `log p_train - log p_val` of each value if it is corrected, else 0; a buffer, (R,).
     """
 
+    # The adapter and new words would not start from what the phrases say.
     adapter_reduction = None
+    learning_rates = LearningRates(image_encoder=1e-3, adapter=0, context=0, phrases=0, head=1e-3, by_size=True)
+    optimizer = OptimizerSpec("AdamW", {"weight_decay": 0.01})
+    lr_scheduler = SchedulerSpec("OneCycleLR", {"pct_start": 0.1}, "step")
     join: Join = "product"
     decode: Reading = "median"
     head: HeadKind = field(default="bounded", init=False)

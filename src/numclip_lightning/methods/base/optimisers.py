@@ -119,9 +119,10 @@ def build_optimizer(
     groups = []
     for part, parameters in parts.items():
         layers = image_layers if part == "image_encoder" and decay < 1 else ()
+        rate = rates[part] * learning_rates.factor(part, parameters)
         for name, members, share in by_layer(part, parameters, layers, decay):
             if trained := [parameter for parameter in members if parameter.requires_grad]:
-                groups.append({"name": name, "params": trained, "lr": rates[part] * share})
+                groups.append({"name": name, "params": trained, "lr": rate * share})
     if not groups:
         raise ConfigError(
             f"nothing is left to train: the learning rates of {', '.join(parts)} are all 0; raise one of them, "
