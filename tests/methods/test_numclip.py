@@ -85,7 +85,8 @@ def loss_of(method: NumCLIP, targets: list[float]) -> Tensor:
     ],
 )
 def test_every_trained_parameter_gets_a_gradient(backbone: str, arguments: dict[str, Any]) -> None:
-    everything = LearningRates(**dict.fromkeys(LearningRates.__dataclass_fields__, 1e-3))
+    rates: dict[str, Any] = dict.fromkeys(LearningRates().by_part(), 1e-3)
+    everything = LearningRates(**rates)
     method = build(backbone=backbone, learning_rates=everything, **arguments)
     loss_of(method, [3.0, 30.0, 70.0, 88.0]).backward()  # type: ignore[no-untyped-call]
 

@@ -5,7 +5,8 @@ stage reads a number from K similarities and never sees the image again: where t
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -97,16 +98,16 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
 
     def check(self) -> None:
         """Refuse the head, which is not there, and a spread or width that is not positive."""
-        super().check()
         if self.decode == "head":
             raise ConfigError("NumCLIPPlus has no head; set decode to median, expectation or argmax.")
+        super().check()
         for name, value in (("spread", self.spread), ("label_width", self.label_width)):
             if value is not None and not 0 < value < float("inf"):
                 raise ConfigError(f"{name} is {value}; give a positive number.")
 
     def build_reading(self) -> None:
         """Build the fine stage and the decoder over the values."""
-        self.fine_head = None
+        self.fine_head, self._one_view = None, False
         self.stage = ImageStage(self.clip.embed_dim, self.scale.to_level(self.scale.values), self.join)
         self.decoder = build_decoder(self.decode, self.scale.values)  # type: ignore[arg-type]  # checked above
         self.register_buffer("target_spread", torch.tensor(float(self.spread or self.scale.step)))
@@ -144,11 +145,20 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Encode normalised images (B, 3, H, W); returns features (B, D), in evaluation the mean of both mirrors'."""
-        if self.training or not self.mirror:
+        if self.training or self._one_view or not self.mirror:
             return super().encode_images(images)
         both = (super(NumCLIPPlus, self).encode_images(side) for side in (images, images.flip(-1)))
         own, other = (F.normalize(at_least_float32(features), dim=-1) for features in both)
         return (own + other) / 2
+
+    @contextmanager
+    def one_view(self) -> Iterator[None]:
+        """Leave mirror images out, as training does."""
+        self._one_view = True
+        try:
+            yield
+        finally:
+            self._one_view = False
 
     def start_layer(self) -> nn.Linear:
         """Return the map from the image feature to the residual."""

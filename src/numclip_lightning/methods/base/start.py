@@ -8,11 +8,13 @@ import logging
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence, Sized
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, cast
 
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Subset
 
 from numclip_lightning.errors import ConfigError
@@ -28,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 # Images that the start is solved from at the most, evenly spaced over the list: training goes on from there.
 _MOST_IMAGES = 20_000
+# How often a training image is encoded: augmentation shows other crops and mirrors of it.
+_VIEWS = 2
 # By how much an offset has to lower the error: its frequencies come from the same images.
 _LEAST_GAIN = 0.02
 
@@ -42,10 +46,11 @@ class _Start(NamedTuple):
 class SolvedStart(OrdinalMethod):
     """Base class of the methods whose linear layer on image features is solved before the first training step.
 
-    The training images, augmented as in training, and the validation images are encoded once. The layer is solved by
+    The training images, augmented as in training, are encoded twice, the validation images once. The layer is solved by
     L-BFGS with the method's own loss and a penalty of its weights, once for each strength from the smallest on, until
-    the error on the validation images rises; the best one is the start. Without validation it is the middle strength. A
-    fit that is resumed goes on from its weights. A mixin, named before the class that brings the towers.
+    the error on the validation images rises; the best one is the start. Without validation it is the middle strength.
+    The first epoch moves nothing, so that the start itself is validated, and kept where tuning is no better. A fit that
+    is resumed goes on from its weights. A mixin, named before the class that brings the towers.
 
     Where training and validation images differ in how often each number occurs (few shots are drawn evenly), the loss
     may be of `outputs + log p_train - log p_val`, so that the outputs themselves are for the validation's frequencies.
@@ -82,6 +87,10 @@ class SolvedStart(OrdinalMethod):
     def keep_offset(self, offset: Tensor) -> None:
         """Add an offset (C,) to the outputs in the loss, from now on."""
 
+    def one_view(self) -> AbstractContextManager[None]:
+        """Return a context in which images are encoded as in training; methods that read several views override it."""
+        return nullcontext()
+
     def check(self) -> None:
         """Refuse strengths that are not finite and greater than 0."""
         super().check()
@@ -96,14 +105,31 @@ class SolvedStart(OrdinalMethod):
         if self.strengths and not self.trainer.global_step:
             self._solve_start()
 
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch; in the first epoch after a solution one that moves nothing."""
+        if not self._rests():
+            return super().training_step(batch, batch_idx)
+        # Linked to all that is trained: processes that share the work wait for a gradient of each.
+        return torch.stack([p.flatten()[:0].sum() for p in self.parameters() if p.requires_grad]).sum()
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Take the gradients of 0 away, so that the optimiser does not even decay weights."""
+        super().on_before_optimizer_step(optimizer)
+        if self._rests():
+            optimizer.zero_grad()
+
+    def _rests(self) -> bool:
+        return bool(self.strengths) and self.trainer.current_epoch == 0
+
     def _solve_start(self) -> None:
         began, was_training = time.monotonic(), self.training
         self.eval()
         # The order of the training images does not depend on whether there is a solved start.
         with isolate_rng(), torch.inference_mode(mode=False):
-            train = self._encode(
-                cast("DataLoader[Batch]", self.trainer.train_dataloader), self.trainer.num_training_batches
-            )
+            with self.one_view():
+                train = self._encode(
+                    cast("DataLoader[Batch]", self.trainer.train_dataloader), self.trainer.num_training_batches, _VIEWS
+                )
             loader = self.trainer.val_dataloaders if self.trainer.enable_validation else None
             val = self._encode(loader, sum(self.trainer.num_val_batches)) if loader else None
             start = self._best_start(train, val, None)
@@ -120,18 +146,21 @@ class SolvedStart(OrdinalMethod):
         self.train(was_training)
         _log.info(
             "%s: starts from the solution on %d images (strength %g%s), found in %.1f s",
-            type(self).__name__, len(train.index), start.strength,
+            type(self).__name__, len(set(train.index.tolist())), start.strength,
             ", for the frequencies of the validation images" if start.corrected else "", time.monotonic() - began,
         )  # fmt: skip
 
-    def _encode(self, loader: "DataLoader[Batch]", batches: float) -> Samples:
-        """Encode as many images of a loader's list as training or validation looks at."""
+    def _encode(self, loader: "DataLoader[Batch]", batches: float, views: int = 1) -> Samples:
+        """Encode as many images of a loader's list as training or validation looks at, each so many times."""
         size, total = loader.batch_size or 1, len(cast("Sized", loader.dataset))
         seen = max(1, int(min(total, _MOST_IMAGES, batches * size * self.trainer.world_size)))
         rows = torch.linspace(0, total - 1, seen, dtype=torch.float64).round().long().tolist()
-        parts = list(encode_share(self, Subset(loader.dataset, rows), size, loader.num_workers))
-        found = gather_by_index(parts)
-        return Samples(found.index, found.features.to(self.device), found.target.to(self.device))
+        passes = [
+            gather_by_index(list(encode_share(self, Subset(loader.dataset, rows), size, loader.num_workers)))
+            for _ in range(views)
+        ]
+        index, features, target = (torch.cat(tensors) for tensors in zip(*passes, strict=True))
+        return Samples(index, features.to(self.device), target.to(self.device))
 
     def _best_start(self, train: Samples, val: Samples | None, offset: Tensor | None) -> _Start:
         """Return the solution of the strength with the least error on the validation images."""
