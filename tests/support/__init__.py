@@ -10,6 +10,7 @@
 | `list_data` | datamodules of list files |
 | `metric_inputs` | random inputs for metrics, with ties and gaps |
 | `model_hub` | a saved tiny model, and a hub on this machine that serves it |
+| `predictors` | predictors of tiny models, and images for them |
 | `pages` | the code blocks and commands of a Markdown page |
 | `places` | paths of the repository and of the data beside it |
 | `scales` | the tiny scale of the tests of methods |
