@@ -35,6 +35,8 @@ VERBS = {
     "test": Verb("runs.command", "test", "Measure a checkpoint on the test images."),
     "predict": Verb("runs.command", "predict", "Write the predicted number of each image to a CSV file."),
     "benchmark": Verb("commands.benchmark", "benchmark", "Compare many methods on many datasets.", "benchmark"),
+    "export": Verb("commands.export", "export_command", "Write a trained model for other programs."),
+    "serve": Verb("commands.serve", "serve", "Answer requests for predictions, with a page to try it.", "serve"),
     "splits": Verb("commands.splits", "splits", "Write the training, validation and test lists of a dataset."),
 }
 

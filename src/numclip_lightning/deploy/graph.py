@@ -46,6 +46,8 @@ def trace(module: nn.Module, example: Tensor) -> tuple[dict[str, Any], dict[str,
     batch = torch.export.Dim("batch")
     try:
         with exportable():
+            # Once as it is: what a module computes on its first call (prototypes) is a constant of the graph then.
+            module(example)
             program = torch.export.export(module, (example,), dynamic_shapes=({0: batch},), strict=False)
     except Exception as error:  # torch's exporter has dozens of errors
         raise ConfigError(
