@@ -80,10 +80,8 @@ def _images(given: str | None, run: Path, predictor: OrdinalPredictor, most: int
     if given is not None:
         files = list_images(given) if Path(given).is_dir() else [Path(given)]
         return [pixels_of(file, predictor.recipe.reading) for file in files[:most]]
-    config = next(
-        (place / "config.yaml" for place in (run, *run.parents[:2]) if (place / "config.yaml").is_file()), None
-    )
-    if config is None:
+    found = [place / "config.yaml" for place in (run, *run.parents[:2]) if (place / "config.yaml").is_file()]
+    if not found:
         raise ConfigError(f"{run} is no run folder, so that it has no validation images; give images with --images.")
     parser = Parser(prog="numclip export")
     parser.add_subclass_arguments(OrdinalDataModule, "data", required=True)

@@ -75,15 +75,15 @@ def needs(extra: str, *modules: str) -> list[Any]:
 
 def export(
     predictor: OrdinalPredictor,
-    format: Format,
+    kind: Format,
     folder: Path,
-    calibration: Sequence[Pixels] = (),  # noqa: A002
+    calibration: Sequence[Pixels] = (),
 ) -> Path:
     """Write a predictor in a format, beside its `config.json`; the predictor is not changed.
 
     Args:
         predictor: The predictor, on the CPU.
-        format: One of `FORMATS`.
+        kind: One of `FORMATS`.
         folder: Where to write; created if it is missing.
         calibration: Images whose activations set the ranges of `onnx-int8`; the other formats need none.
 
@@ -96,8 +96,8 @@ def export(
     if predictor.device.type != "cpu":
         raise ConfigError(f"the predictor is on {predictor.device}; load it with device='cpu' to export it.")
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / FORMATS[format][0]
-    if format == "safetensors":
+    file = folder / FORMATS[kind][0]
+    if kind == "safetensors":
         predictor.save_pretrained(folder)
     else:
         writers: dict[str, Callable[[], None]] = {
@@ -106,7 +106,7 @@ def export(
             "onnx-int8": lambda: _write_int8(predictor, file, calibration),
             "openvino": lambda: _write_openvino(predictor, file),
         }
-        writers[format]()
+        writers[kind]()
     return file
 
 

@@ -55,7 +55,7 @@ class Parity:
         return self.share <= TOLERANCE or self.format.endswith("int8")
 
 
-def runner(format: Format, file: Path) -> Runner:  # noqa: A002
+def runner(kind: Format, file: Path) -> Runner:
     """Return a function that runs an export.
 
     Raises:
@@ -63,13 +63,13 @@ def runner(format: Format, file: Path) -> Runner:  # noqa: A002
     """
     if not file.is_file():
         raise ConfigError(f"there is no {file}; export it first.")
-    if format == "safetensors":
+    if kind == "safetensors":
         predictor = OrdinalPredictor.load(file.parent)
         return lambda pixels: np.array([one.value for one in predictor(list(pixels))])
-    if format == "torch":
+    if kind == "torch":
         module = torch.export.load(str(file)).module()
         return torch.inference_mode()(lambda pixels: module(torch.from_numpy(pixels))[0].double().numpy())
-    if format == "openvino":
+    if kind == "openvino":
         (openvino,) = needs("openvino", "openvino")
         model = openvino.Core().compile_model(str(file), "CPU")
         return lambda pixels: np.asarray(model([pixels])[0], dtype=np.float64)
