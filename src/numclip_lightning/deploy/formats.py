@@ -132,7 +132,7 @@ def metadata(predictor: OrdinalPredictor) -> dict[str, str]:
 def _write_torch(predictor: OrdinalPredictor, file: Path) -> None:
     example, sizes = _example(predictor)
     model = WholeModel(predictor).eval()
-    with _explained("torch"), exportable():
+    with _explained("torch"), exportable(), _quiet():
         model(example)
         program = torch.export.export(model, (example,), dynamic_shapes=(sizes,), strict=False)
         _drop_unused(program)
