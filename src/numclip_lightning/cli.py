@@ -34,6 +34,9 @@ VERBS = {
     "validate": Verb("runs.command", "validate", "Measure a checkpoint on the validation images."),
     "test": Verb("runs.command", "test", "Measure a checkpoint on the test images."),
     "predict": Verb("runs.command", "predict", "Write the predicted number of each image to a CSV file."),
+    "interpolate": Verb(
+        "commands.interpolate", "interpolate", "Go from a fit part of the way back to CLIP, as validation says."
+    ),
     "benchmark": Verb("commands.benchmark", "benchmark", "Compare many methods on many datasets.", "benchmark"),
     "export": Verb("commands.export", "export_command", "Write a trained model for other programs."),
     "serve": Verb("commands.serve", "serve", "Answer requests for predictions, with a page to try it.", "serve"),

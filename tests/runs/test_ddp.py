@@ -25,6 +25,8 @@ PARTS_AT_REST = {
     "CLIPEBC": [],
 }
 
+AVERAGED = ["--averaging.decay=0.9", "--model.learning_rates={image_encoder: 0.01, head: 0.1}"]
+
 # Images that can't be read: one of the second process, and the last one, of the first.
 BAD = ("test_003.png", "test_016.png")
 
@@ -44,10 +46,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with images, lists and a tiny CLIP that every process can find."""
     folder = tmp_path_factory.mktemp("ddp")
     make_data(folder / "data")
-    (folder / "clip").mkdir()
     preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
-    config = {"model_cfg": TINY_CLIPS["tiny-vit"], "preprocess_cfg": preprocess}
-    (folder / "clip" / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    for name, model in (("clip", "tiny-vit"), ("resnet", "tiny-resnet")):
+        (folder / name).mkdir()
+        config = {"model_cfg": TINY_CLIPS[model], "preprocess_cfg": preprocess}
+        (folder / name / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
     return folder
 
 
@@ -103,6 +106,7 @@ def by_two(folder: Path, fitted_by_two: Path) -> ByTwo:
         "skip": ["predict", *base, f"--data.root={bad}", "--data.predict_path=test.txt", "--data.on_bad_image=skip"],
         **{name: [*fit_with(folder, name, *words), *TWO] for name, words in PARTS_AT_REST.items()},
         **{name: [*solve(folder, name), *TWO] for name in SOLVED},
+        "averaged": [*fit_with(folder, "SORD", f"--model.backbone=local-dir:{folder / 'resnet'}", *AVERAGED), *TWO],
         "predict_one": ["predict", *base, f"--data.predict_path={one / 'test_000.png'}"],
     }
     file, runs = folder / "commands.json", folder / "runs"
@@ -194,6 +198,13 @@ def test_a_method_with_parts_at_rest_fits_in_two_processes(by_two: ByTwo, name: 
     # A part without a gradient would stop the second step, or need find_unused_parameters.
     assert by_two.codes[name] == [0, 0]
     assert "find_unused_parameters" not in by_two.output
+
+
+def test_averages_of_two_processes_are_those_of_their_checkpoint(folder: Path, by_two: ByTwo) -> None:
+    # What batch normalisation has seen differs between the processes.
+    run = by_two.runs["averaged"]
+    expected = metrics_of(by_one(folder, run, "validate"))["val_mae"]
+    assert metrics_of(run)["val_mae"] == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", SOLVED)

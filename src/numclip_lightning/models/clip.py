@@ -1,6 +1,6 @@
 """CLIP model of open_clip, split into the parts that methods train or freeze.
 
-Only this module, `text_tower.py` and `loading.py` depend on open_clip's internals.
+Only this module, `text_tower.py`, `layers.py` and `loading.py` depend on open_clip's internals.
 """
 
 import math

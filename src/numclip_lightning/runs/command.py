@@ -21,6 +21,7 @@ import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.runs.averaging import AverageWeights
 from numclip_lightning.runs.checkpoints import (
     NOT_RESTORED,
     BestCheckpoint,
@@ -33,6 +34,7 @@ from numclip_lightning.runs.endings import explain
 from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.runs.finite import StopDiverged
 from numclip_lightning.runs.folder import RunFolder, discard_unused, new_run_name, print_place, print_result, run_folder
+from numclip_lightning.runs.length import FitLength, StopEarly
 from numclip_lightning.runs.parser import Parser
 from numclip_lightning.runs.predictions import WritePredictions, raise_problem
 from numclip_lightning.runs.terminal import unwrap_errors
@@ -53,10 +55,14 @@ class NumClipCLI(LightningCLI):
         words: The verb (`fit`, `validate`, `test` or `predict`) and the words after it.
         until: How far to go: `parsed` reads the words alone, not even a checkpoint; `built` also builds the method, the
             datamodule and the trainer; `run` also runs the verb.
+        name: What the user called, if it is not one of Lightning's verbs but goes by one.
     """
 
-    def __init__(self, words: Sequence[str], *, until: Literal["parsed", "built", "run"] = "run") -> None:
+    def __init__(
+        self, words: Sequence[str], *, until: Literal["parsed", "built", "run"] = "run", name: str | None = None
+    ) -> None:
         self.verb, self.until, self.words = words[0], until, list(words)
+        self.name = name or self.verb
         super().__init__(
             OrdinalMethod,
             OrdinalDataModule,
@@ -70,7 +76,7 @@ class NumClipCLI(LightningCLI):
             },
             seed_everything_default=0,
             parser_class=Parser,
-            parser_kwargs={"prog": "numclip", self.verb: {"own_flags": True, "usage": _USAGE.format(self.verb)}},
+            parser_kwargs={"prog": "numclip", self.verb: {"own_flags": True, "usage": _USAGE.format(self.name)}},
             subclass_mode_model=True,
             subclass_mode_data=True,
             args=list(words),
@@ -98,8 +104,11 @@ class NumClipCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks with settings, which a list of callbacks in a configuration can't replace."""
         parser.add_lightning_class_args(KeepFeatures, "features")
-        # A plain class and not one of Lightning's: that would be a callback of every run, some of which keep none.
+        # Plain classes and not Lightning's: those would be callbacks of every run, some of which keep none.
         parser.add_class_arguments(BestCheckpoint, "checkpoint", fail_untyped=False, sub_configs=True)
+        parser.add_class_arguments(AverageWeights, "averaging")
+        parser.add_class_arguments(StopEarly, "early_stopping")
+        parser.add_class_arguments(FitLength, "length")
         parser.set_defaults({
             "checkpoint.monitor": "val_mae",
             "checkpoint.mode": "min",
@@ -142,7 +151,7 @@ class NumClipCLI(LightningCLI):
         """Build the trainer around one run folder."""
         given = self.config_init[self.verb]
         config = given.trainer
-        root, name = config.default_root_dir or ".", new_run_name(self.verb)
+        root, name = config.default_root_dir or ".", new_run_name(self.name)
         self.folder = Path(root, name)
         self.save_config_kwargs = {"folder": self.folder}
         if config.logger is not False:
@@ -161,6 +170,8 @@ class NumClipCLI(LightningCLI):
 
     def _own_callbacks(self, given: Namespace, keeps_checkpoints: bool) -> list[Callback]:
         callbacks: list[Callback] = []
+        if self.verb == "fit":
+            callbacks += [given.averaging, given.length, *given.early_stopping.callbacks()]
         if keeps_checkpoints:
             given.checkpoint.dirpath = given.checkpoint.dirpath or str(self.folder / "checkpoints")
             callbacks.append(given.checkpoint)
@@ -178,7 +189,7 @@ class NumClipCLI(LightningCLI):
         if self.until != "run":
             return
         try:
-            super()._run_subcommand(subcommand)
+            self.run_verb(subcommand)
             raise_problem(self.trainer)
         except BaseException as error:
             reason = explain(error, self.verb, run_folder(self.trainer))
@@ -191,6 +202,10 @@ class NumClipCLI(LightningCLI):
             # The logger makes the folder before the data are checked; if they are refused, it is empty.
             with suppress(OSError):
                 self.folder.rmdir()
+
+    def run_verb(self, subcommand: str) -> None:
+        """Run the verb of Lightning, with what comes before and after it."""
+        super()._run_subcommand(subcommand)
 
     def _warn_of_untrained(self) -> None:
         if self.is_untrained:

@@ -38,7 +38,9 @@ __all__ = [
 ]
 
 # The sections that every verb understands; the others (`ckpt_path`, `test_after_fit`, ...) belong to one call.
-SHARED_KEYS = ("seed_everything", "trainer", "model", "data", "checkpoint", "features")
+SHARED_KEYS = (
+    "seed_everything", "trainer", "model", "data", "checkpoint", "features", "averaging", "early_stopping", "length",
+)  # fmt: skip
 
 
 def new_run_name(subcommand: str) -> str:

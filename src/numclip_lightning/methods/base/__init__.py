@@ -9,6 +9,7 @@ from numclip_lightning.methods.base.classes import (
 )
 from numclip_lightning.methods.base.image import ImageMethod
 from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.methods.base.mixing import MixSpec
 from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.methods.base.prompted import ContextMethod, PromptedMethod
 from numclip_lightning.methods.base.radam import PublishedRAdam
@@ -28,6 +29,7 @@ __all__ = [
     "ImageClassifier",
     "ImageMethod",
     "LearningRates",
+    "MixSpec",
     "Names",
     "OptimizerSpec",
     "OrdinalMethod",

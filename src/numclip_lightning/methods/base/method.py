@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, field, fields
+from dataclasses import field, fields
 from itertools import product
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.construction import KeywordDataclass, from_plain, plain_arguments
+from numclip_lightning.methods.base.mixing import MixSpec
 from numclip_lightning.methods.base.optimisers import (
     Interval,
     LearningRates,
@@ -23,6 +24,7 @@ from numclip_lightning.methods.base.optimisers import (
 from numclip_lightning.methods.base.steps import OrdinalSteps
 from numclip_lightning.metrics import DEFAULT
 from numclip_lightning.models.image_tower import ImageTower
+from numclip_lightning.models.layers import image_layers
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["OrdinalMethod"]
@@ -47,6 +49,7 @@ class OrdinalMethod(OrdinalSteps, KeywordDataclass):
         tolerance: The k of the cumulative score CS@k, in the target's unit.
         metrics: What is measured on validation and test images: keys and groups of `docs/metrics.md`, such as
             `[default, rmse, amae]`. Training measures those of the default group that are among them.
+        mix: Mixing of training images (CutMix, mixup) and of their losses; None leaves them as they are.
 
     Attributes:
         clip: The image tower, alone or with its text tower.
@@ -64,6 +67,7 @@ class OrdinalMethod(OrdinalSteps, KeywordDataclass):
     lr_scheduler: SchedulerSpec | None = SchedulerSpec()
     tolerance: float = 5.0
     metrics: Sequence[str] = DEFAULT
+    mix: MixSpec | None = None
     clip: ImageTower = field(init=False)
 
     def __post_init__(self) -> None:
@@ -162,7 +166,7 @@ class OrdinalMethod(OrdinalSteps, KeywordDataclass):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser, with a group for each trained part, and the schedule."""
         parts = {part: list(parameters) for part, parameters in self.parts().items()}
-        optimizer = build_optimizer(self.optimizer, parts, self.learning_rates)
+        optimizer = build_optimizer(self.optimizer, parts, self.learning_rates, self._image_layers())
         if self.lr_scheduler is None:
             return optimizer
         interval = self.lr_scheduler.interval
@@ -173,13 +177,20 @@ class OrdinalMethod(OrdinalSteps, KeywordDataclass):
             "lr_scheduler": {"scheduler": scheduler, "interval": interval, "monitor": "val_mae"},
         }
 
+    def _image_layers(self) -> list[list[nn.Parameter]]:
+        """Return the parameters of the image tower by layer, if their rates differ."""
+        if self.learning_rates.layer_decay == 1 or not self.learning_rates.image_encoder:
+            return []
+        named = dict(self.clip.visual.named_parameters())
+        return [[named[name] for name in names] for names in image_layers(self.clip.visual).values()]
+
     def _freeze_parts(self) -> None:
         """Freeze the parts whose learning rate is 0 and set them to evaluation.
 
         Raises:
             ConfigError: If a parameter belongs to no part, or to two.
         """
-        rates = asdict(self.learning_rates)
+        rates = self.learning_rates.by_part()
         owner: dict[nn.Parameter, str] = {}
         for part, parameters in self.parts().items():
             for parameter in parameters:

@@ -1,4 +1,4 @@
-"""A learning rate per part of a model, and optimisers and schedules of any class, all from plain values.
+"""Optimisers and schedules of any class, with a learning rate per part of a model, all from plain values.
 
 Plain values, and not callables, because checkpoints with them load with `weights_only=True`, and because a schedule
 such as OneCycleLR needs numbers (the total of steps, a peak for each part) that only the trainer and the learning rates
@@ -8,8 +8,8 @@ know.
 import importlib
 import inspect
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
 import torch
@@ -17,8 +17,9 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
-from numclip_lightning.errors import ConfigError, check_choice, check_weight, near_matches
+from numclip_lightning.errors import ConfigError, check_choice, near_matches
 from numclip_lightning.methods.base.radam import PublishedRAdam
+from numclip_lightning.methods.base.rates import LearningRates, by_layer
 
 __all__ = [
     "Interval",
@@ -43,42 +44,6 @@ _USUAL_ARGS: dict[str, dict[str, Any]] = {
     "SGD": {"momentum": 0.9},  # as CoOp's code
     "MultiStepLR": {"milestones": [60]},  # as the code of OrdinalCLIP and NumCLIP
 }
-
-
-@dataclass(frozen=True)
-class LearningRates:
-    """The learning rate of each part; 0 freezes the part. The rate of a part that a method does not have is ignored.
-
-    The defaults are those of the default files of NumCLIP's published code. They are not what its published commands
-    train with: these lay other files over the defaults, which set every part that is trained to 1e-5 (the
-    configurations of published settings do so). For a small tower, an adapter and a head that start from nothing, rates
-    of 1e-3 suit better (`configs/counting.yaml`).
-
-    Args:
-        image_encoder: The image tower.
-        adapter: The residual adapter on image features.
-        context: The learned words around the phrases.
-        phrases: The learned words of each level.
-        head: The head, such as the one from logits to the number.
-        text_encoder: The text tower.
-        logit_scale: The temperature, as a logarithm.
-
-    Raises:
-        ConfigError: If a rate is negative or not finite.
-    """
-
-    image_encoder: float = 1e-4
-    adapter: float = 1e-5
-    context: float = 1e-4
-    phrases: float = 1e-4
-    head: float = 1e-5
-    text_encoder: float = 0.0
-    logit_scale: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Check every rate."""
-        for part, rate in asdict(self).items():
-            check_weight(f"learning_rates.{part}", rate, "frozen")
 
 
 @dataclass(frozen=True)
@@ -133,7 +98,10 @@ class SchedulerSpec:
 
 
 def build_optimizer(
-    spec: OptimizerSpec, parts: Mapping[str, list[nn.Parameter]], learning_rates: LearningRates
+    spec: OptimizerSpec,
+    parts: Mapping[str, list[nn.Parameter]],
+    learning_rates: LearningRates,
+    image_layers: Sequence[Sequence[nn.Parameter]] = (),
 ) -> Optimizer:
     """Build an optimiser with a parameter group for each part that is trained.
 
@@ -141,16 +109,19 @@ def build_optimizer(
         spec: The optimiser.
         parts: The parameters of each part, under the names of `LearningRates`.
         learning_rates: The rate of each part.
+        image_layers: The layers of the image tower from the lowest on. With a `layer_decay`, each is a group of its
+            own, `image_encoder.0` and so on; what is in none of them is counted with the top.
 
     Raises:
         ConfigError: If nothing is left to train.
     """
-    rates = asdict(learning_rates)
-    groups = [
-        {"name": part, "params": trained, "lr": rates[part]}
-        for part, parameters in parts.items()
-        if (trained := [parameter for parameter in parameters if parameter.requires_grad])
-    ]
+    rates, decay = learning_rates.by_part(), learning_rates.layer_decay
+    groups = []
+    for part, parameters in parts.items():
+        layers = image_layers if part == "image_encoder" and decay < 1 else ()
+        for name, members, share in by_layer(part, parameters, layers, decay):
+            if trained := [parameter for parameter in members if parameter.requires_grad]:
+                groups.append({"name": name, "params": trained, "lr": rates[part] * share})
     if not groups:
         raise ConfigError(
             f"nothing is left to train: the learning rates of {', '.join(parts)} are all 0; raise one of them, "

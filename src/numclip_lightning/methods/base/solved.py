@@ -13,6 +13,7 @@ from torch import Tensor
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.methods.base.mixing import MixSpec
 from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.methods.base.samples import Samples, features_of, gather_by_index
 from numclip_lightning.methods.base.selection import SelectingMethod
@@ -32,6 +33,7 @@ class UntrainedMethod(OrdinalMethod):
     )
     optimizer: OptimizerSpec = field(default=OptimizerSpec(), init=False)
     lr_scheduler: SchedulerSpec | None = field(default=None, init=False)
+    mix: MixSpec | None = field(default=None, init=False)
 
 
 class SolvedMethod(UntrainedMethod, SelectingMethod):

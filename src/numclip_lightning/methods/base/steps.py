@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from numclip_lightning.methods.base.mixing import MixSpec, is_mixed, mix_batch, of_partner
 from numclip_lightning.methods.base.types import Batch, Output, Prediction, Split
 from numclip_lightning.metrics import DEFAULT, EpsilonError, Needs, build_metrics, choose
 from numclip_lightning.scale import OrdinalScale
@@ -20,9 +21,11 @@ class OrdinalSteps(L.LightningModule, ABC):
 
     Attributes:
         scale: The ordered scale of the targets.
+        mix: How training images are mixed; None leaves them as they are.
     """
 
     scale: OrdinalScale
+    mix: MixSpec | None
 
     @abstractmethod
     def encode_images(self, images: Tensor) -> Tensor:
@@ -91,7 +94,9 @@ class OrdinalSteps(L.LightningModule, ABC):
         return self.with_levels(batch) if "target" in batch else batch
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of one batch."""
+        """Return the loss of one batch, whose images are mixed if `mix` asks for it."""
+        if self.mix:
+            batch = mix_batch(batch, self.mix, self.current_epoch, batch_idx, self.global_rank)
         return self._loss(batch, self._evaluate(batch, "train"), "train")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -148,8 +153,13 @@ class OrdinalSteps(L.LightningModule, ABC):
         return logits.float().softmax(dim=-1)
 
     def _evaluate(self, batch: Batch, split: Split) -> Output:
-        """Return the output for a batch; update and log the metrics of the split."""
+        """Return the output for a batch; update and log the metrics of the split.
+
+        A mixed image has no one number that a prediction could miss: training metrics are of the others.
+        """
         output = self._output(batch)
+        if is_mixed(batch):
+            return output
         metrics = getattr(self, f"{split}_metrics")
         own = self.own_samples(batch, split)
         target = batch["target"][own]
@@ -185,8 +195,16 @@ class OrdinalSteps(L.LightningModule, ABC):
 
     def _loss(self, batch: Batch, output: Output, split: Split) -> Tensor:
         """Return the loss of a batch; log it and its parts."""
-        losses = self.losses(output, batch)
+        losses = self._joined_losses(output, batch)
         loss = torch.stack(list(losses.values())).sum()
         parts = {f"{split}_loss": loss, **{f"{split}_loss_{name}": part for name, part in losses.items()}}
         self.log_dict(parts, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch["target"]))
         return loss
+
+    def _joined_losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return the parts of the loss; those of mixed images are `lam` of their own and the rest of the partners'."""
+        own = self.losses(output, batch)
+        if not is_mixed(batch):
+            return own
+        other, lam = self.losses(output, of_partner(batch)), batch["lam"]
+        return {name: lam * part + (1 - lam) * other[name] for name, part in own.items()}
