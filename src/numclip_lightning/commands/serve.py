@@ -45,10 +45,10 @@ def serve(words: Sequence[str]) -> int:
     parser.add_class_arguments(Limits, "limits")
     chosen = parser.parse_args(list(words))
     limits = Limits(**chosen.limits.as_dict())
-    uvicorn, _, _, _ = needs("serve", "uvicorn", "fastapi", "python_multipart", "prometheus_client")
     predictor = OrdinalPredictor.load(
         chosen.model, device=chosen.device, precision=chosen.precision, batch_size=limits.batch_size
     )
+    uvicorn, _, _, _ = needs("serve", "uvicorn", "fastapi", "python_multipart", "prometheus_client")
     from numclip_lightning.deploy.server.app import build_app
 
     key = os.environ.get(_KEY, "")

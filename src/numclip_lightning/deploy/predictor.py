@@ -13,6 +13,7 @@ import torch
 from huggingface_hub import ModelHubMixin
 from torch import Tensor
 
+from numclip_lightning.deploy.embedded import EMBEDDED, embedded_method
 from numclip_lightning.deploy.folder import Halves, is_exported, read_folder, write_folder
 from numclip_lightning.deploy.inputs import is_one_image, named_images, pixels_of
 from numclip_lightning.deploy.prediction import Prediction, Predictions, read_outputs
@@ -54,9 +55,10 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         ConfigError: If the precision is unknown, the batch size below 1 or the device not here.
 
     Example:
-        >>> predictor = OrdinalPredictor.load("runs/20261125-101500-fit-1f2e3d4c")  # doctest: +SKIP
-        >>> print(predictor("image.jpg"))  # doctest: +SKIP
-        31.4 ± 2.0 years (young adult 92 %, teenager 8 %)
+        >>> predictor = OrdinalPredictor.load("mini")
+        >>> prediction = predictor(torch.zeros(3, 64, 64))
+        >>> prediction.unit, len(prediction.probabilities)
+        ('things', 7)
     """
 
     # The hub's client would build one from the constructor's arguments.
@@ -99,7 +101,8 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
 
         Args:
             source: A folder that `save_pretrained` or `numclip export` has written, a run folder (its best checkpoint),
-                a checkpoint, or the name of a model on the Hub (`owner/name`).
+                a checkpoint, the name of a model on the Hub (`owner/name`), or `mini`, which comes with the package and
+                counts things in generated scenes.
             device: Where it computes.
             precision: Of the image tower.
             batch_size: Images at once.
@@ -109,6 +112,8 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         Raises:
             ConfigError: If there is no model, or it can't be loaded whole.
         """
+        if source == EMBEDDED and recipe is None:
+            return cls.from_method(embedded_method(), device=device, precision=precision, batch_size=batch_size)
         place = Path(source)
         if not place.exists():
             if isinstance(source, str) and _HUB_NAME.fullmatch(source):

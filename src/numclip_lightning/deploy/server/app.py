@@ -61,6 +61,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
         415: "It is no multipart/form-data.",
         422: "No image could be read.",
         429: "Too many images wait.",
+        503: "The server is starting.",
     }.items()
 }
 
@@ -164,6 +165,8 @@ def build_app(
     @app.post("/predict", responses=_REFUSALS, openapi_extra=_BODY, summary="Predict one image or several.")
     async def predict(request: Request) -> Answer:
         """Each file of the field `file` is answered in its place; 422 if none of them could be read."""
+        if not app.state.ready:
+            raise Refusal(503, "the server is starting; ask /ready")
         sent = await read_files(request, limits)
         start = time.perf_counter()
         batches.reserve(len(sent))
@@ -209,7 +212,7 @@ def build_app(
 
 
 def _problem(status: int, reason: str) -> JSONResponse:
-    headers = {"Retry-After": "1"} if status == 429 else {}
+    headers = {"Retry-After": "1"} if status in (429, 503) else {}
     return JSONResponse({"error": reason}, status, headers)
 
 
