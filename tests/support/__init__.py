@@ -4,6 +4,7 @@
 | --- | --- |
 | `benchmark_runs` | finished and failed runs of a benchmark, written to disk without running anything |
 | `benchmark_victim` | methods that are killed, that fail, or that never end |
+| `browser` | a headless Chromium, if there is one |
 | `command` | `numclip` in this process, on small lists and a tiny CLIP; readers of a run folder |
 | `ddp_worker` | a script: one of several processes that share a training |
 | `fake_data` | makers of each dataset's files, with images whose brightness follows the target |
