@@ -28,7 +28,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 OnError = Literal["raise", "skip"]
 
 _log = logging.getLogger(__name__)
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
