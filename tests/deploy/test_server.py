@@ -5,21 +5,54 @@ import os
 import signal
 import socket
 import struct
+import threading
 import time
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from numclip_lightning.deploy.server.limits import Limits
+from support.browser import CHROMIUM, browser
 from support.predictors import random_images, tiny_predictor
 
 pytestmark = pytest.mark.usefixtures("address")
 httpx = pytest.importorskip("httpx", reason="the extra serve is not installed")
 
 KEY = {"X-API-Key": "secret"}
+
+
+EXTRA = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "httpx")
+LIMITS = Limits(max_bytes=3_000_000, max_pixels=2_000_000, max_files=8, max_seconds=3.0, max_queue=16, decoders=1)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The address of a server of a tiny model, ready to answer."""
+    for name in EXTRA:
+        pytest.importorskip(name, reason="the extra serve is not installed")
+    import uvicorn
+
+    from numclip_lightning.deploy.server.app import build_app
+
+    app: Any = build_app(tiny_predictor(), LIMITS, KEY["X-API-Key"])
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    end = time.monotonic() + 120
+    while not (server.started and getattr(app.state, "ready", False)):
+        assert time.monotonic() < end, "the server did not start"
+        time.sleep(0.05)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(60)
+    assert not thread.is_alive(), "the server did not end"
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **arguments: Any) -> bytes:
@@ -210,3 +243,33 @@ class TestWhatItDescribes:
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         assert "http" not in answer.text
         assert httpx.get(f"{address}/model", headers=KEY).json()["scale"]["maximum"] == 6
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+def test_an_image_that_is_dropped_is_read(address: str, tmp_path: Path) -> None:
+    (pixels,) = random_images(1)
+    file = tmp_path / "noise.png"
+    Image.fromarray(pixels).save(file)
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    with browser(tmp_path) as page:
+        page("Page.navigate", url=address)
+        # The server asks for a key, and so does the page; typed, not set.
+        page.wait_for("document.getElementById('key-row') && !document.getElementById('key-row').hidden")
+        page.value("document.getElementById('key').focus()")
+        page("Input.insertText", text="secret")
+        page.value("document.getElementById('key').blur()")
+        page.wait_for("document.getElementById('about').textContent.includes('0 to 6')")
+        page.drop(file, 200, 150)
+        shown = page.wait_for("document.querySelector('.value')?.textContent")
+        expected = tiny_predictor()(pixels)
+        assert shown.split()[0] == f"{expected.value:.1f}"
+        assert page.value("document.querySelectorAll('.scale span').length") == 2
+        page.drop(bad, 200, 150)
+        assert "can't read the image" in page.wait_for("document.querySelector('.bad .phrase')?.textContent")
+        # Nothing is wider than a narrow window.
+        page.picture(tmp_path / "narrow.png", 320, 900)
+        assert page.value("document.documentElement.scrollWidth") <= 320
+        # The keyboard reaches the choice of files: it can be focused, and it is not hidden from the order of tabs.
+        page.value("document.getElementById('file').focus()")
+        assert page.value("document.activeElement.id + document.activeElement.tabIndex") == "file0"
