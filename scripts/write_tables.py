@@ -10,7 +10,6 @@ between the lines `<!-- NAME -->` and `<!-- end of NAME -->`.
 """
 
 import argparse
-import inspect
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,9 +19,9 @@ from typing import Any
 
 import yaml
 
-import numclip_lightning.methods
 from numclip_lightning.methods import LearningRates, OrdinalMethod
 from numclip_lightning.methods.base.solved import SolvedMethod
+from numclip_lightning.runs.learns import build_small
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -85,11 +84,7 @@ def build(run: Path, overlay: Path | None) -> OrdinalMethod:
     model = _load(run)["model"]
     if overlay is not None:
         model = _merged(model, _load(overlay)["model"])
-    kind: type[OrdinalMethod] = getattr(numclip_lightning.methods, model["class_path"])
-    # The arguments of the run's own method are left out if this one does not take them, as the command does.
-    taken = inspect.signature(kind).parameters
-    arguments = {**model.get("init_args", {}), "backbone": "mini", "pretrained": None}
-    return kind(**{name: value for name, value in arguments.items() if name in taken})
+    return build_small(model)
 
 
 def read_facts(page: Path) -> dict[str, str]:

@@ -1,11 +1,15 @@
 """The table of metrics: names, digits, directions, what is chosen by a name; unknown metrics are refused."""
 
 import pytest
+import yaml
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.metrics import DEFAULT, build_metrics, choose, measure_of
+from numclip_lightning.metrics import DEFAULT, build_metrics, choose, default_tolerance, measure_of
 from numclip_lightning.metrics.table import GROUPS, METRICS
+from numclip_lightning.scale import OrdinalScale
+from numclip_lightning.scale.levels import LevelDict
 from support.metric_inputs import SCALE, draw
+from support.places import REPOSITORY
 
 every_row = pytest.mark.parametrize("key", METRICS)
 
@@ -122,3 +126,22 @@ class TestChoice:
 def test_an_unknown_metric_is_refused(metric: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         measure_of(metric)
+
+
+@pytest.mark.parametrize(
+    ("minimum", "maximum", "step", "tolerance"),
+    [
+        (0, 116, 1, 5), (16, 77, 1, 5), (1, 60, 1, 5), (0, 100, 1, 5),
+        (0, 4, 1, 1), (0, 27, 1, 1), (0, 10, 0.5, 0.5), (0, 5, 0.01, 0.2), (1930, 1970, 10, 10), (0, 40, 0.5, 2),
+        (0, 200, 1, 10), (0, 1_000_000, 1, 50_000), (-1e-3, 1e-3, 1e-5, 1e-4), (0, 100, 20, 20), (3, 3, 1, 1),
+    ],
+)  # fmt: skip
+def test_the_tolerance_fits_the_scale(minimum: float, maximum: float, step: float, tolerance: float) -> None:
+    levels: list[LevelDict] = [{"phrase": "all", "start": minimum}]
+    assert default_tolerance(OrdinalScale(minimum, maximum, step, levels=levels)) == pytest.approx(tolerance)
+
+
+@pytest.mark.parametrize("name", ["morph", "utkface", "fgnet", "clap2015", "faces_mini", "counting"])
+def test_the_configurations_of_ages_keep_cs5(name: str) -> None:
+    config = yaml.safe_load((REPOSITORY / "configs" / f"{name}.yaml").read_text(encoding="utf-8"))
+    assert default_tolerance(OrdinalScale(**config["model"]["init_args"]["scale"])) == 5

@@ -108,6 +108,12 @@ def test_groups_are_drawn_whole(tmp_path: Path) -> None:
     # Six groups can't give a p below 2 / 2**6.
     assert compare_images(rows, "test_mae", "A", numbers)["p"].min() == pytest.approx(2 / 2**6)
 
+    # Images without a group are not one group.
+    for folder in rows["folder"].unique():
+        frame = pd.read_csv(folder / "test_predictions.csv")
+        frame.assign(group="").to_csv(folder / "test_predictions.csv", index=False)
+    pd.testing.assert_frame_equal(image_intervals(rows, image_numbers(rows, "test_mae")), alone.reset_index())
+
 
 @pytest.mark.parametrize(
     ("metric", "expected"),

@@ -57,7 +57,7 @@ class TestPage:
 
     def test_every_link_leads_to_a_picture(self, page: str, report: Path) -> None:
         links = re.findall(r"!\[[^]]*\]\(([^)]*)\)", page)
-        assert len(links) == 6
+        assert len(links) == 8
         assert all((report / link).read_bytes().startswith(b"\x89PNG") for link in links)
 
     def test_tests_and_published_figures(self, page: str) -> None:

@@ -11,7 +11,6 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.methods.numclip import NumCLIP
 from numclip_lightning.methods.sord import SORD
 from numclip_lightning.runs.averaging import AverageWeights, decay_at
 from numclip_lightning.runs.checkpoints import BestCheckpoint
@@ -37,9 +36,10 @@ class Recorder(Callback):
         self.validated.append({name: value.clone() for name, value in pl_module.state_dict().items()})
 
 
-def build(backbone: str = "tiny-resnet", **arguments: Any) -> NumCLIP:
+def build() -> SORD:
+    """A small method with batch normalisation, without a text tower."""
     torch.manual_seed(3)
-    return NumCLIP(**{**TINY, "backbone": backbone, "lr_scheduler": None, **arguments})
+    return SORD(**{**TINY, "backbone": "tiny-resnet", "lr_scheduler": None})
 
 
 def fit(method: L.LightningModule, *callbacks: Callback, resume: str | None = None, **arguments: Any) -> L.Trainer:
@@ -74,7 +74,7 @@ def test_the_average_is_that_of_a_slow_loop_and_all_else_is_as_trained(decay: fl
         if name in trained or name.endswith(STATISTICS):
             expected = slow_average(recorder.steps[start:], name, decay)
             np.testing.assert_allclose(value, expected, rtol=2e-5, atol=1e-6, err_msg=name)
-            assert name.startswith("clip.text") or not torch.equal(value, recorder.steps[-1][name]), name
+            assert not torch.equal(value, recorder.steps[-1][name]), name
         else:
             assert torch.equal(value, recorder.steps[-1][name]), name
             assert torch.equal(value, before[name]) or "num_batches" in name, name
@@ -93,7 +93,7 @@ def test_a_validation_sees_the_average_and_training_goes_on_from_its_own_weights
 
 
 def test_a_step_of_several_batches_counts_once() -> None:
-    recorder, method = Recorder(), build("tiny-vit")
+    recorder, method = Recorder(), build()
     fit(method, AverageWeights(0.9), recorder, max_epochs=2, accumulate_grad_batches=2)
     # Batches 1, 2 and 3 of an epoch: a step after the second, and after the last.
     steps = [recorder.steps[i] for i in (1, 2, 4, 5)]
@@ -140,7 +140,7 @@ class Interruption(Callback):
 
 
 def test_an_interrupted_validation_leaves_the_weights_as_trained() -> None:
-    recorder, method = Recorder(), build("tiny-vit")
+    recorder, method = Recorder(), build()
     with pytest.raises(RuntimeError, match="pulled the plug"):
         fit(method, AverageWeights(0.9), recorder, Interruption(), max_epochs=1)
     assert all(torch.equal(value, recorder.steps[-1][name]) for name, value in method.state_dict().items())

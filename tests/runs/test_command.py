@@ -133,7 +133,7 @@ class TestPrintedCommand:
         words = shlex.split(command)
         again = numclip.plain(*words[words.index("test") :])
         expected = {key: value for key, value in metrics_of(run).items() if key.startswith("test_")}
-        measured = {"test_mae", "test_acc", "test_acc_within_1", "test_cs5", "test_qwk", "test_spearman"}
+        measured = {"test_mae", "test_acc", "test_acc_within_1", "test_cs1", "test_qwk", "test_spearman"}
         assert measured | {"test_guess_mae", "test_guess_acc"} == set(expected)
         assert metrics_of(again) == pytest.approx({**expected, "select_on": "val"}, abs=1e-5)
 

@@ -151,7 +151,7 @@ def test_a_fit_counts_every_sample_once(folder: Path, fitted_by_two: Path) -> No
         expected = metrics_of(by_one(folder, fitted_by_two, subcommand))
         # Parts of the loss contrast the images of one batch, of which two processes make others.
         expected = {key: value for key, value in expected.items() if key.startswith(prefix) and "loss" not in key}
-        assert {f"{prefix}{key}" for key in choose(["all"], 5)} <= set(expected)
+        assert {f"{prefix}{key}" for key in choose(["all"], 1)} <= set(expected)
         assert same({key: kept[key] for key in expected}, expected)
 
 

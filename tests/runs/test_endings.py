@@ -149,6 +149,6 @@ def test_a_flag_that_a_checkpoint_overrides_is_reported(
     best = str(fitted / "checkpoints" / "best.ckpt")
     numclip("test", f"--ckpt_path={best}", "--model.tolerance=50", "--model.learning_rates.head=0.5")
     error = caplog.text
-    assert "--model.tolerance=50.0 (the checkpoint has 5.0)" in error
+    assert "--model.tolerance=50.0 (the checkpoint has None)" in error
     assert "--model.learning_rates.head=0.5 (the checkpoint has" in error
     assert "--model.scale" not in error

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import time
 from pathlib import Path
@@ -36,12 +37,12 @@ def epochs(run: Path, column: str) -> list[int]:
 class TestFolder:
     def test_a_fit_keeps_all_of_itself(self, fitted: Path) -> None:
         kept = {file.relative_to(fitted).as_posix() for file in fitted.rglob("*") if file.is_file()}
-        files = {"config.yaml", "metrics.csv", "metrics.json", "test_predictions.csv"}
+        files = {"config.yaml", "metrics.csv", "metrics.json", "test_predictions.csv", "train_counts.json"}
         assert kept == {*files, "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
         assert epochs(fitted, "val_mae") == epochs(fitted, "train_mae") == [0, 1]
         metrics = metrics_of(fitted)
         assert metrics["best_checkpoint"] == str(fitted / "checkpoints" / "best.ckpt")
-        for key in ("mae", "acc", "acc_within_1", "cs5", "qwk", "spearman"):
+        for key in ("mae", "acc", "acc_within_1", "cs1", "qwk", "spearman"):
             assert all(isinstance(metrics[f"{stage}_{key}"], float) for stage in ("train", "val", "test"))
 
     def test_the_validation_metrics_are_those_of_the_best_checkpoint(self, fitted: Path, numclip: Numclip) -> None:
@@ -223,7 +224,38 @@ class TestElsewhere:
         checkpoint = str(fitted / "checkpoints" / "best.ckpt")
         words = [*numclip.flags, "--model.backbone=tiny-resnet", "--ckpt_path", checkpoint]
         assert main(["test", *words]) == 2
-        assert "the checkpoint doesn't fit model.backbone" in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert "the checkpoint doesn't fit model.backbone, or the method as it is now: of its tensors " in error
+        assert re.search(
+            r"\d+ are missing in the checkpoint \(first 'clip.*\d+ are not known here \(first 'clip", error
+        )
+        assert re.search(
+            r"It was made by numclip_lightning [\d.]+.*; this is numclip_lightning .*: fit again, or", error
+        )
+        assert "size mismatch" not in error
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            (
+                {"_class_path": "numclip_lightning.old.Gone"},
+                "holds the method numclip_lightning.old.Gone, which is not",
+            ),
+            ({"protocol": "clean"}, "NumCLIP does not take 'protocol' any more"),
+        ],
+    )
+    def test_a_checkpoint_of_an_earlier_method_is_refused(
+        self, changes: dict[str, str], message: str, fitted: Path, numclip: Numclip, tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:  # fmt: skip
+        checkpoint = torch.load(fitted / "checkpoints" / "best.ckpt", weights_only=True)
+        checkpoint["hyper_parameters"] |= changes
+        del checkpoint["callbacks"]
+        torch.save(checkpoint, tmp_path / "old.ckpt")
+        assert main(["test", *numclip.flags, "--ckpt_path", str(tmp_path / "old.ckpt")]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert "It was made by an earlier version, which left no name; this is numclip_lightning" in error
 
     @pytest.mark.parametrize(
         ("schedule", "message"),

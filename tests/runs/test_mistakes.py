@@ -183,3 +183,13 @@ class TestLists:
         (tmp_path / "cut.txt").write_text("\n".join(lines), encoding="utf-8")
         words = (f"--data.train_file={tmp_path / 'cut.txt'}", "--data.check_images=header")
         assert "cut.txt:1: can't read image" in error(*words)
+
+
+def test_few_shots_that_change_nothing_are_refused_with_what_counts_the_values_of_the_scale(
+    error: Refusal, data: Path, tmp_path: Path
+) -> None:
+    lines = (data / "train.txt").read_text(encoding="utf-8").splitlines()
+    scores = [f"{line.split()[0]} {10 + i * 9 / len(lines):.4f}" for i, line in enumerate(lines)]
+    (tmp_path / "scores.txt").write_text("\n".join(scores), encoding="utf-8")
+    words = [f"--data.train_file={tmp_path / 'scores.txt'}", "--data.num_shots=1"]
+    assert "set data.value_step to the width of what counts as one value, such as 1 (the step" in error(*words)

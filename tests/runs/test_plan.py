@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.runs.benchmark import Benchmark, DatasetEntry, MeanEntry, MethodEntry
+from numclip_lightning.runs.benchmark import Benchmark, CrossEntry, DatasetEntry, MeanEntry, MethodEntry
 from numclip_lightning.runs.plan import plan
+from support.places import REPOSITORY
+
+RATES = ("image_encoder", "adapter", "context", "phrases", "head", "text_encoder", "logit_scale")
 
 
 @pytest.fixture
@@ -223,3 +226,47 @@ def test_a_file_that_is_no_yaml_is_named(make: Callable[..., Benchmark], tmp_pat
     (tmp_path / "bad.yaml").write_text("a: [1", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"bad\.yaml' is no YAML"):
         plan(make(datasets={"bad": DatasetEntry(config=str(tmp_path / "bad.yaml"))}))
+
+
+def test_a_method_that_learns_nothing_is_found_by_itself(make: Callable[..., Benchmark]) -> None:
+    zero, probe = (str(REPOSITORY / "configs" / "methods" / f"{name}.yaml") for name in ("zero_shot", "linear_probe"))
+    methods = {
+        "Zero": MethodEntry(config=zero),
+        "Zero, asked": MethodEntry(config=zero, trains=True),
+        "Probe": MethodEntry(config=probe),
+        "Own": MethodEntry(),
+        "Frozen": MethodEntry(args={"model.learning_rates": dict.fromkeys(RATES, 0)}),
+        "Broken": MethodEntry(args={"model.class_path": "nowhere.Method"}),
+    }
+    datasets = {"One": DatasetEntry(config=str(REPOSITORY / "configs" / "counting.yaml"))}
+    runs = plan(make(datasets=datasets, methods=methods, seeds=[0], shots=[0], args={}))
+    expected = {"Zero": False, "Zero, asked": True, "Probe": True, "Own": True, "Frozen": False, "Broken": True}
+    assert {run.method: run.trains for run in runs} == expected
+    assert {run.method for run in runs if run.words[0] == "test"} == {"Zero", "Frozen"}
+
+
+def test_tests_on_other_images_leave_a_run_as_it_is(make: Callable[..., Benchmark], tmp_path: Path) -> None:
+    one = str(tmp_path / "one.yaml")
+    alone = plan(make(datasets={"One": DatasetEntry(config=one)}))
+    tests = {"Other": CrossEntry(args={"data.test_file": "x.csv"}), "Away": CrossEntry(config=one, needs="nowhere")}
+    runs = plan(make(datasets={"One": DatasetEntry(config=one, tests=tests)}))
+    assert [run.folder for run in runs] == [run.folder for run in alone]
+    for run in runs:
+        (test,) = run.tests
+        assert test.words == ("test", f"--config={test.folder}/given.yaml", "--data.test_file=x.csv")
+        assert test.entry == {**run.entry, "tested_on": "Other"}
+        assert test.folder.parents[1] == run.folder
+    assert len({test.folder for run in runs for test in run.tests}) == len(runs)
+
+
+@pytest.mark.parametrize(
+    ("tests", "message"),
+    [
+        ({"Other": CrossEntry()}, "'Other' has neither config nor args"),
+        ({"One": CrossEntry(config="x.yaml")}, "'One' is the dataset itself"),
+        ({"Other": CrossEntry(args={"data.seed": 1})}, "data.seed is set for each run; give seeds instead"),
+    ],
+)
+def test_wrong_tests_are_refused(make: Callable[..., Benchmark], tests: dict[str, CrossEntry], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make(datasets={"One": DatasetEntry(config="one.yaml", tests=tests)})

@@ -9,7 +9,7 @@ import torch
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.errors import format_number
 from numclip_lightning.methods.base.types import Prediction
-from numclip_lightning.runs.rows import RowsFile, columns, float32_text, rows_of
+from numclip_lightning.runs.rows import Layout, RowsFile, columns, float32_text, rows_of
 from numclip_lightning.scale import OrdinalScale
 
 HOUSES = OrdinalScale(
@@ -47,8 +47,8 @@ def test_the_phrase_is_that_of_the_value_and_the_most_probable_one_has_its_own_c
         level=torch.tensor([0]),
         probabilities=torch.tensor([[0.6, 0.4]]),
     )
-    heading = columns(HOUSES, targets=True, select_on=False)
-    ((index, cells),) = rows_of(batch, table(1631484.0), HOUSES, targets=True, select_on=False)
+    heading = columns(HOUSES, Layout(targets=True))
+    ((index, cells),) = rows_of(batch, table(1631484.0), HOUSES, Layout(targets=True))
     assert index == 0
     assert dict(zip(heading, cells, strict=True)) == {
         "path": "0.png",
@@ -86,3 +86,12 @@ class TestFile:
         assert file.finish([(2, ["c"]), (0, ["a"]), (1, ["b"]), (0, ["a"])]) == 3
         file.discard()
         assert (tmp_path / "out.csv").read_text(encoding="utf-8").split() == ["path", "a", "b", "c"]
+
+
+def test_groups_have_a_column_where_the_list_has_them() -> None:
+    labels = LabelTable(Label(f"{i}.png", (5.0,), group, i + 1, Path("x")) for i, group in enumerate(["Ann", None]))
+    batch = Prediction(torch.arange(2), torch.ones(2), torch.zeros(2, dtype=torch.int64), torch.ones(2, 2) / 2)
+    layout = Layout(targets=True, groups=True, select_on=True)
+    heading = columns(HOUSES, layout)
+    rows = [dict(zip(heading, cells, strict=True)) for _, cells in rows_of(batch, labels, HOUSES, layout)]
+    assert [(row["group"], row["select_on"]) for row in rows] == [("Ann", "test"), ("", "test")]

@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.report.cross import Crossed
 from numclip_lightning.report.frame import run_name
 from numclip_lightning.report.marks import check_page, update_page
 from numclip_lightning.report.report import Request, write_report
@@ -51,15 +52,22 @@ def benchmark(words: Sequence[str]) -> int:
     runs = plan(chosen)
     if not (report_only or _run_all(chosen, runs)):
         return _STOPPED
-    records = [record for run in runs if (record := find_record(run))]
-    report = write_report([run.entry for run in runs], records, output, request)
-    finished = sum(map(has_finished, runs))
-    _log.info("%d of %d runs have finished; the report is %s", finished, len(runs), report)
-    if chosen.page and (report_only or finished == len(runs)):
+    tests = [test for run in runs for test in run.tests]
+    crossed = Crossed([test.entry for test in tests], _records(tests))
+    report = write_report([run.entry for run in runs], _records(runs), output, request, crossed)
+    jobs = [*runs, *tests]
+    finished = sum(map(has_finished, jobs))
+    counted = "%d of %d runs have finished" + (f" ({len(tests)} of them tests on other images)" if tests else "")
+    _log.info(counted + "; the report is %s", finished, len(jobs), report)
+    if chosen.page and (report_only or finished == len(jobs)):
         update_page(Path(chosen.page), report)
     elif chosen.page:
         _log.warning("%s is left as it is until all runs have finished, or --report_only=true asks for it", chosen.page)
-    return int(finished < len(runs))
+    return int(finished < len(jobs))
+
+
+def _records(runs: Sequence[PlannedRun]) -> list[dict[str, Any]]:
+    return [record for run in runs if (record := find_record(run))]
 
 
 def parse(words: Sequence[str]) -> tuple[Benchmark, Path, bool]:
@@ -103,7 +111,12 @@ def _datasets_here(chosen: Benchmark) -> list[str]:
     for name, mean in chosen.means.items():
         if gone := [dataset for dataset in mean.of if dataset in away]:
             _log.warning("the mean %s is left out: %s is not here", name, gone[0])
-    return [name for name in chosen.datasets if name not in away]
+    here = [name for name in chosen.datasets if name not in away]
+    for name in here:
+        for other, test in chosen.datasets[name].tests.items():
+            if not test.is_here:
+                _log.warning("%s is not tested on %s: %s is not here", name, other, test.needs)
+    return here
 
 
 def _request(chosen: Benchmark, here: Sequence[str], words: Sequence[str]) -> Request:
@@ -137,14 +150,15 @@ def _repeatable(words: Sequence[str]) -> list[str]:
 
 def _run_all(chosen: Benchmark, runs: Sequence[PlannedRun]) -> bool:
     """Execute the runs that aren't finished yet; return False if stopped with Ctrl-C."""
-    done = sum(map(has_finished, runs))
+    jobs = [job for run in runs for job in (run, *run.tests)]
+    done = sum(map(has_finished, jobs))
     # Once, at the start: a commit made while the benchmark runs is not in its runs.
     code = current_code()
     _warn_of_other_code(chosen, runs, code.commit)
     ended = execute(runs, code, processes=chosen.processes, keep_checkpoints=chosen.keep_checkpoints)
     try:
         # Closed in any case: that ends the current runs.
-        with tqdm(total=len(runs), initial=done, unit="run", smoothing=0) as bar, closing(ended):
+        with tqdm(total=len(jobs), initial=done, unit="run", smoothing=0) as bar, closing(ended):
             for run, record in ended:
                 bar.update()
                 bar.write(f"{run_name(run.entry)}: {_outcome(record, chosen.metrics)}")
@@ -152,7 +166,7 @@ def _run_all(chosen: Benchmark, runs: Sequence[PlannedRun]) -> bool:
         _log.warning(
             "stopped: %d of %d runs have finished; the same command goes on with the others, and with "
             "--report_only=true it reports those that exist",
-            sum(map(has_finished, runs)), len(runs),
+            sum(map(has_finished, jobs)), len(jobs),
         )  # fmt: skip
         return False
     return True

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from numclip_lightning.data.base.dialects import read_records
 from numclip_lightning.data.base.files import FileDataModule
-from numclip_lightning.data.base.labels import Label, LabelTable, parse_spread, parse_target, without_repeats
+from numclip_lightning.data.base.labels import Label, LabelTable, without_repeats
+from numclip_lightning.data.base.parsing import parse_spread, parse_target
 from numclip_lightning.data.base.paths import path_key
 from numclip_lightning.data.base.types import Split
 from numclip_lightning.errors import DataError

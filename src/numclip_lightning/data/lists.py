@@ -28,6 +28,8 @@ class ListDataModule(FileDataModule):
             that share a group are refused (see `leaks`). A list without the column has no groups.
         spread_column: Column of the standard deviation of each target's votes; None finds it by its usual names
             (`spread`, `stdv`), `none` leaves it out.
+        propensity_column: Column of the probability of each training image to be labelled, over 0 and up to 1, for
+            `model.imbalance.weights=propensity`; None for none.
         test_fraction: Share of `train_file` that is drawn for testing, groups kept whole, in (0, 1); None where there
             is a `test_file`.
         split_seed: Seed of that part. It is not `seed`, so that several seeds of a method have one test set.
@@ -37,6 +39,7 @@ class ListDataModule(FileDataModule):
     target_column: str | None = None
     group_column: str | None = None
     spread_column: str | None = None
+    propensity_column: str | None = None
     test_fraction: float | None = None
     split_seed: int = 0
 
@@ -81,8 +84,11 @@ class ListDataModule(FileDataModule):
         return self.group_column is not None
 
     def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
-        """Read one list with the columns named: groups must be in the training list, spreads in the test list."""
-        needed = {"group": self.train_file, "spread": self.test_file}
+        """Read one list with the columns named.
+
+        Groups and propensities must be in the training list, spreads in the test list.
+        """
+        needed = {"group": self.train_file, "propensity": self.train_file, "spread": self.test_file}
         optional = (what for what, given in needed.items() if given and not self._is_list(file, given))
         return read_labels(
             file,
@@ -90,6 +96,7 @@ class ListDataModule(FileDataModule):
             target_column=self.target_column,
             group_column=self.group_column,
             spread_column=self.spread_column,
+            propensity_column=self.propensity_column,
             labelled=labelled,
             optional=tuple(optional),
         )

@@ -2,22 +2,30 @@
 
 from numclip_lightning.losses.distributions import Distance, mean_loss, soft_labels, text_to_image_kl, variance_loss
 from numclip_lightning.losses.fcrc import Weighting, distance_weights, fcrc_image_to_text, fcrc_text_to_image
+from numclip_lightning.losses.imbalance import balanced_mse, conr
 from numclip_lightning.losses.ordering import image_order, pair_ranking, prompt_order
+from numclip_lightning.losses.rarity import log_prior, rank_weights, smooth_ranks, weighted_mean
 from numclip_lightning.losses.thresholds import coral_loss, corn_loss
 
 __all__ = [
     "Distance",
     "Weighting",
+    "balanced_mse",
+    "conr",
     "coral_loss",
     "corn_loss",
     "distance_weights",
     "fcrc_image_to_text",
     "fcrc_text_to_image",
     "image_order",
+    "log_prior",
     "mean_loss",
     "pair_ranking",
     "prompt_order",
+    "rank_weights",
+    "smooth_ranks",
     "soft_labels",
     "text_to_image_kl",
     "variance_loss",
+    "weighted_mean",
 ]

@@ -42,7 +42,7 @@ def coral_loss(logits: Tensor, rank: Tensor) -> Tensor:
     return _threshold_errors(check_logits(logits, rank, "rank", "threshold"), rank).sum(dim=1).mean()
 
 
-def corn_loss(logits: Tensor, rank: Tensor) -> Tensor:
+def corn_loss(logits: Tensor, rank: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean binary cross-entropy of the thresholds that an image reaches: given y > k-1, is y > k?
 
     Threshold k is asked only of images with `y > k-1`. An image of rank y answers `min(y + 1, R - 1)` questions, and
@@ -54,6 +54,7 @@ def corn_loss(logits: Tensor, rank: Tensor) -> Tensor:
     Args:
         logits: Of `P(y > k | y > k-1)`, shape (B, R-1), any floating dtype.
         rank: True ranks, int64 of shape (B,), 0..R-1.
+        weight: What the answers of each image count, (B,); None is 1 for all. The number of questions is not weighted.
 
     Returns:
         The mean over the questions, a scalar; float32, or float64 for float64 logits.
@@ -68,7 +69,8 @@ def corn_loss(logits: Tensor, rank: Tensor) -> Tensor:
     logits = check_logits(logits, rank, "rank", "threshold")
     asked = _thresholds(logits) <= rank[:, None]
     # The first threshold is asked of every image, so the number is never 0.
-    return torch.where(asked, _threshold_errors(logits, rank), 0.0).sum() / asked.sum()
+    errors = torch.where(asked, _threshold_errors(logits, rank), 0.0)
+    return (errors if weight is None else weight[:, None] * errors).sum() / asked.sum()
 
 
 def _thresholds(logits: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from numclip_lightning.errors import check_choice, check_weight
+from numclip_lightning.losses import weighted_mean
 from numclip_lightning.methods.base import (
     Batch,
     LearningRates,
@@ -89,5 +90,6 @@ class CLIPEBC(PromptClassifier):
         losses = super().losses(output, batch)
         if self.value_weight:
             value = expected_value(output.logits, self.class_values)
-            losses["value"] = self.value_weight * F.l1_loss(value, batch["target"]) / self.loss_unit
+            error = weighted_mean(F.l1_loss, batch.get("weight"), value, batch["target"])
+            losses["value"] = self.value_weight * error / self.loss_unit
         return losses

@@ -7,7 +7,7 @@ Estimation", Pattern Recognition Letters 2020 (arXiv 1901.07884).
 import torch.nn.functional as F
 from torch import Tensor
 
-from numclip_lightning.losses import coral_loss
+from numclip_lightning.losses import coral_loss, weighted_mean
 from numclip_lightning.methods.base import Batch, Output, ThresholdMethod
 from numclip_lightning.models.image_heads import CoralHead
 
@@ -27,4 +27,5 @@ class CORAL(ThresholdMethod):
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the binary cross-entropies of all thresholds."""
-        return {"thresholds": coral_loss(output.extras["thresholds"], batch["rank"])}
+        logits = output.extras["thresholds"]
+        return {"thresholds": weighted_mean(coral_loss, batch.get("weight"), logits, batch["rank"])}

@@ -27,4 +27,4 @@ class CORN(ThresholdMethod):
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the binary cross-entropy of the questions that the images reach."""
-        return {"thresholds": corn_loss(output.extras["thresholds"], batch["rank"])}
+        return {"thresholds": corn_loss(output.extras["thresholds"], batch["rank"], batch.get("weight"))}

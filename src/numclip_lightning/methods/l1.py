@@ -1,8 +1,11 @@
 """L1 regression: one number from the image features, trained with its absolute error; the simplest baseline."""
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from numclip_lightning.losses import weighted_mean
 from numclip_lightning.methods.base import Batch, ImageMethod, Output
 from numclip_lightning.models.image_heads import LinearHead
 
@@ -15,6 +18,8 @@ class L1Regression(ImageMethod):
     So one learning rate suits both five decades and a hundred years. It starts near the middle. The number may leave
     the scale: beyond the ends, its error counts in full, and its level is the first or the last.
     """
+
+    weighs_images: ClassVar[bool] = True
 
     def build_head(self) -> LinearHead:
         """Return a linear layer to one number, close to 0 at first."""
@@ -31,4 +36,5 @@ class L1Regression(ImageMethod):
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute error, in steps of the scale."""
-        return {"value": F.l1_loss(output.value, batch["target"]) / self.loss_unit}
+        error = weighted_mean(F.l1_loss, batch.get("weight"), output.value, batch["target"])
+        return {"value": error / self.loss_unit}

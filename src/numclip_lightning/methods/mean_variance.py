@@ -8,7 +8,7 @@ from dataclasses import field
 from torch import Tensor
 
 from numclip_lightning.errors import check_weight
-from numclip_lightning.losses import mean_loss, variance_loss
+from numclip_lightning.losses import mean_loss, variance_loss, weighted_mean
 from numclip_lightning.methods.base import Batch, Classes, ImageClassifier, Output
 from numclip_lightning.models.image_heads import LinearHead
 
@@ -39,10 +39,10 @@ class MeanVariance(ImageClassifier):
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy and, if they have a weight, the mean and the variance loss."""
-        logits, rank = output.logits, self.true_class(batch)
+        logits, rank, weight = output.logits, self.true_class(batch), batch.get("weight")
         losses = super().losses(output, batch)
         if self.mean:
-            losses["mean"] = self.mean * mean_loss(logits, rank)
+            losses["mean"] = self.mean * weighted_mean(mean_loss, weight, logits, rank)
         if self.variance:
-            losses["variance"] = self.variance * variance_loss(logits, rank)
+            losses["variance"] = self.variance * weighted_mean(variance_loss, weight, logits, rank)
         return losses

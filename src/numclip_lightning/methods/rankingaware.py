@@ -5,13 +5,14 @@ section 3.
 """
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError, check_weight
-from numclip_lightning.losses import pair_ranking
+from numclip_lightning.losses import pair_ranking, weighted_mean
 from numclip_lightning.methods.base import Batch, LearningRates, OptimizerSpec, OrdinalMethod, Output
 from numclip_lightning.models.loading import load_clip
 from numclip_lightning.models.rankingaware import PairHead, RankingAdapter, ValueHead
@@ -36,6 +37,8 @@ class RankingAwareCLIP(OrdinalMethod):
         value_weight: The weight of the loss of the number, greater than 0.
         learning_rates: The learning rate of the `head`, which is the whole adapter; the image tower stays frozen.
     """
+
+    weighs_images: ClassVar[bool] = True
 
     instruction: str | None = None
     width: int = 128
@@ -97,7 +100,8 @@ class RankingAwareCLIP(OrdinalMethod):
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the loss of the number, `log(1 + smooth L1)` in steps of the scale, and in training that of pairs."""
-        error = F.smooth_l1_loss(output.value / self.loss_unit, batch["target"] / self.loss_unit)
+        value, target = output.value / self.loss_unit, batch["target"] / self.loss_unit
+        error = weighted_mean(F.smooth_l1_loss, batch.get("weight"), value, target)
         losses = {"value": self.value_weight * error.log1p()}
         if self.pair_head and self.training:
             compared = self.pair_head(output.extras["tokens"])

@@ -8,7 +8,7 @@ from dataclasses import field
 import torch.nn.functional as F
 from torch import Tensor
 
-from numclip_lightning.losses import Distance, soft_labels
+from numclip_lightning.losses import Distance, soft_labels, weighted_mean
 from numclip_lightning.methods.base import Batch, Classes, ImageClassifier, Output
 from numclip_lightning.models.image_heads import LinearHead
 from numclip_lightning.precision import at_least_float32
@@ -42,6 +42,6 @@ class SORD(ImageClassifier):
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy with the soft labels; its least value is their entropy, not 0."""
-        logits = at_least_float32(output.logits)
+        logits = at_least_float32(self.adjusted(output.logits))
         labels = self.labels[self.true_class(batch)].to(logits.dtype)
-        return {"soft_labels": F.cross_entropy(logits, labels)}
+        return {"soft_labels": weighted_mean(F.cross_entropy, batch.get("weight"), logits, labels)}

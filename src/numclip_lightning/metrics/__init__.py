@@ -4,7 +4,7 @@ Every metric here is defined in every case: if a level is absent, if all predict
 samples, and for a single level. Shares and correlations of nothing are 0.0.
 """
 
-from numclip_lightning.metrics.choice import DEFAULT, build_metrics, choose, measure_of
+from numclip_lightning.metrics.choice import DEFAULT, build_metrics, choose, default_tolerance, measure_of
 from numclip_lightning.metrics.levels import AccuracyWithin, QuadraticKappa
 from numclip_lightning.metrics.measure import Measure, Needs
 from numclip_lightning.metrics.values import CumulativeScore, EpsilonError, Spearman
@@ -20,5 +20,6 @@ __all__ = [
     "Spearman",
     "build_metrics",
     "choose",
+    "default_tolerance",
     "measure_of",
 ]

@@ -13,7 +13,7 @@ from numclip_lightning.metrics.measure import Measure, Needs
 from numclip_lightning.metrics.table import GROUPS, METRICS
 from numclip_lightning.scale import OrdinalScale
 
-__all__ = ["DEFAULT", "build_metrics", "choose", "find_measure", "measure_of"]
+__all__ = ["DEFAULT", "build_metrics", "choose", "default_tolerance", "find_measure", "measure_of"]
 
 DEFAULT = ("default",)
 _NUMBER = r"(\d+(?:_\d+)?)"
@@ -56,6 +56,30 @@ def choose(names: Sequence[str], tolerance: float) -> list[str]:
             )
         keys += [score if key == "cs{}" else key for key in GROUPS.get(name, (name,))]
     return list(dict.fromkeys(keys))
+
+
+def default_tolerance(scale: OrdinalScale) -> float:
+    """Return the tolerance of the cumulative score that fits a scale.
+
+    5 on scales like ages, in steps of 1 over a range of 40 to 150, as the field reports (CS@5). Else a twentieth of the
+    range, rounded down to 1, 2 or 5 times a power of ten, and at least one step: CS@5 of grades 0 to 4 is always 1.
+
+    Args:
+        scale: The scale of the targets.
+
+    Returns:
+        The tolerance in the target's unit.
+
+    Example:
+        >>> [default_tolerance(OrdinalScale(0, end)) for end in (4, 30, 77, 1000)]
+        [1.0, 1.0, 5.0, 50.0]
+    """
+    reach = scale.maximum - scale.minimum
+    if scale.step == 1 and 40 <= reach <= 150:
+        return 5.0
+    unit = Decimal(1).scaleb(Decimal(str(reach / 20)).adjusted()) if reach else Decimal(0)
+    rounded = max((float(unit * times) for times in (1, 2, 5) if float(unit * times) <= reach / 20), default=0.0)
+    return max(rounded, float(scale.step))
 
 
 def build_metrics(keys: Sequence[str], scale: OrdinalScale) -> dict[Needs, MetricCollection]:

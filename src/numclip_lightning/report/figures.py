@@ -20,7 +20,16 @@ from numclip_lightning.metrics import Measure
 from numclip_lightning.report.guessing import GUESSES
 from numclip_lightning.report.ranks import RankComparison, undecided
 
-__all__ = ["draw_curves", "draw_errors", "draw_ranks", "save_curves", "save_errors", "save_ranks"]
+__all__ = [
+    "draw_curves",
+    "draw_errors",
+    "draw_ranks",
+    "draw_score_curves",
+    "save_curves",
+    "save_errors",
+    "save_ranks",
+    "save_score_curves",
+]
 
 # Errors that differ by more than this factor are drawn on a logarithmic axis, with a margin below them.
 _MOST_RATIO = 10
@@ -154,6 +163,38 @@ def draw_ranks(axes: Axes, methods: Sequence[str], found: RankComparison) -> Non
     axes.set_ylim(len(methods) - 0.5, -1.6)
     axes.set_xticks(range(1, len(methods) + 1))
     axes.set_xlabel(f"mean rank over {found.datasets} data sets (1 is the best)")
+
+
+def draw_score_curves(axes: Axes, points: pd.DataFrame) -> None:
+    """Draw the cumulative score against the tolerance, a line for each method with a band of one standard deviation.
+
+    Args:
+        axes: Where to draw.
+        points: Of each method: select_on, tolerance, mean and std (0..1).
+    """
+    for look, (method, line) in zip(cycle(_LOOKS), points.groupby("method", sort=False), strict=False):
+        guess = {"linestyle": (0, (1, 3)), "color": "black", "linewidth": 1.4}
+        drawn = {**(guess if method in GUESSES.values() else look), "marker": ""}
+        mean, std = 100 * line["mean"], 100 * line["std"].fillna(0)
+        label = _marked(str(method), (line["select_on"] == "test").any())
+        axes.plot(line["tolerance"], mean, label=label, **drawn)
+        axes.fill_between(line["tolerance"], mean - std, mean + std, color=drawn["color"], alpha=0.1, linewidth=0)
+    axes.set_xlim(0, points["tolerance"].max())
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("tolerance t, in the target's unit")
+    axes.set_ylabel("test images with an error of at most t (%)")
+    axes.grid(alpha=0.3)
+    lines = sorted(axes.lines, key=lambda line: float(np.mean(np.asarray(line.get_ydata()))), reverse=True)
+    axes.legend(handles=lines, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize="small", frameon=False)
+
+
+def save_score_curves(path: Path, points: pd.DataFrame, title: str) -> None:
+    """Write the picture of `draw_score_curves` as PNG."""
+    figure = _figure(points["method"].nunique())
+    axes = figure.subplots()
+    draw_score_curves(axes, points)
+    axes.set_title(_plain(title) + _explained("test" in set(points["select_on"])))
+    _save(figure, path)
 
 
 def save_ranks(path: Path, methods: Sequence[str], found: RankComparison, title: str) -> None:

@@ -75,8 +75,9 @@ def results_frame(
 
 
 def run_name(run: Mapping[str, Any]) -> str:
-    """Name a run for people: its dataset, method, fold, shots and seed."""
-    return f"{run['dataset']}, {run['method']}, fold {run['fold']}, {shots_name(run['shots'])}, seed {run['seed']}"
+    """Name a run for people: its dataset, method, fold, shots and seed, and other images that it is tested on."""
+    name = f"{run['dataset']}, {run['method']}, fold {run['fold']}, {shots_name(run['shots'])}, seed {run['seed']}"
+    return name + (f", tested on {run['tested_on']}" if run.get("tested_on") else "")
 
 
 def shots_name(shots: int) -> str:

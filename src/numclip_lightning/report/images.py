@@ -98,7 +98,10 @@ def image_numbers(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         # A list may have an image twice.
         place = part.groupby("image").cumcount().astype("str")
         part["image"] = part["image"].where(place == "0", part["image"] + " #" + place)
-        part["group"] = frame.get("group")
+        # An image without a group, in a list that has them, is one of its own.
+        part["group"] = (
+            frame["group"].where(frame["group"] != "", "image " + part["image"]) if "group" in frame else None
+        )
         facts = {name: run[name] for name in ("method", "shots", "fold", "seed", "select_on")}
         if np.isfinite(part["number"]).all():
             parts.append(part.assign(**facts))

@@ -11,6 +11,8 @@ import pandas as pd
 
 from numclip_lightning.errors import ConfigError, DataError, check_choice
 from numclip_lightning.metrics import measure_of
+from numclip_lightning.report.by_count import count_sections
+from numclip_lightning.report.cross import Crossed, cross_sections
 from numclip_lightning.report.figures import save_curves, save_errors
 from numclip_lightning.report.files import with_metrics_of_files
 from numclip_lightning.report.frame import COLUMNS, mean_rows, results_frame, shots_name, shots_of
@@ -18,6 +20,7 @@ from numclip_lightning.report.overall import overall_sections
 from numclip_lightning.report.page import code, comparison_summary, how_to_read, image_sections, what_ran
 from numclip_lightning.report.predictions import errors_by_value
 from numclip_lightning.report.published import PublishedFigure, published_figures
+from numclip_lightning.report.score_curve import curve_sections
 from numclip_lightning.report.statistics import compare, costs, summarise
 from numclip_lightning.report.tables import LATEX, MARKDOWN, cost_table, latex_table, markdown_table, notes
 
@@ -73,7 +76,11 @@ class Request:
 
 
 def write_report(
-    planned: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, Any]], folder: Path, request: Request
+    planned: Sequence[Mapping[str, Any]],
+    records: Sequence[Mapping[str, Any]],
+    folder: Path,
+    request: Request,
+    crossed: Crossed | None = None,
 ) -> Path:
     """Write the report of a benchmark with its files, in place of an earlier report.
 
@@ -85,6 +92,7 @@ def write_report(
         records: Their records, see `read_record`. Failed runs and those without a record are shown as such.
         folder: Where to write; created if it doesn't exist.
         request: The content.
+        crossed: The tests of the runs on other images, if there are any.
 
     Returns:
         The path of `report.md`.
@@ -107,7 +115,10 @@ def write_report(
     frame[COLUMNS].to_csv(folder / "results.csv", index=False)
     frame[COLUMNS].to_parquet(folder / "results.parquet", index=False)
     report = folder / "report.md"
-    text = "\n\n".join(part.strip() for part in _sections(frame, datasets, request, folder))
+    parts = _sections(frame, datasets, request, folder)
+    stems = {dataset: _stem(dataset) for dataset in datasets}
+    parts += cross_sections(frame, crossed or Crossed(), request.metrics, folder, stems)
+    text = "\n\n".join(part.strip() for part in parts)
     report.write_text(text + "\n", encoding="utf-8")
     return report
 
@@ -190,7 +201,13 @@ def _errors(rows: pd.DataFrame, dataset: str, folder: Path) -> list[str]:
     errors.to_csv(folder / "tables" / f"{stem}.csv", index=False)
     title = f"Error by value on {dataset}, {shots_name(shots)}"
     save_errors(folder / "plots" / f"{stem}.png", errors, title)
-    return ["### Error by value", f"![{MARKDOWN.escape(title)}](plots/{stem}.png)"]
+    parts = ["### Error by value", f"![{MARKDOWN.escape(title)}](plots/{stem}.png)"]
+    for sections in (count_sections, curve_sections):
+        try:
+            parts += sections(rows, dataset, shots, folder, _stem(dataset))
+        except DataError as error:
+            parts.append(f"Not shown: {code(str(error))}")
+    return parts
 
 
 def _costs(rows: pd.DataFrame, dataset: str, folder: Path) -> list[str]:

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ttest_rel
 
-from numclip_lightning.metrics import measure_of
+from numclip_lightning.metrics import Measure, measure_of
 from numclip_lightning.report.frame import COSTS, KEY, at_every_shots, shots_of
 from numclip_lightning.report.guessing import guess_rows
 from numclip_lightning.report.published import PublishedFigure
 
-__all__ = ["ASSUMPTIONS", "LEVEL", "compare", "costs", "holm", "summarise", "verdict_of"]
+__all__ = ["ASSUMPTIONS", "LEVEL", "compare", "costs", "holm", "rank_cells", "summarise", "verdict_of"]
 
 LEVEL = 0.05
 ASSUMPTIONS = (
@@ -57,15 +57,28 @@ def summarise(rows: pd.DataFrame, metric: str, published: Sequence[PublishedFigu
         selected_on_test=("test", "sum"),
     ).reset_index()  # fmt: skip
     cells = cells.astype({"method": "object", "shots": "int64"}).assign(selected_on_test=cells["selected_on_test"] > 0)
+    cells.insert(6, "rank", rank_cells(cells, measure))
+    if len(guesses := guess_rows(rows, metric)):
+        cells = pd.concat([cells, guesses], ignore_index=True)
+    return _with_published(cells, [figure for figure in published if figure.metric == metric])
+
+
+def rank_cells(cells: pd.DataFrame, measure: Measure) -> pd.Series:
+    """Rank the cells of each column of a table, 1 the best, by the numbers as they are printed.
+
+    Args:
+        cells: The columns shots (or whatever the columns of the table are), mean, n, planned and selected_on_test.
+        measure: How the numbers are printed.
+
+    Returns:
+        The ranks; missing where a cell lacks a run, or was selected on the test set beside others that were not.
+    """
     mixed = cells[cells["n"] > 0].groupby("shots")["selected_on_test"].nunique() > 1
     unfair = cells["selected_on_test"] & cells["shots"].map(mixed).eq(True)
     ranked = cells["mean"].where((cells["n"] == cells["planned"]) & ~unfair)
     printed = ranked.map(lambda mean: measure.size(float(measure.text(mean))), na_action="ignore")
     ranks = printed.groupby(cells["shots"]).rank(method="dense", ascending=measure.lower_is_better)
-    cells.insert(6, "rank", ranks.astype("Int64"))
-    if len(guesses := guess_rows(rows, metric)):
-        cells = pd.concat([cells, guesses], ignore_index=True)
-    return _with_published(cells, [figure for figure in published if figure.metric == metric])
+    return ranks.astype("Int64")
 
 
 def _is_test(select_on: pd.Series) -> pd.Series:

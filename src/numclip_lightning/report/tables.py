@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -61,18 +61,22 @@ MARKDOWN = Style(_escape_markdown, "**{}**", "<u>{}</u>", " ± ", " †")
 LATEX = Style(_escape_latex, r"\textbf{{{}}}", r"\underline{{{}}}", r" $\pm$ ", r"$^{\dagger}$")
 
 
-def format_cells(cells: pd.DataFrame, measure: Measure, style: Style) -> pd.DataFrame:
+def format_cells(
+    cells: pd.DataFrame, measure: Measure, style: Style, columns: Mapping[int, str] | None = None
+) -> pd.DataFrame:
     """Format the cells of a table: a row for each method, a column for each number of shots.
 
     Args:
         cells: The table, see `summarise`.
         measure: How its metric is printed.
         style: Markdown or LaTeX.
+        columns: The headings, where the column `shots` does not hold numbers of shots but places in another table.
     """
+    heading = shots_name if columns is None else {place: style.escape(name) for place, name in columns.items()}
     texts = [_cell_text(cell, measure, style) for cell in cells.to_dict("records")]
     grid = cells.assign(text=texts).pivot(index="method", columns="shots", values="text")
     shots = cells["shots"][cells["planned"] > 0].unique()
-    shown = grid.reindex(index=cells["method"].unique(), columns=shots).fillna("").rename(columns=shots_name)
+    shown = grid.reindex(index=cells["method"].unique(), columns=shots).fillna("").rename(columns=heading)
     if "published" in cells:
         shown["Published"] = _published_texts(cells, measure, style).reindex(shown.index).fillna("")
     return shown.rename(index=style.escape).rename_axis(index="Method", columns=None).reset_index()
@@ -148,14 +152,21 @@ def markdown_grid(shown: pd.DataFrame) -> str:
     return "\n".join([header, "| --- " + "| ---: " * (shown.shape[1] - 1) + "|", *body])
 
 
-def markdown_table(cells: pd.DataFrame, measure: Measure, below: str) -> str:
-    """Write a table in Markdown, with notes below it."""
-    return f"{markdown_grid(format_cells(cells, measure, MARKDOWN))}\n\n{below}\n"
+def markdown_table(cells: pd.DataFrame, measure: Measure, below: str, columns: Mapping[int, str] | None = None) -> str:
+    """Write a table in Markdown, with notes below it; `columns` as in `format_cells`."""
+    return f"{markdown_grid(format_cells(cells, measure, MARKDOWN, columns))}\n\n{below}\n"
 
 
-def latex_table(cells: pd.DataFrame, measure: Measure, below: str, dataset: str, metric: str) -> str:
+def latex_table(
+    cells: pd.DataFrame,
+    measure: Measure,
+    below: str,
+    dataset: str,
+    metric: str,
+    columns: Mapping[int, str] | None = None,
+) -> str:
     r"""Write a table as a LaTeX `table` with caption, label and notes; it needs `\usepackage{booktabs}`."""
-    shown = format_cells(cells, measure, LATEX)
+    shown = format_cells(cells, measure, LATEX, columns)
     text: str = shown.style.hide(axis="index").to_latex(
         column_format="l" + "r" * (shown.shape[1] - 1),
         position_float="centering",

@@ -9,7 +9,7 @@ from typing import Any
 from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.runs.flatten import flatten
 
-__all__ = ["ALL_IMAGES", "Benchmark", "DatasetEntry", "MeanEntry", "MethodEntry"]
+__all__ = ["ALL_IMAGES", "Benchmark", "CrossEntry", "DatasetEntry", "MeanEntry", "MethodEntry"]
 
 ALL_IMAGES = 0
 # Arguments that the plan itself sets, and the argument of the benchmark for each.
@@ -24,6 +24,26 @@ _PLANNED = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class CrossEntry:
+    """Other images that what was trained on a dataset is also tested on.
+
+    Args:
+        config: A run configuration whose `data` section has them; None takes that of the dataset.
+        args: Further arguments by their names on the command line, such as `{data.test_file: other.csv}`.
+        needs: A folder or file; without it these images are left out, with a warning.
+    """
+
+    config: str | None = None
+    args: dict[str, Any] = field(default_factory=dict)
+    needs: str | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the needed folder or file exists."""
+        return self.needs is None or Path(self.needs).exists()
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetEntry:
     """A dataset of a benchmark.
 
@@ -33,6 +53,7 @@ class DatasetEntry:
         folds: Its folds, a run for each; None takes those of the benchmark, an empty list none.
         needs: A folder or file; without it the dataset is left out, with a warning.
         published: The name under which published figures are looked up, such as `morph`; None compares with none.
+        tests: Other images by their names in tables: the best checkpoint of each finished run is tested on them too.
     """
 
     config: str
@@ -40,6 +61,7 @@ class DatasetEntry:
     folds: list[int] | None = None
     needs: str | None = None
     published: str | None = None
+    tests: dict[str, CrossEntry] = field(default_factory=dict)
 
     @property
     def is_here(self) -> bool:
@@ -68,11 +90,12 @@ class MethodEntry:
         config: An overlay such as `configs/methods/coop.yaml`; None takes the method of the dataset's configuration.
         args: Further arguments by their names on the command line, such as `{model.weighting: none}`.
         trains: Whether there is anything to fit. A method that learns nothing is tested once, for any number of shots.
+            None builds the method, on the first dataset, to see it.
     """
 
     config: str | None = None
     args: dict[str, Any] = field(default_factory=dict)
-    trains: bool = True
+    trains: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +157,12 @@ class Benchmark:
         for name, dataset in self.datasets.items():
             _check_numbers(f"folds of {name!r}", dataset.folds or [])
             _check_args(f"args of {name!r}", dataset.args)
+            for other, test in dataset.tests.items():
+                if test.config is None and not test.args:
+                    raise ConfigError(f"tests of {name!r}: {other!r} has neither config nor args; name other images.")
+                if other == name:
+                    raise ConfigError(f"tests of {name!r}: {other!r} is the dataset itself; give another name.")
+                _check_args(f"args of the test {other!r} of {name!r}", test.args)
         for name, method in self.methods.items():
             _check_args(f"args of {name!r}", method.args)
         for name, mean in self.means.items():

@@ -1,8 +1,11 @@
 """Checkpoints: keeping the best one of a whole training, and refusing files that are no checkpoints."""
 
+import inspect
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,19 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from numclip_lightning import __version__
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.runs.code import current_code
 from numclip_lightning.runs.flatten import flatten
 
-__all__ = ["BestCheckpoint", "best_checkpoint", "ignored_flags", "read_hyperparameters"]
+__all__ = [
+    "BestCheckpoint",
+    "best_checkpoint",
+    "explain_misfit",
+    "ignored_flags",
+    "made_by",
+    "read_hyperparameters",
+]
 
 # What `numclip` reads from configuration and flags although a checkpoint is given.
 NOT_RESTORED = ("_class_path", "backbone", "pretrained")
@@ -87,4 +99,68 @@ def read_hyperparameters(path: str) -> dict[str, Any]:
     hyperparameters = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, dict) else {}
     if "_class_path" not in hyperparameters:
         raise ConfigError(f"--ckpt_path {path} was not made by `numclip fit`: it doesn't say which method it contains.")
+    _check_arguments(path, hyperparameters, _maker(checkpoint))
     return dict(hyperparameters)
+
+
+def made_by() -> str:
+    """Return the version of this program, with its commit if it is run from a clone."""
+    commit = current_code().commit
+    return f"numclip_lightning {__version__}" + (f" (commit {commit})" if commit else "")
+
+
+def _maker(checkpoint: Mapping[str, Any]) -> str:
+    """Return the version that made a checkpoint."""
+    states = checkpoint.get("callbacks") or {}
+    found = [state["made_by"] for state in states.values() if isinstance(state, dict) and "made_by" in state]
+    return str(found[0]) if found else "an earlier version, which left no name"
+
+
+def _check_arguments(path: str, known: Mapping[str, Any], maker: str) -> None:
+    """Refuse a checkpoint whose method, or an argument of it, is not here any more."""
+    module, _, name = str(known["_class_path"]).rpartition(".")
+    try:
+        kind = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"--ckpt_path {path} holds the method {known['_class_path']}, which is not here ({error}). {_remedy(maker)}"
+        ) from error
+    taken = inspect.signature(kind).parameters
+    if unknown := [key for key in known if key not in taken and key not in NOT_RESTORED]:
+        raise ConfigError(
+            f"--ckpt_path {path}: {name} does not take {', '.join(map(repr, unknown))} any more. {_remedy(maker)}"
+        )
+
+
+def _remedy(maker: str) -> str:
+    return f"It was made by {maker}; this is {made_by()}: fit again, or use that version."
+
+
+def explain_misfit(error: RuntimeError, path: str) -> ConfigError:
+    """Return the message for a checkpoint whose tensors don't fit the method as it is built here.
+
+    Args:
+        error: The error of torch, which names all of them.
+        path: The value of `--ckpt_path`.
+    """
+    text = str(error)
+    kinds = {
+        "are missing in the checkpoint": re.findall(r'"([^"]+)"', _between(text, "Missing key(s) in state_dict: ")),
+        "are not known here": re.findall(r'"([^"]+)"', _between(text, "Unexpected key(s) in state_dict: ")),
+        "have another shape": re.findall(r"size mismatch for ([^:]+):", text),
+    }
+    found = [f"{len(names)} {what} (first {names[0]!r})" for what, names in kinds.items() if names]
+    try:
+        maker = _maker(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
+    except (OSError, RuntimeError, pickle.UnpicklingError):
+        maker = "a version that can't be read"
+    return ConfigError(
+        f"--ckpt_path {path}: the checkpoint doesn't fit model.backbone, or the method as it is now: of its tensors "
+        f"{', '.join(found) or text.splitlines()[0]}. If the backbone is another one, give the configuration in its "
+        f"run folder. {_remedy(maker)}"
+    )
+
+
+def _between(text: str, start: str) -> str:
+    """Return the rest of the line after some words; empty if they are not there."""
+    return text.partition(start)[2].partition("\n")[0]

@@ -28,7 +28,8 @@ class CheckData(Callback):
         """Check the images' size and all targets of the splits that the stage uses.
 
         Raises:
-            ConfigError: If the backbone takes images of another size, or the precision would round targets.
+            ConfigError: If the backbone takes images of another size, the precision would round targets, or few shots
+                and the like would change nothing.
             DataError: If a target is outside the scale.
         """
         data: Any = getattr(trainer, "datamodule", None)
@@ -42,6 +43,19 @@ class CheckData(Callback):
             )
         for split in _SPLITS.get(stage, ()):
             check_targets(data, split, pl_module.scale)
+        if stage == "fit":
+            _check_counting(data, pl_module.scale)
+
+
+def _check_counting(data: OrdinalDataModule, scale: OrdinalScale) -> None:
+    """Refuse few shots and the like that count equal values where none is equal, though values of the scale repeat."""
+    targets = torch.tensor(data.labels("train").targets, dtype=torch.float64)
+    if data.no_value_repeats and len(set(scale.to_rank(targets).tolist())) < len(targets):
+        raise ConfigError(
+            "num_shots, long_tail and shift_values count images of equal value, but no two training images have the "
+            "same, so that nothing is changed; set data.value_step to the width of what counts as one value, such as "
+            f"{format_number(scale.step)} (the step of the scale)."
+        )
 
 
 def check_targets(data: OrdinalDataModule, split: Split, scale: OrdinalScale) -> None:

@@ -26,6 +26,7 @@ from numclip_lightning.runs.checkpoints import (
     NOT_RESTORED,
     BestCheckpoint,
     best_checkpoint,
+    explain_misfit,
     ignored_flags,
     read_hyperparameters,
 )
@@ -192,7 +193,11 @@ class NumClipCLI(LightningCLI):
             self.run_verb(subcommand)
             raise_problem(self.trainer)
         except BaseException as error:
-            reason = explain(error, self.verb, run_folder(self.trainer))
+            reason: NumClipError | None
+            if isinstance(error, RuntimeError) and "loading state_dict" in str(error):
+                reason = explain_misfit(error, str(self.config[self.verb].ckpt_path))
+            else:
+                reason = explain(error, self.verb, run_folder(self.trainer))
             if reason or isinstance(error, NumClipError):
                 discard_unused(self.trainer)
             if reason:

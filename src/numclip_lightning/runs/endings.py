@@ -31,8 +31,6 @@ def explain(error: BaseException, verb: str, folder: Path) -> NumClipError | Non
         return None
     if isinstance(error, SystemExit | KeyboardInterrupt):
         return _stopped(error, verb, folder)
-    if isinstance(error, RuntimeError) and "loading state_dict" in str(error):
-        return ConfigError("the checkpoint doesn't fit model.backbone; give the configuration in its run folder.")
     if isinstance(error, _REFUSALS) and (part := _refused_by(error)):
         reason = " ".join(str(error).split()) or type(error).__name__
         if part == "lr_finder":

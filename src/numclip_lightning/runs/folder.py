@@ -20,7 +20,8 @@ from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.types import SelectOn
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.runs.checkpoints import best_checkpoint
+from numclip_lightning.runs.checkpoints import best_checkpoint, made_by
+from numclip_lightning.runs.counts import write_counts
 from numclip_lightning.runs.endings import called_program
 from numclip_lightning.runs.flatten import flatten
 from numclip_lightning.runs.guessing import Result, guess_of
@@ -59,6 +60,7 @@ class RunFolder(SaveConfigCallback):
       the best checkpoint's path; after a validation or test its metrics; and always `select_on`, which is "test" if
       the checkpoint was selected on test images, also if it is tested later under another configuration; and what
       guessing costs on the same images (`val_guess_mae`, `val_guess_acc`, and with `test_`);
+    - `train_counts.json`: how many training images each value and each level has, where the training list is there;
 
     and gives the configuration to every other logger. The summary in W&B has the same validation metrics as
     `metrics.json`, so that a sweep aims at the checkpoint that is kept.
@@ -76,12 +78,14 @@ class RunFolder(SaveConfigCallback):
         super().__init__(parser, config, save_to_log_dir=False)
         self.folder = folder
         self._best: dict[str, float] = {}
+        self._made_by = ""
         self.select_on: SelectOn = "val"
         self.result: Result | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep the metrics of the best epoch, and how it was selected, in checkpoints."""
-        return {"best": self._best, "select_on": self.select_on}
+        """Keep the metrics of the best epoch, how it was selected, and which version made it, in checkpoints."""
+        self._made_by = self._made_by or made_by()
+        return {"best": self._best, "select_on": self.select_on, "made_by": self._made_by}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the best epoch before a training was resumed, and remember a selection on test images."""
@@ -132,6 +136,7 @@ class RunFolder(SaveConfigCallback):
         best = getattr(best_checkpoint(trainer), "best_model_path", "")
         guessed = self._compare(trainer, pl_module, "val", self._best)
         self._write(trainer, {**_metrics(trainer, "train_"), **self._best, **guessed, "best_checkpoint": best})
+        self._write_counts(trainer, pl_module)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and trainer.is_global_zero:
                 # Only the summary: another row would change the curves.
@@ -141,6 +146,11 @@ class RunFolder(SaveConfigCallback):
         """Write the metrics of the test."""
         metrics = _metrics(trainer, "test_")
         self._write(trainer, {**metrics, **self._compare(trainer, pl_module, "test", metrics)})
+        self._write_counts(trainer, pl_module)
+
+    def _write_counts(self, trainer: L.Trainer, method: L.LightningModule) -> None:
+        if trainer.is_global_zero and isinstance(method, OrdinalMethod):
+            write_counts(getattr(trainer, "datamodule", None), method.scale, self.folder)
 
     def _compare(
         self, trainer: L.Trainer, method: L.LightningModule, split: Split, metrics: dict[str, float]

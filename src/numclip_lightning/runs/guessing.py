@@ -14,7 +14,7 @@ from numclip_lightning.errors import DataError
 from numclip_lightning.runs.endings import called_program
 from numclip_lightning.scale import OrdinalScale
 
-__all__ = ["Guess", "Result", "guess", "guess_of"]
+__all__ = ["Guess", "Result", "guess", "guess_of", "known_targets"]
 
 # A fit whose error is not at least this share below that of guessing has hardly learned anything.
 _MARGIN = 0.05
@@ -118,13 +118,20 @@ def guess(train: Sequence[float], targets: Sequence[float], scale: OrdinalScale)
 
 def guess_of(data: Any, split: Split, scale: OrdinalScale) -> Guess | None:
     """Return what guessing costs on a split; None if the training targets are not there or not on the scale."""
+    train = known_targets(data, "train", scale)
+    targets = known_targets(data, split, scale) if train else ()
+    return guess(train, targets, scale) if targets else None
+
+
+def known_targets(data: Any, split: Split, scale: OrdinalScale) -> tuple[float, ...]:
+    """Return the targets of a split; none if its list is not there or has targets that are not on the scale.
+
+    A list may be missing where a checkpoint is tested elsewhere.
+    """
     if not isinstance(data, OrdinalDataModule):
-        return None
+        return ()
     try:
-        train, targets = data.labels("train").targets, data.labels(split).targets
+        targets = data.labels(split).targets
     except DataError:
-        # As where a checkpoint is tested without the lists that it was trained on.
-        return None
-    if not (train and targets and scale.contains(torch.tensor(train, dtype=torch.float64)).all()):
-        return None
-    return guess(train, targets, scale)
+        return ()
+    return targets if scale.contains(torch.tensor(targets, dtype=torch.float64)).all() else ()

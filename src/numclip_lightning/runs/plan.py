@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,15 @@ from typing import Any
 import yaml
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.runs.benchmark import ALL_IMAGES, Benchmark
+from numclip_lightning.runs.benchmark import ALL_IMAGES, Benchmark, CrossEntry
 from numclip_lightning.runs.code import own_sources
 from numclip_lightning.runs.flatten import flatten
+from numclip_lightning.runs.learns import learns
 
-__all__ = ["PlannedRun", "plan"]
+__all__ = ["PlannedRun", "PlannedTest", "plan"]
+
+
+GIVEN = "given.yaml"
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class PlannedRun:
         words: The words after `numclip`, except the run's place.
         folder: Its run folder. The name ends with a digest of the words and the files they name, so that a run is found
             again until something about it changes, including a method's own file outside the package.
+        tests: The tests of its best checkpoint on other images, each in a folder below its own.
     """
 
     dataset: str
@@ -43,11 +48,37 @@ class PlannedRun:
     trains: bool
     words: tuple[str, ...]
     folder: Path
+    tests: tuple["PlannedTest", ...] = ()
 
     @property
     def entry(self) -> dict[str, Any]:
         """The facts that a report has before the run."""
         return {name: getattr(self, name) for name in ("dataset", "method", "fold", "shots", "seed", "trains")}
+
+
+@dataclass(frozen=True)
+class PlannedTest(PlannedRun):
+    """One test of a finished run on other images.
+
+    Attributes:
+        tested_on: The name of these images in the benchmark.
+        source: The folder of the run whose best checkpoint is tested.
+        data_config: The run configuration whose `data` section has the images; None takes that of the run.
+    """
+
+    tested_on: str = ""
+    source: Path = Path()
+    data_config: str | None = None
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The facts that a report has before the test."""
+        return {**super().entry, "tested_on": self.tested_on}
+
+    @property
+    def given(self) -> Path:
+        """The configuration of the test, which is written when the run has finished."""
+        return self.folder / GIVEN
 
 
 def plan(benchmark: Benchmark) -> list[PlannedRun]:
@@ -62,11 +93,12 @@ def plan(benchmark: Benchmark) -> list[PlannedRun]:
     places = [
         (name, fold) for name, entry in benchmark.datasets.items() if entry.is_here for fold in benchmark.folds_of(name)
     ]
+    trains = {name: _trains(benchmark, name, places[0][0]) for name in benchmark.methods} if places else {}
     runs: dict[Path, PlannedRun] = {}
     for seed, (dataset, fold), shots, method in product(benchmark.seeds, places, benchmark.shots, benchmark.methods):
-        if not benchmark.methods[method].trains:
+        if not trains[method]:
             shots = ALL_IMAGES
-        run = _run(benchmark, dataset, method, fold, shots, seed)
+        run = _run(benchmark, dataset, method, fold, shots, seed, trains=trains[method])
         twin = runs.setdefault(run.folder, run)
         if (twin.dataset, twin.method) != (dataset, method):
             raise ConfigError(
@@ -76,21 +108,52 @@ def plan(benchmark: Benchmark) -> list[PlannedRun]:
     return list(runs.values())
 
 
-def _run(benchmark: Benchmark, dataset: str, method: str, fold: int | None, shots: int, seed: int) -> PlannedRun:
+def _trains(benchmark: Benchmark, method: str, dataset: str) -> bool:
+    """Return whether a method has anything to learn, as its entry says or as it is built on a dataset."""
+    given = benchmark.methods[method].trains
+    return learns(*_given(benchmark, dataset, method)) if given is None else given
+
+
+def _given(benchmark: Benchmark, dataset: str, method: str) -> tuple[list[str], dict[str, Any]]:
+    """Return the configuration files and the arguments of a method on a dataset."""
     data, learner = benchmark.datasets[dataset], benchmark.methods[method]
     files = [data.config, *([learner.config] if learner.config else [])]
-    args = {**_flat(benchmark.args), **_flat(data.args), **_flat(learner.args)}
+    return files, {**_flat(benchmark.args), **_flat(data.args), **_flat(learner.args)}
+
+
+def _run(
+    benchmark: Benchmark, dataset: str, method: str, fold: int | None, shots: int, seed: int, *, trains: bool
+) -> PlannedRun:
+    files, args = _given(benchmark, dataset, method)
     args |= {"data.num_shots": shots, "data.seed": seed}
     args["seed_everything"] = seed
     if fold is not None:
         args["data.fold"] = fold
-    subcommand = ["fit", "--test_after_fit=true"] if learner.trains else ["test"]
-    if not learner.trains:
+    subcommand = ["fit", "--test_after_fit=true"] if trains else ["test"]
+    if not trains:
         args = {name: value for name, value in args.items() if name != "data.num_shots"}
     words = [*subcommand, *(f"--config={file}" for file in files), *_flags(args)]
     name = f"fold{fold or 0}-shots{shots}-seed{seed}-{_digest(words, files, args)}"
     folder = Path(benchmark.root, _slug(dataset), _slug(method), name)
-    return PlannedRun(dataset, method, fold or 0, shots, seed, learner.trains, tuple(words), folder)
+    run = PlannedRun(dataset, method, fold or 0, shots, seed, trains, tuple(words), folder)
+    return replace(
+        run,
+        tests=tuple(_test(run, name, test) for name, test in benchmark.datasets[dataset].tests.items() if test.is_here),
+    )
+
+
+def _test(run: PlannedRun, name: str, test: CrossEntry) -> PlannedTest:
+    args = _flat(test.args)
+    # A method that learns nothing may have been given a checkpoint.
+    checkpoint = [word for word in run.words if word.startswith("--ckpt_path=")]
+    words = [*checkpoint, *_flags(args)]
+    digest = _digest(words, [test.config] if test.config else [], args)
+    folder = run.folder / "tests" / f"{_slug(name)}-{digest}"
+    words = ["test", f"--config={folder / GIVEN}", *words]
+    facts = {part.name: getattr(run, part.name) for part in fields(run) if part.name not in ("words", "folder")}
+    return PlannedTest(
+        **facts, words=tuple(words), folder=folder, tested_on=name, source=run.folder, data_config=test.config
+    )
 
 
 def _flat(args: Mapping[str, Any]) -> dict[str, Any]:

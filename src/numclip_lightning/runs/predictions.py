@@ -15,7 +15,7 @@ from numclip_lightning.data.base.datamodule import Split
 from numclip_lightning.errors import ConfigError, DataError, RunError
 from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.runs.folder import selected_on
-from numclip_lightning.runs.rows import RowsFile, columns, is_finite, rows_of
+from numclip_lightning.runs.rows import Layout, RowsFile, columns, is_finite, rows_of
 from numclip_lightning.runs.skipped import Skipped
 
 __all__ = ["WritePredictions", "raise_problem"]
@@ -27,7 +27,8 @@ class WritePredictions(Callback):
     """Writes predictions as CSV: path, value, phrase of the value, most probable phrase, probability of each level.
 
     The file of tested images has three more columns: the true number, the phrase of its level, and the error (value
-    minus target). If the checkpoint was selected on test images, a last column `select_on` says `test`.
+    minus target), and `group` if the list has groups. If the checkpoint was selected on test images, a last column
+    `select_on` says `test`.
 
     Rows are written after each batch, to `NAME.partP` beside the file for each process P. At the end they are joined
     in the order of the input. If a prediction is interrupted, the rows so far take the file's place.
@@ -45,6 +46,7 @@ class WritePredictions(Callback):
         self.tested = tested
         self.problem: RunError | None = None
         self._file: RowsFile | None = None
+        self._layout = Layout(targets=False)
         self._skipped = Skipped()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -123,16 +125,18 @@ class WritePredictions(Callback):
         self, trainer: L.Trainer, method: Any, split: Split, batch: Prediction, readable: Tensor | None
     ) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        layout = {"targets": split == "test", "select_on": selected_on(trainer) == "test"}
+        labels = data.labels(split)
         if self._file is None:
+            grouped = split == "test" and any(label.group is not None for label in labels)
+            self._layout = Layout(split == "test", grouped, selected_on(trainer) == "test")
             path = self.tested if split == "test" else self.path
-            self._file = RowsFile(path, columns(method.scale, **layout), trainer.global_rank)
+            self._file = RowsFile(path, columns(method.scale, self._layout), trainer.global_rank)
         if readable is not None:
             # The dataset of the loader: to build another one, every image of the list would be looked up again.
             loader: Any = trainer.predict_dataloaders
             self._skipped.add(loader.dataset, batch.index[~readable].tolist())
             batch = Prediction(*(tensor[readable] for tensor in batch))
-        self._file.append(rows_of(batch, data.labels(split), method.scale, **layout))
+        self._file.append(rows_of(batch, labels, method.scale, self._layout))
 
     def _finish(self, trainer: L.Trainer, method: Any, split: Split) -> None:
         """Write the file, and remember what is wrong with it; all processes agree on that."""

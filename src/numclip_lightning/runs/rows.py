@@ -4,7 +4,7 @@ import csv
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from numclip_lightning.errors import format_number
 from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.scale import OrdinalScale
 
-__all__ = ["Row", "RowsFile", "columns", "float32_text", "is_finite", "rows_of"]
+__all__ = ["Layout", "Row", "RowsFile", "columns", "float32_text", "is_finite", "rows_of"]
 
 # The index of an image in its dataset, and the cells of its row.
 Row = tuple[int, list[str]]
@@ -28,31 +28,41 @@ def float32_text(number: np.float32) -> str:
     return str(number).removesuffix(".0")
 
 
-def columns(scale: OrdinalScale, *, targets: bool, select_on: bool) -> list[str]:
+class Layout(NamedTuple):
+    """Which columns a file of predictions has besides those that every file has.
+
+    Attributes:
+        targets: Whether the images have true numbers.
+        groups: Whether the list has groups, such as patients.
+        select_on: Whether the checkpoint was selected on test images.
+    """
+
+    targets: bool
+    groups: bool = False
+    select_on: bool = False
+
+
+def columns(scale: OrdinalScale, layout: Layout) -> list[str]:
     """Return the heading of a file of predictions.
 
     Args:
         scale: The scale of the method.
-        targets: Whether the images have true numbers.
-        select_on: Whether the checkpoint was selected on test images.
+        layout: Which columns it has.
     """
-    truth, error = (["target", "true_phrase"], ["error"]) if targets else ([], [])
+    truth, error = (["target", "true_phrase"], ["error"]) if layout.targets else ([], [])
     probabilities = [f"p({phrase})" for phrase in scale.phrases]
-    own = ["path", *truth, "value", *error, "phrase", "most_probable", *probabilities]
-    return [*own, "select_on"] if select_on else own
+    group, select_on = ["group"] * layout.groups, ["select_on"] * layout.select_on
+    return ["path", *truth, "value", *error, "phrase", "most_probable", *probabilities, *group, *select_on]
 
 
-def rows_of(
-    batch: Prediction, labels: LabelTable, scale: OrdinalScale, *, targets: bool, select_on: bool
-) -> Iterable[Row]:
+def rows_of(batch: Prediction, labels: LabelTable, scale: OrdinalScale, layout: Layout) -> Iterable[Row]:
     """Yield the rows of a batch, with the cells that `columns` names.
 
     Args:
         batch: The predictions, on any device.
         labels: The entries of the split.
         scale: The scale of the method.
-        targets: As in `columns`.
-        select_on: As in `columns`.
+        layout: As in `columns`.
     """
     # float32, as numbers in half precision have no short text of their own.
     values, probabilities = (tensor.float().cpu().numpy() for tensor in (batch.value, batch.probabilities))
@@ -61,12 +71,13 @@ def rows_of(
         label, value = labels[index], float32_text(values[i])
         finite = bool(np.isfinite(values[i]))
         row = [value, phrases[of_value[i]] if finite else "", phrases[most_probable]]
-        if targets:
+        if layout.targets:
             target = label.target
             row[1:1] = [f"{float(value) - target:.9g}"]
             row[:0] = [format_number(target), phrases[int(scale.to_level(torch.tensor(target, dtype=torch.float64)))]]
         row += map(float32_text, probabilities[i])
-        yield index, [label.path, *row, *(["test"] if select_on else [])]
+        row += [label.group or ""] * layout.groups + ["test"] * layout.select_on
+        yield index, [label.path, *row]
 
 
 def is_finite(row: Sequence[str], heading: Sequence[str]) -> bool:

@@ -7,6 +7,7 @@ from a server that has imported everything already, so that they start quickly.
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
 import threading
@@ -24,7 +25,8 @@ from filelock import FileLock, Timeout
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.runs.code import CodeVersion
 from numclip_lightning.runs.command import NumClipCLI
-from numclip_lightning.runs.plan import PlannedRun
+from numclip_lightning.runs.cross import write_given
+from numclip_lightning.runs.plan import PlannedRun, PlannedTest
 from numclip_lightning.runs.records import (
     LOG,
     empty_folder,
@@ -49,18 +51,20 @@ def execute(
 ) -> Generator[tuple[PlannedRun, dict[str, Any] | None], None, None]:
     """Execute the runs that aren't finished yet; yield each with its record as it ends, in any order.
 
-    If the iteration is stopped, by `close` or Ctrl-C, the current runs are ended and leave no record.
+    If the iteration is stopped, by `close` or Ctrl-C, the current runs are ended and leave no record. The tests of a
+    run on other images come right after it; its checkpoints are kept until all of them have finished.
 
     Args:
-        runs: The planned runs. Finished runs are left alone; failed ones are tried again.
+        runs: The planned runs. Finished runs are left alone; failed ones are tried again. So are their tests.
         code: The code at the start of the benchmark, which each record names.
         processes: How many at once; they share the processor's threads, and take the GPUs in turn.
         keep_checkpoints: Whether the checkpoints of finished runs are kept.
 
     Yields:
-        The run, and its record as `find_record` returns it; None if another process is running it.
+        The run or test, and its record as `find_record` returns it; None if another process is running it.
     """
-    waiting = [run for run in reversed(runs) if not has_finished(run)]
+    waiting = [job for run in reversed(runs) for job in (_tests(run) if has_finished(run) else [run])]
+    owners = {run.folder: run for run in runs}
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
     free, at_work = list(range(processes)), list[tuple[PlannedRun, BaseProcess, int]]()
@@ -82,10 +86,26 @@ def execute(
                 at_work.remove(done)
                 free.append(done[2])
                 exit_code = done[1].exitcode
-                yield done[0], None if exit_code == _TAKEN else _settled(done[0], code, exit_code)
+                record = None if exit_code == _TAKEN else _settled(done[0], code, exit_code)
+                if has_finished(done[0]):
+                    waiting += _tests(done[0])
+                    if isinstance(done[0], PlannedTest) and not keep_checkpoints:
+                        _forget_checkpoints(owners[done[0].source])
+                yield done[0], record
     finally:
         for _, worker, _ in at_work:
             _kill(worker)
+
+
+def _tests(run: PlannedRun) -> list[PlannedRun]:
+    """Return the tests of a finished run that have not finished, the last first."""
+    return [test for test in reversed(run.tests) if not has_finished(test)]
+
+
+def _forget_checkpoints(run: PlannedRun) -> None:
+    """Remove the checkpoints of a run whose tests have all finished."""
+    if all(map(has_finished, run.tests)):
+        shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
 
 
 def _kill(worker: BaseProcess) -> None:
@@ -144,7 +164,7 @@ def _work(run: PlannedRun, code: CodeVersion, slot: int, processes: int, threads
             record = failed_record(
                 message_of(error) if isinstance(error, NumClipError) else f"{type(error).__name__}: {message_of(error)}"
             )
-        tidy_folder(run.folder, keep_checkpoints)
+        tidy_folder(run.folder, keep_checkpoints or bool(run.tests))
         write_record(run, code, record)
 
 
@@ -169,6 +189,8 @@ def _measure(run: PlannedRun) -> dict[str, Any]:
     Raises:
         ConfigError: If nothing was fitted, though the method has something to learn.
     """
+    if isinstance(run, PlannedTest):
+        write_given(run)
     start = time.perf_counter()
     cli = NumClipCLI([*run.words, *_EVERY_RUN, f"--trainer.default_root_dir={run.folder}"])
     seconds = time.perf_counter() - start

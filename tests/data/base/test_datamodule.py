@@ -182,7 +182,7 @@ def test_predict_a_folder(root: Path, tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("no image")
     data = module(root, predict_path=str(folder.parent))
     data.setup("predict")
-    assert [Path(path).name for path in paths(data.labels("predict"))] == ["a.jpg", "b.png"]
+    assert paths(data.labels("predict")) == ["a.jpg", "deeper/b.png"], "as a list of the folder would have them"
     batch = next(iter(data.predict_dataloader()))
     assert batch.keys() == {"image", "index"}
     assert data.summary() == "predict 2, shots 0"
@@ -191,7 +191,7 @@ def test_predict_a_folder(root: Path, tmp_path: Path) -> None:
 def test_predict_an_image_or_a_list(root: Path) -> None:
     single = module(root, predict_path=str(root / "val_000.png"))
     single.setup("predict")
-    assert len(single.labels("predict")) == 1
+    assert paths(single.labels("predict")) == ["val_000.png"]
     (root / "new.txt").write_text("val_000.png\ntest_001.png\n")
     unlabelled = module(root, predict_path="new.txt")
     unlabelled.setup("predict")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from numclip_lightning.data.base.labels import Label, LabelTable, parse_target, read_labels
+from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
+from numclip_lightning.data.base.parsing import parse_target
 from numclip_lightning.data.base.paths import path_key
 from numclip_lightning.errors import DataError
 from support.places import DATALISTS, needs_lists

@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from numclip_lightning.data.base.arguments import require_fraction, require_least
 from numclip_lightning.data.base.dataset import FeatureDataset
 from numclip_lightning.data.base.labels import Label, LabelTable
+from numclip_lightning.data.base.oversampling import NO_FEATURES, OversampleSpec, oversample
+from numclip_lightning.data.base.sampling import RareSampler
 from numclip_lightning.data.base.splits import few_shots, long_tail, shift_values
 from numclip_lightning.data.base.types import Batch, Split
 from numclip_lightning.errors import ConfigError, check_choice, format_number
@@ -64,6 +66,12 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         value_step: Width of what counts as one value in `num_shots`, `shift_values` and `long_tail`, for scores that
             hardly repeat (mean opinions, prices): 0.5 counts 3.3 and 3.6 as one. None counts exact values.
 
+        sample_power: How much more often training images of rare values are drawn: with probability proportional to
+            `n ** -sample_power` of the n images of their value, and with replacement. 1 draws all values equally often;
+            0 takes every image once an epoch.
+        oversample: How rare values are filled up with synthetic images in feature space; None adds none. It needs kept
+            features.
+
     Raises:
         ConfigError: If an argument is out of its range, or two of few shots, shift and long tail are given.
     """
@@ -81,10 +89,13 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
     shift_factor: float = 1.0
     long_tail: float = 1.0
     value_step: float | None = None
+    sample_power: float = 0.0
+    oversample: OversampleSpec | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
         self._tables: dict[Split, LabelTable] = {}
+        self.no_value_repeats = False
         self._summary = ""
         self._backbone: tuple[int, Normalization] | None = None
         self.keep_features(None)
@@ -100,6 +111,10 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
             check_choice("normalize", self.normalize, tuple(NORMALIZATIONS))
         if self.value_step is not None and not 0 < self.value_step < float("inf"):
             raise ConfigError(f"value_step={self.value_step} must be a number above 0; leave it out for exact values")
+        if not 0 <= self.sample_power < float("inf"):
+            raise ConfigError(f"sample_power={self.sample_power} must be 0 or a positive number; 1 draws values evenly")
+        if self.sample_power and self.oversample:
+            raise ConfigError("sample_power and oversample both bring more of rare values; give one of them alone")
         self._validate_reduction()
 
     def _validate_reduction(self) -> None:
@@ -165,6 +180,7 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
             train = long_tail(train, self.long_tail, self.seed, self.value_step)
         values = len({label.target for label in whole})
         asked = [name for name, off in _REDUCTIONS.items() if getattr(self, name) != off]
+        self.no_value_repeats = bool(asked) and self.value_step is None and values == len(whole)
         if asked and self.value_step is None and len(whole) > 1 and values > len(whole) / 2:
             _log.warning(
                 "%s=%s counts images of equal value, but %d training images have %d values, so that hardly any repeat: "
@@ -243,15 +259,25 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
 
     def _loader(self, split: Split) -> DataLoader[Batch]:
         train, features = split == "train", self._kept_features(split)
+        dataset: Dataset[Batch]
         if features is None:
+            if train and self.oversample:
+                raise ConfigError(NO_FEATURES)
             dataset, num_workers = self.dataset(split), self.num_workers
         else:
             # They are in memory, where a loading process would only cost time.
-            dataset, num_workers = FeatureDataset(self.labels(split), features, sample_target=train), 0
+            labels, real = self.labels(split), None
+            if train and self.oversample:
+                real = len(labels)
+                labels, features = oversample(labels, features, self.oversample, self.seed, self.value_step)
+            dataset, num_workers = FeatureDataset(labels, features, sample_target=train, real=real), 0
+        drawn = self.sample_power if train else 0
+        sampler = RareSampler.of(self.labels(split), drawn, self.value_step, self.trainer) if drawn else None
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
-            shuffle=train,
+            shuffle=train and sampler is None,
+            sampler=sampler,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),

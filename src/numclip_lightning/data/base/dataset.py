@@ -22,7 +22,8 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
 
     A sample holds `"image"`, float32 (3, side, side), normalised; `"target"`, float32 scalar, the number
     as the list has it; and `"index"`, int64 scalar, the position in `labels`. An unlabelled sample has no `"target"`.
-    Where any label has a spread, `"spread"`, float32 scalar, is there too, NaN for an image whose spread is unknown.
+    Where any label has a spread, `"spread"`, float32 scalar, is there too, NaN for an image whose spread is unknown; so
+    is `"propensity"`, where the list has it.
 
     Args:
         labels: The entries of the split.
@@ -75,7 +76,7 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         if self.skip_unreadable:
             sample["readable"] = torch.tensor(readable)
         sample["image"] = self.transform(pixels)
-        return {**sample, **_target_and_spread(label, self.sample_target, self.has_spread)}
+        return {**sample, **_numbers_of(label, self.sample_target, self.has_spread)}
 
     def why_unreadable(self, index: int) -> str:
         """Return why an image can't be read; an empty string if it can."""
@@ -95,9 +96,12 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         labels: The entries of the split.
         features: The image tower's output for each entry, (N, ...).
         sample_target: As in `OrdinalDataset`.
+        real: How many of the entries, from the first, are images; the others are synthetic. Each sample then says which
+            it is, in `"synthetic"`, bool scalar. None is all of them.
     """
 
-    def __init__(self, labels: LabelTable, features: Tensor, *, sample_target: bool) -> None:
+    def __init__(self, labels: LabelTable, features: Tensor, *, sample_target: bool, real: int | None = None) -> None:
+        self.real = real
         self.labels = labels
         self.features = features
         self.sample_target = sample_target
@@ -109,15 +113,19 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Return one sample."""
         sample = {"features": self.features[index], "index": torch.tensor(index, dtype=torch.int64)}
-        return {**sample, **_target_and_spread(self.labels[index], self.sample_target, self.has_spread)}
+        if self.real is not None:
+            sample["synthetic"] = torch.tensor(index >= self.real)
+        return {**sample, **_numbers_of(self.labels[index], self.sample_target, self.has_spread)}
 
 
-def _target_and_spread(label: Label, sample_target: bool, has_spread: bool) -> dict[str, Tensor]:
-    """Return the target of an image, or one of several at random, and the target's spread."""
+def _numbers_of(label: Label, sample_target: bool, has_spread: bool) -> dict[str, Tensor]:
+    """Return the target of an image, or one of several at random, the target's spread, and the propensity."""
     truth = {}
     if label.targets:
         several = sample_target and len(label.targets) > 1
         truth["target"] = label.targets[int(torch.randint(len(label.targets), ()))] if several else label.target
     if has_spread:
         truth["spread"] = math.nan if label.spread is None else label.spread
+    if label.targets and label.propensity is not None:
+        truth["propensity"] = label.propensity
     return {name: torch.tensor(number, dtype=torch.float32) for name, number in truth.items()}

@@ -1,4 +1,4 @@
-"""From the lines of a list file to rows of (path, label tokens, group, spread): headers and columns."""
+"""From the lines of a list file to rows of (path, label tokens, group, spread, propensity): headers and columns."""
 
 import re
 from collections.abc import Sequence
@@ -43,6 +43,7 @@ class AskedColumns:
     target: str | None = None
     group: str | None = None
     spread: str | None = None
+    propensity: str | None = None
     optional: tuple[str, ...] = ()
 
     def needed(self, what: str, names: Sequence[str], *, labelled: bool) -> str | None:
@@ -59,6 +60,7 @@ class Row(NamedTuple):
     tokens: tuple[str, ...]
     group: str | None
     spread: str | None = None
+    propensity: str | None = None
 
 
 class Record(NamedTuple):
@@ -76,6 +78,7 @@ class _Columns(NamedTuple):
     target: int | None
     group: int | None
     spread: int | None
+    propensity: int | None
 
 
 def read_rows(source: Path, asked: AskedColumns, *, labelled: bool) -> list[Row]:
@@ -86,7 +89,7 @@ def read_rows(source: Path, asked: AskedColumns, *, labelled: bool) -> list[Row]
     """
     table = read_table(source)
     if not _has_header(table, asked, labelled=labelled):
-        for what in ("path", "target", "group"):
+        for what in ("path", "target", "group", "propensity"):
             if (name := asked.needed(what, (), labelled=labelled or what == "path")) is not None:
                 raise DataError(
                     f"{source} has no header line, so {what}_column={name!r} can't be found; add a header line"
@@ -180,8 +183,11 @@ def _find_columns(source: Path, table: Table, asked: AskedColumns, *, labelled: 
     target = _find_column(source, names, "target_column", target_name, usual, certain=labelled)
     group_name = asked.needed("group", names, labelled=labelled)
     group = _find_column(source, names, "group_column", group_name, frozenset())
+    propensity_name = asked.needed("propensity", names, labelled=labelled)
+    propensity = _find_column(source, names, "propensity_column", propensity_name, frozenset())
     if target is None and labelled:
-        others = [i for i, name in enumerate(names) if i not in (path, group) and not _UNNAMED.fullmatch(name)]
+        taken = (path, group, propensity)
+        others = [i for i, name in enumerate(names) if i not in taken and not _UNNAMED.fullmatch(name)]
         target = others[0] if len(others) == 1 else None
     if target is None and labelled:
         raise DataError(f"{source}: can't tell the target column; the columns are {_listed(names)}; {_fix('target')}")
@@ -189,7 +195,7 @@ def _find_columns(source: Path, table: Table, asked: AskedColumns, *, labelled: 
     if target is not None and asked.spread != NO_COLUMN:
         spread_name = asked.needed("spread", names, labelled=labelled)
         spread = _find_column(source, names, "spread_column", spread_name, SPREAD_COLUMNS, certain=False)
-    return _Columns(len(names), path, target, group, None if spread == target else spread)
+    return _Columns(len(names), path, target, group, None if spread == target else spread, propensity)
 
 
 def _find_column(
@@ -234,7 +240,8 @@ def _row(line: Line, table: Table, columns: _Columns, source: Path) -> Row:
     tokens = () if columns.target is None else tuple(_decimal(fields[columns.target], table).split()) or ("",)
     group = None if columns.group is None else fields[columns.group] or None
     spread = None if columns.spread is None else _decimal(fields[columns.spread], table)
-    return Row(line.number, fields[columns.path], tokens, group, spread)
+    propensity = None if columns.propensity is None else _decimal(fields[columns.propensity], table)
+    return Row(line.number, fields[columns.path], tokens, group, spread, propensity)
 
 
 def _decimal(field: str, table: Table) -> str:

@@ -7,31 +7,25 @@ between semicolons, or `1930s`; UTF-8 with or without a byte-order mark; any lin
 """
 
 import logging
-import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
-from numclip_lightning.data.base.dialects import NUMBER, AskedColumns, Row, read_rows
+from numclip_lightning.data.base.dialects import AskedColumns, Row, read_rows
+from numclip_lightning.data.base.parsing import parse_propensity, parse_spread, parse_target
 from numclip_lightning.data.base.paths import path_key
 from numclip_lightning.errors import DataError, format_number
 
 __all__ = [
     "Label",
     "LabelTable",
-    "parse_spread",
-    "parse_target",
     "read_labels",
     "unlabelled",
     "without_repeats",
 ]
 
 _log = logging.getLogger(__name__)
-
-# How programs write that a number is unknown.
-_UNKNOWN = ("", "na", "n/a", "nan", "null", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +40,7 @@ class Label:
         source: The list the label comes from, or the image when its name is the label.
         spread: Standard deviation of the votes whose mean the target is, in its unit, 0 where all agree; None where
             nothing is known.
+        propensity: Probability that an image such as this has been labelled, over 0 and up to 1; None if unknown.
     """
 
     path: str
@@ -54,6 +49,7 @@ class Label:
     line: int
     source: Path
     spread: float | None = None
+    propensity: float | None = None
 
     @property
     def target(self) -> float:
@@ -113,6 +109,7 @@ def read_labels(
     target_column: str | None = None,
     group_column: str | None = None,
     spread_column: str | None = None,
+    propensity_column: str | None = None,
     labelled: bool = True,
     optional: tuple[str, ...] = (),
 ) -> LabelTable:
@@ -130,8 +127,9 @@ def read_labels(
         group_column: Column of what must stay together in a split; None for no groups.
         spread_column: Column of the standard deviation of each target; None finds it by its usual names (spread, stdv),
             `"none"` leaves it out.
+        propensity_column: Column of the probability of each image to be labelled; None for none.
         labelled: Whether every entry needs a label. If False, either all entries have one or none has.
-        optional: Of `"group"` and `"spread"`, the columns that a list may lack although they are named.
+        optional: Of `"group"`, `"spread"` and `"propensity"`, the columns that a list may lack although they are named.
 
     Returns:
         The labels in the order of the file.
@@ -150,7 +148,7 @@ def read_labels(
         [('a.jpg', 31.0, 'p1'), ('b.jpg', 4.0, 'p2')]
     """
     source = Path(source)
-    asked = AskedColumns(path_column, target_column, group_column, spread_column, optional)
+    asked = AskedColumns(path_column, target_column, group_column, spread_column, propensity_column, optional)
     rows = read_rows(source, asked, labelled=labelled)
     labels = [_to_label(row, source, labelled=labelled) for row in rows]
     if any(label.targets for label in labels):
@@ -167,60 +165,6 @@ def read_labels(
     return without_repeats(labels, source)
 
 
-def parse_target(token: str, where: str) -> float:
-    """Read one label: `3`, `3.0`, `-1e-2` or a decade such as `1930s`.
-
-    Args:
-        token: The label as in the file.
-        where: File and line, for the message.
-
-    Returns:
-        The number, never shifted or rounded.
-
-    Raises:
-        DataError: If the token is not a finite number.
-
-    Example:
-        >>> parse_target("1930s", "list.txt:1")
-        1930.0
-    """
-    if not re.fullmatch(NUMBER, token, re.ASCII):
-        comma = "; write a decimal comma as a point" if re.fullmatch(r"[+-]?\d+,\d+", token) else ""
-        raise DataError(f"{where}: label {token!r} is not a number; expected a label such as 31, 3.0 or 1930s{comma}")
-    value = float(token.removesuffix("s"))
-    if not math.isfinite(value):
-        raise DataError(f"{where}: label {token!r} is not finite; expected a label such as 31, 3.0 or 1930s")
-    return value
-
-
-def parse_spread(token: str, where: str) -> float | None:
-    """Read the standard deviation of a target's votes.
-
-    Args:
-        token: The number as written; a blank or `NA` if it is unknown, as of a single vote.
-        where: File and line, for the message.
-
-    Returns:
-        The number; None if it is unknown.
-
-    Raises:
-        DataError: If the token is no finite number of 0 or more.
-    """
-    if token.lower() in _UNKNOWN:
-        return None
-    try:
-        spread = float(token)
-    except ValueError:
-        spread = math.nan
-    if not (math.isfinite(spread) and spread >= 0):
-        raise DataError(
-            f"{where}: spread {token!r} is not a standard deviation; expected a number of 0 or more such as 4.03, or a "
-            "blank if it is unknown; to leave the column out, rename it, or, with ListDataModule, set "
-            "data.spread_column=none"
-        )
-    return spread
-
-
 def _to_label(row: Row, source: Path, *, labelled: bool) -> Label:
     where = f"{source}:{row.line}"
     if not row.path:
@@ -229,7 +173,11 @@ def _to_label(row: Row, source: Path, *, labelled: bool) -> Label:
         raise DataError(f"{where}: no label after {row.path!r}; expected a label such as 31, 3.0 or 1930s")
     targets = tuple(parse_target(token, where) for token in row.tokens)
     spread = None if row.spread is None else parse_spread(row.spread, where)
-    return Label(path=row.path, targets=targets, group=row.group, line=row.line, source=source, spread=spread)
+    propensity = None if row.propensity is None else parse_propensity(row.propensity, where)
+    return Label(
+        path=row.path, targets=targets, group=row.group, line=row.line, source=source, spread=spread,
+        propensity=propensity,
+    )  # fmt: skip
 
 
 def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
@@ -241,7 +189,7 @@ def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
     first: dict[str, Label] = {}
     for label in labels:
         known = first.setdefault(path_key(label.path), label)
-        if (known.targets, known.group, known.spread) != (label.targets, label.group, label.spread):
+        if _known(known) != _known(label):
             raise DataError(
                 f"{label.where}: {label.path!r} is labelled {_describe(label)}, but line {known.line} labels it "
                 f"{_describe(known)}; remove one of the two lines"
@@ -251,12 +199,17 @@ def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
     return LabelTable(first.values())
 
 
+def _known(label: Label) -> tuple[object, ...]:
+    return label.targets, label.group, label.spread, label.propensity
+
+
 def _describe(label: Label) -> str:
     targets = " ".join(map(format_number, label.targets))
     spread = "" if label.spread is None else f" (spread {format_number(label.spread)})"
-    return targets + spread + (f" (group {label.group!r})" if label.group else "")
+    propensity = "" if label.propensity is None else f" (propensity {format_number(label.propensity)})"
+    return targets + spread + propensity + (f" (group {label.group!r})" if label.group else "")
 
 
 def unlabelled(table: LabelTable) -> LabelTable:
     """Drop the labels: images to predict may have targets outside the scale, which are not needed."""
-    return LabelTable(replace(label, targets=(), spread=None) for label in table)
+    return LabelTable(replace(label, targets=(), spread=None, propensity=None) for label in table)

@@ -46,9 +46,11 @@ def find_files(root: str | Path, labels: Sequence[Label]) -> FoundFiles:
         The file of each entry, and where they were found if not as written.
     """
     lists: dict[Path, list[int]] = {}
+    files, notes, almost = [label.source for label in labels], list[str](), list[str]()
     for index, label in enumerate(labels):
-        lists.setdefault(label.source, []).append(index)
-    files, notes, almost = [Path()] * len(labels), [], []
+        # An image that is in no list is its own source.
+        if label.line:
+            lists.setdefault(label.source, []).append(index)
     for source, indices in lists.items():
         found = _find_list(root, source, [labels[index].path for index in indices])
         for index, file in zip(indices, found.files, strict=True):

@@ -109,7 +109,9 @@ class SplitLists:
             raise DataError(f"the predict split is empty: no image in predict_path={path!r}{left_out}")
         if scan.left_out:
             _log.warning("predict_path=%s: %d images; left out: %s", path, len(images), scan.left_out)
-        return LabelTable(Label(str(image.absolute()), (), None, 0, image) for image in images)
+        # As a list of the folder would have them; the file itself is the label's source.
+        folder = place if place.is_dir() else place.parent
+        return LabelTable(Label(image.relative_to(folder).as_posix(), (), None, 0, image) for image in images)
 
     # Finding.
 

@@ -12,7 +12,17 @@ from numclip_lightning.data.base.labels import Label
 from numclip_lightning.data.base.paths import path_key
 from numclip_lightning.errors import ConfigError, DataError
 
-__all__ = ["few_shots", "group_labels", "long_tail", "random_split", "shift_values", "sort_key"]
+__all__ = [
+    "count_values",
+    "few_shots",
+    "group_by_value",
+    "group_labels",
+    "long_tail",
+    "random_split",
+    "shift_values",
+    "sort_key",
+    "value_of",
+]
 
 
 def few_shots(labels: Sequence[Label], shots: int, seed: int, step: float | None = None) -> list[Label]:
@@ -38,7 +48,7 @@ def few_shots(labels: Sequence[Label], shots: int, seed: int, step: float | None
     """
     if shots < 1:
         raise ConfigError(f"shots={shots} must be at least 1")
-    return _keep(labels, dict.fromkeys(_by_value(labels, step), shots), f"shots {seed}", step)
+    return _keep(labels, dict.fromkeys(group_by_value(labels, step), shots), f"shots {seed}", step)
 
 
 def shift_values(
@@ -60,7 +70,7 @@ def shift_values(
         raise ConfigError(f"number={number} must be at least 1")
     if not 0 < factor < 1:
         raise ConfigError(f"factor={factor} must be between 0 and 1, both excluded")
-    by_value = _by_value(labels, step)
+    by_value = group_by_value(labels, step)
     kept = {value: max(1, int(len(by_value[value]) * factor)) for value in _by_frequency(by_value)[:number]}
     return _keep(labels, kept, f"shift {seed}", step)
 
@@ -90,7 +100,7 @@ def long_tail(labels: Sequence[Label], ratio: float, seed: int, step: float | No
     """
     if not 1 <= ratio < float("inf"):
         raise ConfigError(f"ratio={ratio} must be a number of at least 1")
-    by_value = _by_value(labels, step)
+    by_value = group_by_value(labels, step)
     order = _by_frequency(by_value)
     most, last = max(map(len, by_value.values()), default=0), max(len(order) - 1, 1)
     kept = {value: max(1, round(most * ratio ** (-i / last))) for i, value in enumerate(order)}
@@ -100,18 +110,46 @@ def long_tail(labels: Sequence[Label], ratio: float, seed: int, step: float | No
 def _keep(labels: Sequence[Label], kept: Mapping[float, int], draw: str, step: float | None) -> list[Label]:
     """Keep so many images of each value, drawn for every value by itself; all of a value that isn't named."""
     dropped: set[Label] = set()
-    for value, candidates in _by_value(labels, step).items():
+    for value, candidates in group_by_value(labels, step).items():
         random.Random(f"{draw} {value}").shuffle(candidates)
         dropped.update(candidates[kept.get(value, len(candidates)) :])
     return [label for label in labels if label not in dropped]
 
 
-def _by_value(labels: Sequence[Label], step: float | None) -> dict[float, list[Label]]:
+def group_by_value(labels: Sequence[Label], step: float | None = None) -> dict[float, list[Label]]:
+    """Return the images of each value, in the order of their paths.
+
+    Args:
+        labels: The labelled images.
+        step: As in `few_shots`.
+    """
     by_value: dict[float, list[Label]] = {}
     for label in sorted(labels, key=sort_key):
-        value = label.target if step is None else round(label.target / step) * step
-        by_value.setdefault(value, []).append(label)
+        by_value.setdefault(value_of(label, step), []).append(label)
     return by_value
+
+
+def value_of(label: Label, step: float | None = None) -> float:
+    """Return what counts as the value of an image: its target, or the nearest multiple of a step."""
+    return label.target if step is None else round(label.target / step) * step
+
+
+def count_values(labels: Sequence[Label], step: float | None = None) -> dict[float, int]:
+    """Return the number of images of each value, in increasing order of the values.
+
+    What is called many, medium and few in the literature are ranges of this number for the training images.
+
+    Args:
+        labels: The labelled images.
+        step: As in `few_shots`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> labels = [Label(f"{i}.jpg", (float(i % 3),), None, i, Path("list.txt")) for i in range(8)]
+        >>> count_values(labels)
+        {0.0: 3, 1.0: 3, 2.0: 2}
+    """
+    return {value: len(images) for value, images in sorted(group_by_value(labels, step).items())}
 
 
 def _by_frequency(by_value: Mapping[float, Sequence[Label]]) -> list[float]:

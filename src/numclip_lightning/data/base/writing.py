@@ -39,7 +39,7 @@ def write_splits(data: OrdinalDataModule, folder: str | Path) -> None:
 
 
 def write_list(table: LabelTable, file: Path, root: str | Path) -> None:
-    """Write `path<TAB>target` lines under a heading, with columns for groups and spreads where labels have them.
+    """Write `path<TAB>target` lines under a heading; groups, spreads and propensities where labels have them.
 
     An image that is found below `root` is written as its path from there, because lists of MORPH II name folders of
     their authors; others are written as their list has them.
@@ -52,6 +52,7 @@ def write_list(table: LabelTable, file: Path, root: str | Path) -> None:
     columns = {
         "group": [label.group or "" for label in table],
         "spread": ["" if label.spread is None else format_number(label.spread) for label in table],
+        "propensity": ["" if label.propensity is None else format_number(label.propensity) for label in table],
     }
     columns = {name: cells for name, cells in columns.items() if any(cells)}
     with file.open("w", encoding="utf-8", newline="") as lines:

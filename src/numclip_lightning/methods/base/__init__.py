@@ -8,6 +8,7 @@ from numclip_lightning.methods.base.classes import (
     PromptClassifier,
 )
 from numclip_lightning.methods.base.image import ImageMethod
+from numclip_lightning.methods.base.imbalance import ImbalanceSpec
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.mixing import MixSpec
 from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
@@ -28,6 +29,7 @@ __all__ = [
     "ContextMethod",
     "ImageClassifier",
     "ImageMethod",
+    "ImbalanceSpec",
     "LearningRates",
     "MixSpec",
     "Names",

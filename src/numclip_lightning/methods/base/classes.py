@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from numclip_lightning.errors import check_choice
+from numclip_lightning.losses import weighted_mean
 from numclip_lightning.methods.base.image import ImageMethod
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.prompted import PromptedMethod
@@ -44,6 +45,9 @@ class ClassesMethod(OrdinalMethod):
 
     # Name of the cross-entropy in the log.
     loss_name: ClassVar[str] = "cross_entropy"
+
+    weighs_images: ClassVar[bool] = True
+    adjusts_logits: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -80,7 +84,8 @@ class ClassesMethod(OrdinalMethod):
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy over the classes."""
-        return {self.loss_name: F.cross_entropy(at_least_float32(output.logits), self.true_class(batch))}
+        logits = at_least_float32(self.adjusted(output.logits))
+        return {self.loss_name: weighted_mean(F.cross_entropy, batch.get("weight"), logits, self.true_class(batch))}
 
 
 class ImageClassifier(ClassesMethod, ImageMethod):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.construction import KeywordDataclass, from_plain, plain_arguments
+from numclip_lightning.methods.base.imbalance import BalancedSteps, ImbalanceSpec
 from numclip_lightning.methods.base.mixing import MixSpec
 from numclip_lightning.methods.base.optimisers import (
     Interval,
@@ -21,8 +22,7 @@ from numclip_lightning.methods.base.optimisers import (
     build_optimizer,
     build_scheduler,
 )
-from numclip_lightning.methods.base.steps import OrdinalSteps
-from numclip_lightning.metrics import DEFAULT
+from numclip_lightning.metrics import DEFAULT, default_tolerance
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.layers import image_layers
 from numclip_lightning.scale import OrdinalScale
@@ -30,7 +30,7 @@ from numclip_lightning.scale import OrdinalScale
 __all__ = ["OrdinalMethod"]
 
 
-class OrdinalMethod(OrdinalSteps, KeywordDataclass):
+class OrdinalMethod(BalancedSteps, KeywordDataclass):
     """Base class of the published methods.
 
     A method declares its own arguments as fields (see `KeywordDataclass`) and implements `check` (arguments that
@@ -46,10 +46,12 @@ class OrdinalMethod(OrdinalSteps, KeywordDataclass):
         learning_rates: The learning rate of each part; 0 freezes it.
         optimizer: The optimiser.
         lr_scheduler: The schedule, or None for constant rates.
-        tolerance: The k of the cumulative score CS@k, in the target's unit.
+        tolerance: The k of the cumulative score CS@k, in the target's unit; None takes one that fits the scale, 5 for
+            ages (`metrics.default_tolerance`).
         metrics: What is measured on validation and test images: keys and groups of `docs/metrics.md`, such as
             `[default, rmse, amae]`. Training measures those of the default group that are among them.
         mix: Mixing of training images (CutMix, mixup) and of their losses; None leaves them as they are.
+        imbalance: Remedies for few images of some numbers, all off by default.
 
     Attributes:
         clip: The image tower, alone or with its text tower.
@@ -65,9 +67,10 @@ class OrdinalMethod(OrdinalSteps, KeywordDataclass):
     learning_rates: LearningRates = LearningRates()
     optimizer: OptimizerSpec = OptimizerSpec()
     lr_scheduler: SchedulerSpec | None = SchedulerSpec()
-    tolerance: float = 5.0
+    tolerance: float | None = None
     metrics: Sequence[str] = DEFAULT
     mix: MixSpec | None = None
+    imbalance: ImbalanceSpec = ImbalanceSpec()
     clip: ImageTower = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,8 +83,11 @@ class OrdinalMethod(OrdinalSteps, KeywordDataclass):
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         self.save_hyperparameters({**plain_arguments(self), "_class_path": path}, logger=False)
         self.check()
-        self.build_metrics(self.tolerance, self.metrics)
+        self.check_imbalance(self.mix)
+        tolerance = default_tolerance(self.scale) if self.tolerance is None else self.tolerance
+        self.build_metrics(tolerance, self.metrics)
         self.build()
+        self.build_smoothing()
         self._freeze_parts()
 
     def check(self) -> None:

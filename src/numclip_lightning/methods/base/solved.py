@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.methods.base.imbalance import ImbalanceSpec
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.mixing import MixSpec
 from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
@@ -34,6 +35,7 @@ class UntrainedMethod(OrdinalMethod):
     optimizer: OptimizerSpec = field(default=OptimizerSpec(), init=False)
     lr_scheduler: SchedulerSpec | None = field(default=None, init=False)
     mix: MixSpec | None = field(default=None, init=False)
+    imbalance: ImbalanceSpec = field(default=ImbalanceSpec(), init=False)
 
 
 class SolvedMethod(UntrainedMethod, SelectingMethod):
@@ -66,6 +68,11 @@ class SolvedMethod(UntrainedMethod, SelectingMethod):
             raise ConfigError(
                 f"trainer.max_steps is {steps}, but {type(self).__name__} is solved at the end of an epoch, which has "
                 f"{batches} batches; set trainer.max_epochs instead."
+            )
+        if getattr(getattr(self.trainer.train_dataloader, "sampler", None), "replacement", False):
+            raise ConfigError(
+                f"{type(self).__name__} is solved from every training image once, but data.sample_power draws them "
+                "with replacement; set it to 0, or fill rare values up with data.oversample."
             )
         if self.trainer.current_epoch:
             _log.warning(

@@ -130,7 +130,10 @@ class OrdinalSteps(L.LightningModule, ABC):
 
         A DistributedSampler gives every process the same number of samples and repeats some at the end. Without
         shuffling, process r of W owns the indices r, r+W, r+2W, ...; a repeated sample arrives at another process.
+        Synthetic training samples count nowhere.
         """
+        if "synthetic" in batch:
+            return ~batch["synthetic"]
         if split == "train" or self.trainer.world_size == 1:
             return slice(None)
         return batch["index"] % self.trainer.world_size == self.trainer.global_rank
@@ -203,8 +206,12 @@ class OrdinalSteps(L.LightningModule, ABC):
 
     def _joined_losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the parts of the loss; those of mixed images are `lam` of their own and the rest of the partners'."""
-        own = self.losses(output, batch)
+        own = self._own_losses(output, batch)
         if not is_mixed(batch):
             return own
-        other, lam = self.losses(output, of_partner(batch)), batch["lam"]
+        other, lam = self._own_losses(output, of_partner(batch)), batch["lam"]
         return {name: lam * part + (1 - lam) * other[name] for name, part in own.items()}
+
+    def _own_losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return the parts of the loss for one target of each image."""
+        return self.losses(output, batch)

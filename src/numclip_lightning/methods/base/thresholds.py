@@ -1,7 +1,7 @@
 """Base class of CORAL and CORN: a binary answer for each threshold of the scale, and ranks read from all of them."""
 
 from abc import abstractmethod
-from typing import get_args
+from typing import ClassVar, get_args
 
 from torch import Tensor
 
@@ -25,6 +25,8 @@ class ThresholdMethod(ImageMethod):
     """
 
     decode: ThresholdDecode = "median"
+
+    weighs_images: ClassVar[bool] = True
 
     def check(self) -> None:
         """Refuse an unknown `decode` and a scale without thresholds."""

@@ -79,6 +79,12 @@ class TipAdapterMethod(SelectingMethod, PromptClassifier):
         """
         super().on_train_start()
         number = len(self.training_targets())
+        rows = getattr(getattr(self.trainer.train_dataloader, "dataset", None), "labels", None)
+        if rows is not None and len(rows) != number:
+            raise ConfigError(
+                f"{type(self).__name__} has an entry for each training image and none for the {len(rows) - number} "
+                "synthetic ones of data.oversample; leave that out."
+            )
         if len(self.cache.keys) != number:
             raise ConfigError(
                 f"the checkpoint's cache has {len(self.cache.keys)} entries, but there are {number} training images; "

@@ -1,0 +1,85 @@
+"""The numbers of a label file: targets, the spread of their votes, and propensities."""
+
+import math
+import re
+
+from numclip_lightning.data.base.dialects import NUMBER
+from numclip_lightning.errors import DataError
+
+__all__ = ["parse_propensity", "parse_spread", "parse_target"]
+
+# How programs write that a number is unknown.
+_UNKNOWN = ("", "na", "n/a", "nan", "null", "none")
+
+
+def parse_target(token: str, where: str) -> float:
+    """Read one label: `3`, `3.0`, `-1e-2` or a decade such as `1930s`.
+
+    Args:
+        token: The label as in the file.
+        where: File and line, for the message.
+
+    Returns:
+        The number, never shifted or rounded.
+
+    Raises:
+        DataError: If the token is not a finite number.
+
+    Example:
+        >>> parse_target("1930s", "list.txt:1")
+        1930.0
+    """
+    if not re.fullmatch(NUMBER, token, re.ASCII):
+        comma = "; write a decimal comma as a point" if re.fullmatch(r"[+-]?\d+,\d+", token) else ""
+        raise DataError(f"{where}: label {token!r} is not a number; expected a label such as 31, 3.0 or 1930s{comma}")
+    value = float(token.removesuffix("s"))
+    if not math.isfinite(value):
+        raise DataError(f"{where}: label {token!r} is not finite; expected a label such as 31, 3.0 or 1930s")
+    return value
+
+
+def parse_spread(token: str, where: str) -> float | None:
+    """Read the standard deviation of a target's votes.
+
+    Args:
+        token: The number as written; a blank or `NA` if it is unknown, as of a single vote.
+        where: File and line, for the message.
+
+    Returns:
+        The number; None if it is unknown.
+
+    Raises:
+        DataError: If the token is no finite number of 0 or more.
+    """
+    if token.lower() in _UNKNOWN:
+        return None
+    try:
+        spread = float(token)
+    except ValueError:
+        spread = math.nan
+    if not (math.isfinite(spread) and spread >= 0):
+        raise DataError(
+            f"{where}: spread {token!r} is not a standard deviation; expected a number of 0 or more such as 4.03, or a "
+            "blank if it is unknown; to leave the column out, rename it, or, with ListDataModule, set "
+            "data.spread_column=none"
+        )
+    return spread
+
+
+def parse_propensity(token: str, where: str) -> float:
+    """Read the probability of an image to be labelled.
+
+    Args:
+        token: The number as written.
+        where: File and line, for the message.
+
+    Raises:
+        DataError: If it is no number over 0 and up to 1.
+    """
+    try:
+        propensity = float(token)
+    except ValueError:
+        propensity = math.nan
+    if not 0 < propensity <= 1:
+        raise DataError(f"{where}: propensity {token!r} is not a probability; expected a number over 0 and up to 1")
+    return propensity

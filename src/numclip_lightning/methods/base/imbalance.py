@@ -1,0 +1,240 @@
+"""Remedies for few images of some numbers: what can be switched on, and the shared steps that apply it in training."""
+
+import logging
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from numclip_lightning.errors import ConfigError, check_choice, check_weight
+from numclip_lightning.losses.imbalance import balanced_mse, conr
+from numclip_lightning.losses.rarity import log_prior, rank_weights, smoothing_kernel
+from numclip_lightning.methods.base.mixing import MixSpec
+from numclip_lightning.methods.base.steps import OrdinalSteps
+from numclip_lightning.methods.base.types import Batch, Output
+from numclip_lightning.models.feature_smoothing import FeatureSmoothing
+from numclip_lightning.models.image_tower import ImageTower
+
+__all__ = ["BalancedSteps", "ImbalanceSpec"]
+
+_log = logging.getLogger(__name__)
+
+Weights = Literal["none", "inverse", "sqrt", "lds", "sqrt_lds", "propensity"]
+
+
+@dataclass(frozen=True)
+class ImbalanceSpec:
+    """Remedies for few images of some numbers, each by itself; all change training alone (`docs/imbalance.md`).
+
+    Args:
+        weights: The weight of each image's loss: of its rank's images n, `inverse` 1 / n, `sqrt` 1 / sqrt(n), `lds` and
+            `sqrt_lds` the same of the smoothed histogram; `propensity` 1 / p of the list's column of that name.
+        clip: The largest weight as a multiple of the least possible one, at least 1; of a propensity, 1 / p at most.
+        logit_adjustment: tau of the cross-entropy of `z + tau log p(class)`; 0 leaves it out.
+        smooth_prior: Whether that p is smoothed as in `lds`.
+        balanced_mse: The weight of the Balanced MSE of the number, in squared steps of the scale; 0 leaves it out.
+        noise: The noise scale of Balanced MSE, in the target's unit; None is one step of the scale.
+        conr: The weight of the contrast of confused images (ConR); 0 leaves it out.
+        conr_width: From which distance two images differ for ConR, in the target's unit; None is one step of the scale.
+        fds: Whether features are calibrated by those of neighbouring ranks (feature distribution smoothing).
+        kernel_size: Ranks that one rank is smoothed over in `lds`, `smooth_prior` and `fds`, odd.
+        kernel_sigma: The standard deviation of that Gaussian, in steps of the scale.
+
+    Raises:
+        ConfigError: If an argument is out of its range.
+    """
+
+    weights: Weights = "none"
+    clip: float = 10.0
+    logit_adjustment: float = 0.0
+    smooth_prior: bool = False
+    balanced_mse: float = 0.0
+    noise: float | None = None
+    conr: float = 0.0
+    conr_width: float | None = None
+    fds: bool = False
+    kernel_size: int = 5
+    kernel_sigma: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Check every argument."""
+        check_choice("imbalance.weights", self.weights, get_args(Weights))
+        for name in ("logit_adjustment", "balanced_mse", "conr"):
+            check_weight(f"imbalance.{name}", getattr(self, name), "left out")
+        for name in ("noise", "conr_width", "kernel_sigma"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"imbalance.{name} is {value}; give a positive number.")
+        if not (math.isfinite(self.clip) and self.clip >= 1):
+            raise ConfigError(f"imbalance.clip is {self.clip}; give a number of at least 1, which weighs all alike.")
+        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+            raise ConfigError(f"imbalance.kernel_size is {self.kernel_size}; give an odd number such as 5.")
+
+
+class BalancedSteps(OrdinalSteps):
+    """Shared steps that apply an `ImbalanceSpec` in training; `OrdinalMethod` adds construction and optimisers.
+
+    Attributes:
+        imbalance: What is switched on.
+        feature_smoothing: The statistics of features, if `fds` is on.
+    """
+
+    # Whether `losses` gives each image the weight in `batch["weight"]`, and passes class logits through `adjusted`.
+    weighs_images: ClassVar[bool] = False
+    adjusts_logits: ClassVar[bool] = False
+
+    imbalance: ImbalanceSpec
+    clip: ImageTower
+    feature_smoothing: FeatureSmoothing | None
+
+    def check_imbalance(self, mix: MixSpec | None) -> None:
+        """Refuse what the method's losses can't do.
+
+        Raises:
+            ConfigError: If weights or logit adjustment are asked for and not supported, or `fds` meets mixed images.
+        """
+        asked, name = self.imbalance, type(self).__name__
+        if asked.weights != "none" and not self.weighs_images:
+            raise ConfigError(
+                f"imbalance.weights is {asked.weights!r}, but the losses of {name} give no image a weight of its own; "
+                "set it to none, or draw rare images more often with data.sample_power."
+            )
+        if asked.logit_adjustment and not self.adjusts_logits:
+            raise ConfigError(
+                f"imbalance.logit_adjustment is {asked.logit_adjustment}, but {name} is not trained by the "
+                "cross-entropy of its classes alone; set it to 0."
+            )
+        if asked.fds and mix:
+            raise ConfigError("imbalance.fds needs the one rank of each image, which mixed images lack; set mix=null.")
+
+    def build_smoothing(self) -> None:
+        """Build the statistics of features, if `fds` asks for it; the CLIP is built."""
+        asked = self.imbalance
+        self.feature_smoothing = None
+        if asked.fds:
+            kernel = smoothing_kernel(self.scale.num_ranks, asked.kernel_size, asked.kernel_sigma)
+            self.feature_smoothing = FeatureSmoothing(kernel, self.clip.embed_dim)
+
+    @abstractmethod
+    def training_targets(self, remedy: str = "") -> list[tuple[float, ...]]:
+        """Return the targets of each training image, see `OrdinalMethod`."""
+
+    def on_fit_start(self) -> None:
+        """Count the training images of each rank and level, if anything needs to know.
+
+        Raises:
+            ConfigError: If there are no training targets before training, or no propensities.
+        """
+        super().on_fit_start()
+        asked = self.imbalance
+        self._rank_weights: Tensor | None = None
+        self._log_priors: dict[int, Tensor] = {}
+        smoothing = {"size": asked.kernel_size, "sigma": asked.kernel_sigma}
+        if asked.weights == "propensity":
+            self._least_propensity = 1 / asked.clip
+            self._mean_inverse = self._count_propensities()
+        elif asked.weights != "none":
+            counts = self.rank_counts()
+            weights = rank_weights(counts, asked.weights, asked.clip, **smoothing)  # type: ignore[arg-type]
+            self._report(weights.repeat_interleave(counts.round().long()))
+            self._rank_weights = weights.float().to(self.device)
+        if asked.logit_adjustment:
+            for counts in (self.level_counts(), self.rank_counts()):
+                prior = log_prior(counts, asked.smooth_prior, **smoothing)  # type: ignore[arg-type]
+                self._log_priors[len(counts)] = prior.float().to(self.device)
+
+    def rank_counts(self) -> Tensor:
+        """Return the number of training images of each rank, float64 (R,); several targets share their image.
+
+        Raises:
+            ConfigError: If the trainer has no datamodule with labels.
+            ScaleError: If a target is outside the scale.
+        """
+        several = self.training_targets()
+        ranks = self.scale.to_rank(torch.tensor([target for one in several for target in one], dtype=torch.float64))
+        shares = torch.tensor([1 / len(one) for one in several for _ in one], dtype=torch.float64)
+        return torch.zeros(self.scale.num_ranks, dtype=torch.float64).index_add_(0, ranks, shares)
+
+    def level_counts(self) -> Tensor:
+        """Return the number of training images of each level, float64 (K,)."""
+        levels = self.scale.to_level(self.scale.values)
+        return torch.zeros(self.scale.num_levels, dtype=torch.float64).index_add_(0, levels, self.rank_counts())
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch, whose images have weights if `imbalance.weights` asks for it."""
+        if self.imbalance.weights != "none":
+            batch = {**batch, "weight": self._weights_of(batch)}
+        return super().training_step(batch, batch_idx)
+
+    def adjusted(self, logits: Tensor) -> Tensor:
+        """Return logits over levels (B, K) or ranks (B, R), in training with `tau log p(class)` added."""
+        if not (self.training and self.imbalance.logit_adjustment):
+            return logits
+        return logits + self.imbalance.logit_adjustment * self._log_priors[logits.shape[1]]
+
+    def on_train_epoch_end(self) -> None:
+        """Take over the statistics of features of the epoch."""
+        super().on_train_epoch_end()
+        if self.feature_smoothing:
+            self.feature_smoothing.update(lambda own: self.trainer.strategy.reduce(own, reduce_op="sum"))
+
+    def _output(self, batch: Batch) -> Output:
+        """Return the output for a batch; in training, of calibrated features and with the features that ConR reads."""
+        if not (self.training and (self.feature_smoothing or self.imbalance.conr)):
+            return super()._output(batch)
+        features = batch["features"] if "features" in batch else self.encode_images(batch["image"])
+        compared = features
+        if self.feature_smoothing:
+            self.feature_smoothing.collect(features, batch["rank"])
+            features = self.feature_smoothing(features, batch["rank"])
+        output = self.decode_features(features)
+        return output._replace(extras={**output.extras, "image_features": compared})
+
+    def _own_losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return the parts of the loss for one target of each image, in training with those that are switched on."""
+        losses, asked = super()._own_losses(output, batch), self.imbalance
+        if not self.training:
+            return losses
+        value, target, unit = output.value, batch["target"], self.loss_unit
+        if asked.balanced_mse:
+            if not value.requires_grad:
+                raise ConfigError(
+                    f"imbalance.balanced_mse needs a number that training can move, but {type(self).__name__} reads "
+                    "it without a gradient; set decode to expectation, or balanced_mse to 0."
+                )
+            noise = (asked.noise or self.scale.step) / unit
+            losses["balanced_mse"] = asked.balanced_mse * balanced_mse(value / unit, target / unit, noise)
+        if asked.conr:
+            width = asked.conr_width or self.scale.step
+            features = output.extras["image_features"]
+            losses["conr"] = asked.conr * conr(features, value, target, width, batch.get("weight"))
+        return losses
+
+    def _weights_of(self, batch: Batch) -> Tensor:
+        if self._rank_weights is not None:
+            return self._rank_weights[batch["rank"]]
+        return 1 / (batch["propensity"].clamp(min=self._least_propensity) * self._mean_inverse)
+
+    def _count_propensities(self) -> float:
+        """Return the mean of the clipped inverse propensities of the training images."""
+        labels = self.trainer.datamodule.labels("train") if getattr(self.trainer, "datamodule", None) else []  # type: ignore[attr-defined]
+        found = [getattr(label, "propensity", None) for label in labels]
+        if not found or None in found:
+            raise ConfigError(
+                "imbalance.weights is propensity, but the training list has no propensity for "
+                f"{found.count(None) if found else 'its'} images; give ListDataModule propensity_column, a column of "
+                "probabilities over 0 and up to 1."
+            )
+        inverse = 1 / torch.tensor(found, dtype=torch.float64).clamp(min=self._least_propensity)
+        self._report(inverse)
+        return float(inverse.mean())
+
+    def _report(self, weights: Tensor) -> None:
+        effective = float(weights.sum() ** 2 / weights.square().sum())
+        _log.info(
+            "imbalance: %d training images have weights from %.2g to %.2g times their mean, as many as %.0f alike",
+            len(weights), weights.min() / weights.mean(), weights.max() / weights.mean(), effective,
+        )  # fmt: skip

@@ -1,0 +1,106 @@
+"""The training images of runs, counted by value, as `train_counts.json` in their folders has them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from numclip_lightning.errors import DataError
+from numclip_lightning.report.frame import KEY, at_every_shots, run_name
+from numclip_lightning.report.predictions import read_predictions
+
+__all__ = ["TrainingCounts", "counts_of", "finished_runs", "read_counts", "runs_with_predictions"]
+
+_COUNTS = "train_counts.json"
+
+
+@dataclass(frozen=True)
+class TrainingCounts:
+    """How many training images each value has.
+
+    Attributes:
+        minimum: The first value of the scale.
+        step: The distance between its values.
+        median: The median of the training targets, what a guess answers.
+        ranks: The number of images at each rank that has any.
+        commonest: The phrase of the commonest level, the lowest of several; None if levels were not counted.
+    """
+
+    minimum: float
+    step: float
+    median: float
+    ranks: Mapping[int, int]
+    commonest: str | None = None
+
+    def images_at(self, targets: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return how many training images the value of each target has, as `OrdinalScale.to_rank` finds it."""
+        ranks = np.floor((targets - self.minimum) / self.step + 0.5).astype("int64")
+        return np.array([self.ranks.get(rank, 0) for rank in ranks.tolist()], dtype="int64")
+
+
+def read_counts(folder: Path) -> TrainingCounts | None:
+    """Read the counts of a run; None if it has none, as where its training list was not there.
+
+    Raises:
+        DataError: If the file can't be used.
+    """
+    path = Path(folder, _COUNTS)
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        minimum, step, median = (float(found[name]) for name in ("minimum", "step", "median"))
+        ranks = {round((float(value) - minimum) / step): int(count) for value, count in found["values"].items()}
+        levels = dict(found.get("levels") or {})
+        commonest = max(levels, key=levels.__getitem__, default=None)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+        raise DataError(f"{path}, the counts of training images, can't be read ({error}); delete it.") from error
+    return TrainingCounts(minimum, step, median, ranks, commonest)
+
+
+def finished_runs(rows: pd.DataFrame, shots: int) -> pd.DataFrame:
+    """Return the finished runs at a number of shots, a row each; those of methods that learn nothing are at any."""
+    spread = at_every_shots(rows)
+    runs = spread[spread["shots"] == shots].drop_duplicates(KEY)
+    return runs[(runs["status"] == "finished") & runs["folder"].notna()]
+
+
+def counts_of(runs: pd.DataFrame) -> list[TrainingCounts | None]:
+    """Return the counts of each run; where a method learns nothing those of a run that trains, as it is compared there.
+
+    Args:
+        runs: See `finished_runs`.
+
+    Raises:
+        DataError: If a file can't be used.
+    """
+    own = [read_counts(folder) for folder in runs["folder"]]
+    parts = list(zip(runs["fold"], runs["seed"], strict=True))
+    trained = {
+        part: counts for part, counts, trains in zip(parts, own, runs["trains"], strict=True) if counts and trains
+    }
+    return [
+        counts if trains else trained.get(part, counts)
+        for part, counts, trains in zip(parts, own, runs["trains"], strict=True)
+    ]
+
+
+def runs_with_predictions(
+    rows: pd.DataFrame, shots: int
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame, TrainingCounts | None]]:
+    """Yield each finished run at a number of shots, its predictions and its counts of training images.
+
+    Raises:
+        DataError: If a file of a run is missing or can't be used.
+    """
+    runs = finished_runs(rows, shots)
+    for run, counts in zip(runs.to_dict("records"), counts_of(runs), strict=True):
+        frame = read_predictions(run)
+        if counts and not np.isfinite(counts.step * counts.minimum * counts.median):
+            raise DataError(f"the counts of training images of {run_name(run)} have no finite scale; delete the file.")
+        yield {str(name): value for name, value in run.items()}, frame, counts

@@ -1,0 +1,86 @@
+"""Whether a method has anything to learn, read from the method itself: it is built on the small embedded CLIP."""
+
+import inspect
+import logging
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import numclip_lightning.methods
+from numclip_lightning.errors import NumClipError
+from numclip_lightning.methods.base.method import OrdinalMethod
+
+__all__ = ["build_small", "learns"]
+
+# What a configuration in words that no method takes may raise; the run itself reports it best.
+_REFUSALS = (NumClipError, AttributeError, ImportError, KeyError, OSError, TypeError, ValueError, yaml.YAMLError)
+
+
+def learns(files: Sequence[str], args: Mapping[str, Any]) -> bool:
+    """Return whether the method of a run has parameters to train or to solve.
+
+    Args:
+        files: The run's configuration files; later ones override earlier ones.
+        args: Further arguments by their names on the command line.
+
+    Returns:
+        False if it is built and has nothing to learn; True also if it can't be built.
+    """
+    try:
+        model: dict[str, Any] = {}
+        for file in files:
+            content = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
+            model = _merged(model, _tree("model", content.get("model") or {}))
+        for name, value in args.items():
+            model = _merged(model, _tree(name, value))
+        # Its remarks on random weights would puzzle.
+        log = logging.getLogger("numclip_lightning")
+        level = log.level
+        log.setLevel(logging.ERROR)
+        try:
+            method = build_small(model)
+        finally:
+            log.setLevel(level)
+    except _REFUSALS:
+        return True
+    return any(parameter.requires_grad for parameter in method.parameters())
+
+
+def build_small(model: Mapping[str, Any]) -> OrdinalMethod:
+    """Build the method of a `model` section, with random weights for the embedded CLIP.
+
+    Args:
+        model: `class_path` and `init_args`. Arguments that the class does not take are left out, as the command does
+            with those of a run's own method.
+    """
+    module, _, name = str(model["class_path"]).rpartition(".")
+    kind: type[OrdinalMethod] = getattr(import_module(module) if module else numclip_lightning.methods, name)
+    taken = inspect.signature(kind).parameters
+    arguments = {**(model.get("init_args") or {}), "backbone": "mini", "pretrained": None}
+    return kind(**{name: value for name, value in arguments.items() if name in taken})
+
+
+def _tree(name: str, value: Any) -> dict[str, Any]:
+    """Return an argument such as `model.learning_rates.head` as a part of a `model` section; {} for other sections."""
+    section, *keys = name.replace(".init_args.", ".").split(".")
+    if section != "model":
+        return {}
+    if not keys:
+        return {"class_path": value} if isinstance(value, str) else dict(value)
+    if keys == ["class_path"]:
+        return {"class_path": value}
+    for key in reversed(keys):
+        value = {key: value}
+    return {"init_args": value}
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mapping with another one on top of it, at every depth."""
+    merged = dict(below)
+    for key, value in above.items():
+        deeper = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merged(merged[key], value) if deeper else value
+    return merged
