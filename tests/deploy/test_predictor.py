@@ -117,7 +117,7 @@ class TestManyImages:
     def test_no_more_than_a_batch_is_held(self) -> None:
         alive = 0
 
-        class Counted(np.ndarray):  # type: ignore[type-arg]
+        class Counted(np.ndarray):
             def __del__(self) -> None:
                 nonlocal alive
                 alive -= 1
@@ -156,7 +156,7 @@ class TestManyImages:
         with pytest.raises(DataError, match="image 1: "):
             tiny_predictor()([images[0], np.zeros(3)])
         with pytest.raises(ConfigError, match="choose one of 'raise', 'skip'"):
-            tiny_predictor()([], on_error="go on")
+            tiny_predictor()([], on_error="go on")  # type: ignore[arg-type]
 
     def test_an_empty_folder_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("", encoding="utf-8")

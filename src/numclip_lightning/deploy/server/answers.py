@@ -8,7 +8,7 @@ from numclip_lightning.deploy.prediction import Prediction
 
 __all__ = ["Answer", "Problem", "State", "answer_of"]
 
-_EXAMPLE = {
+_EXAMPLE: Any = {
     "source": "face.jpg", "value": 31.4, "unit": "years", "phrase": "young adult", "level": 2,
     "most_probable": "young adult", "probabilities": {"child": 0.01, "teenager": 0.07, "young adult": 0.92},
     "spread": 2.0, "extras": {},
@@ -21,15 +21,15 @@ class OnePrediction(BaseModel):
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
     source: str = Field(description="The name of the file.")
-    value: float | None = Field(None, description="The predicted number, in the unit of the scale.")
+    value: float | None = Field(default=None, description="The predicted number, in the unit of the scale.")
     unit: str = ""
-    phrase: str | None = Field(None, description="The phrase of the level that the value belongs to.")
-    level: int | None = Field(None, description="The index of that level.")
-    most_probable: str | None = Field(None, description="The phrase with the highest probability.")
+    phrase: str | None = Field(default=None, description="The phrase of the level that the value belongs to.")
+    level: int | None = Field(default=None, description="The index of that level.")
+    most_probable: str | None = Field(default=None, description="The phrase with the highest probability.")
     probabilities: dict[str, float] = Field(default_factory=dict, description="The probability of each phrase.")
-    spread: float | None = Field(None, description="The standard deviation of the predicted distribution.")
+    spread: float | None = Field(default=None, description="The standard deviation of the predicted distribution.")
     extras: dict[str, float] = Field(default_factory=dict, description="Further numbers of the method.")
-    error: str | None = Field(None, description="Why this image has no prediction.")
+    error: str | None = Field(default=None, description="Why this image has no prediction.")
 
 
 class Answer(BaseModel):

@@ -1,7 +1,7 @@
 """Reading the files of a request into memory, within limits; nothing is written to disk."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from fastapi import Request
@@ -71,7 +71,7 @@ async def read_files(request: Request, limits: Limits) -> list[File]:
     return found
 
 
-async def _bounded(request: Request, limits: Limits) -> AsyncIterator[bytes]:
+async def _bounded(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
     total = 0
     async for chunk in request.stream():
         total += len(chunk)
