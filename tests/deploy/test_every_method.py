@@ -17,11 +17,10 @@ from support.predictors import KINDS, RECIPE, random_images, tiny_method
 
 
 def one_of_each_family() -> Iterator[Any]:
-    """Every method; those that share their base classes with one before are slow."""
-    seen: set[tuple[type, ...]] = set()
+    """Every method; all but one with logits over levels, one with thresholds and one with a cache are slow."""
     for kind in KINDS:
-        yield pytest.param(kind, marks=pytest.mark.slow if kind.__bases__ in seen else (), id=kind.__name__)
-        seen.add(kind.__bases__)
+        fast = kind.__name__ in ("NumCLIP", "CORAL", "TipAdapter")
+        yield pytest.param(kind, marks=() if fast else pytest.mark.slow, id=kind.__name__)
 
 
 def test_there_are_methods() -> None:
@@ -63,7 +62,7 @@ def test_a_folder_has_what_the_number_needs_and_no_text_tower(kind: type[Ordinal
     images = random_images(7)
     for given in (images, images[:1]):
         found, expected = loaded(given), predictor(given)
-        assert [one.value for one in found] == pytest.approx([one.value for one in expected], abs=1e-6)
+        assert [one.value for one in found] == pytest.approx([one.value for one in expected], abs=1e-6 * 6)
     loaded.save_pretrained(tmp_path / "again")
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
 

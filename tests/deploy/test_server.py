@@ -206,7 +206,8 @@ class TestUnderLoad:
         assert 200 in statuses
         for answer in answers:
             if answer.status_code == 200:
-                assert len({one["value"] for one in answer.json()["predictions"]}) == 1
+                values = [one["value"] for one in answer.json()["predictions"]]
+                assert max(values) - min(values) <= 1e-6 * 6
             else:
                 assert answer.headers["Retry-After"] == "1"
         assert post(address, *sent).status_code == 200

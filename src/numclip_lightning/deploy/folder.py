@@ -68,7 +68,8 @@ def write_folder(folder: Path, halves: Halves, scale: OrdinalScale, config: Mapp
         graphs[name], weights = module.written() if isinstance(module, Graph) else trace(module, given)
         # Copies: a file can't hold two names of one memory, nor other layouts of it.
         tensors |= {f"{name}.{key}": tensor.cpu().contiguous().clone() for key, tensor in weights.items()}
-    save_file(tensors, folder / WEIGHTS, {"format": "pt", "graph": json.dumps(graphs, separators=(",", ":"))})
+    # A single entry: several are written in any order, and the same model would be another file.
+    save_file(tensors, folder / WEIGHTS, {"graph": json.dumps(graphs, separators=(",", ":"))})
     # safetensors keeps its files to the user who wrote them; a server may be another.
     (folder / WEIGHTS).chmod(0o644)
     numbers = sum(tensor.numel() for tensor in tensors.values())
