@@ -14,6 +14,7 @@ from support.places import REPOSITORY
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 COMMANDS = commands(README)
 OF_LIGHTNING = ("fit", "predict")
+_STOPS = ("compare_to is 'nobody'", "none of the datasets", "there is no train list", "neither a file, a folder nor")
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_there_is_a_command_for_everything() -> None:
-    assert {words[0] for words in COMMANDS} == {"fit", "predict", "benchmark", "splits"}
+    assert {words[0] for words in COMMANDS} == {"fit", "predict", "benchmark", "splits", "export", "serve"}
 
 
 @pytest.mark.parametrize("words", [words for words in COMMANDS if words[0] in OF_LIGHTNING], ids=shlex.join)
@@ -41,10 +42,10 @@ def test_a_command_can_be_parsed(words: list[str]) -> None:
 
 @pytest.mark.parametrize("words", [words for words in COMMANDS if words[0] not in OF_LIGHTNING], ids=shlex.join)
 def test_a_command_with_a_parser_of_its_own_can_be_parsed(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    # Parsed in full, and stopped before anything runs: nothing to compare to, no datasets, and no lists at PATH.
+    # Parsed in full, and stopped before anything runs: nothing to compare to, no datasets, no lists at PATH, no run.
     assert failure(*words, *(["--compare_to=nobody"] if words[0] == "benchmark" else [])) == 2
     error = capsys.readouterr().err
-    assert any(stop in error for stop in ("compare_to is 'nobody'", "none of the datasets", "there is no train list"))
+    assert any(stop in error for stop in _STOPS)
 
 
 def test_every_file_it_names_is_there() -> None:

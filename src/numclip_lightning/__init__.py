@@ -4,14 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from numclip_lightning.deploy import OrdinalPredictor
     from numclip_lightning.scale import OrdinalScale
 
-__all__ = ["OrdinalScale", "__version__"]
+__all__ = ["OrdinalPredictor", "OrdinalScale", "__version__"]
 
 __version__ = "0.1.0"
 
 # Imported when they are asked for (PEP 562): they need torch, `numclip --help` must not.
-_HOMES = {"OrdinalScale": "numclip_lightning.scale"}
+_HOMES = {"OrdinalPredictor": "numclip_lightning.deploy.predictor", "OrdinalScale": "numclip_lightning.scale"}
 
 
 def __getattr__(name: str) -> object:

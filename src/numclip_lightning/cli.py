@@ -38,6 +38,8 @@ VERBS = {
         "commands.interpolate", "interpolate", "Go from a fit part of the way back to CLIP, as validation says."
     ),
     "benchmark": Verb("commands.benchmark", "benchmark", "Compare many methods on many datasets.", "benchmark"),
+    "export": Verb("commands.export", "export_command", "Write a trained model for other programs."),
+    "serve": Verb("commands.serve", "serve", "Answer requests for predictions, with a page to try it."),
     "splits": Verb("commands.splits", "splits", "Write the training, validation and test lists of a dataset."),
 }
 

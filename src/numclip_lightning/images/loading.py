@@ -17,7 +17,7 @@ from PIL import Image
 from numclip_lightning.errors import DataError
 from numclip_lightning.images.folders import HEIF_SUFFIXES
 
-__all__ = ["MAX_PIXELS", "UNREADABLE", "Reading", "Remarks", "inspect_image", "load_rgb"]
+__all__ = ["MAX_PIXELS", "UNREADABLE", "Reading", "Remarks", "inspect_image", "load_rgb", "rgb_of"]
 
 # Exceptions of Pillow's decoders for files that aren't images, are cut short or damaged.
 UNREADABLE = (
@@ -99,6 +99,27 @@ def load_rgb(path: str | Path, reading: Reading | None = None) -> npt.NDArray[np
         raise DataError(f"image {path} doesn't exist") from error
     except UNREADABLE as error:
         raise DataError(f"can't read image {path}: {error}") from error
+
+
+def rgb_of(image: Image.Image, reading: Reading | None = None) -> npt.NDArray[np.uint8]:
+    """Return an opened image as 8-bit RGB, upright, as `load_rgb` does for files.
+
+    Args:
+        image: Any image of Pillow; it is not changed, except that it is decoded.
+        reading: Limits and ranges; None takes the defaults.
+
+    Returns:
+        The pixels, shape (H, W, 3), uint8.
+
+    Raises:
+        DataError: If it can't be decoded, has too many pixels, or pixels of an unknown range.
+    """
+    reading = reading or Reading()
+    try:
+        _shrink(image, reading.max_pixels)
+        return np.array(_to_rgb(_upright(image), reading))
+    except UNREADABLE as error:
+        raise DataError(f"can't read the image: {error}") from error
 
 
 def inspect_image(path: str | Path, reading: Reading, *, decode: bool) -> Remarks:

@@ -25,7 +25,7 @@ from numclip_lightning.models.downloads import fetching, short_message, tidy_log
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.text_tower import unsupported_text
 
-__all__ = ["load_clip", "load_image_tower"]
+__all__ = ["load_clip", "load_image_tower", "tag_normalization"]
 
 _MINI = "mini"
 # The default of methods: weights that no folder has.
@@ -107,6 +107,22 @@ def load_image_tower(backbone: str, pretrained: str | None = "auto") -> ImageTow
         BackboneError: As for `load_clip`.
     """
     return load_clip(backbone, pretrained).image_tower()
+
+
+def tag_normalization(backbone: str, pretrained: str | None) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Return the mean and the deviation of the images that the weights of a tag were trained on; nothing is fetched.
+
+    Args:
+        backbone: As for `load_clip`.
+        pretrained: As for `load_clip`.
+
+    Returns:
+        Both, or None if `pretrained` is no tag of the backbone, or a tag that leaves them as the model has them.
+    """
+    if pretrained is None or backbone == _MINI or backbone.startswith((_FOLDER, _HUB)):
+        return None
+    tag = open_clip.get_pretrained_cfg(backbone.replace("/", "-"), pretrained) or {}
+    return (tuple(tag["mean"]), tuple(tag["std"])) if {"mean", "std"} <= set(tag) else None
 
 
 def _folder_weights(backbone: str, pretrained: str | None) -> Path | None:

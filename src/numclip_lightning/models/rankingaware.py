@@ -55,8 +55,8 @@ class RankingAdapter(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Attend to the instruction: image tokens (B, T, image width) -> (B, prompts + T, D)."""
         images = self.image(tokens)
-        prompts = self.prompts.expand(len(images), -1, images.shape[-1]).to(images.dtype)
-        text = self.text(self.instruction).expand(len(images), -1, -1)
+        prompts = self.prompts.expand(images.shape[0], -1, images.shape[-1]).to(images.dtype)
+        text = self.text(self.instruction).expand(images.shape[0], -1, -1)
         read: Tensor = self.mixer(self.reader(torch.cat([prompts, images], dim=1), text))
         return read
 

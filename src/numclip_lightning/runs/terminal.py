@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,16 +34,22 @@ def _is_no_tip(record: logging.LogRecord) -> bool:
 
 def configure_logging() -> None:
     """Set up logging: show this package's messages, hide warnings that users can't fix."""
-    # Imported here, because `numclip --help` does without Lightning.
-    from lightning.pytorch.utilities import rank_zero_only
-
     log = logging.getLogger("numclip_lightning")
     if not log.handlers:
         log.addHandler(logging.StreamHandler())
-    log.setLevel(logging.INFO if rank_zero_only.rank == 0 else logging.WARNING)  # type: ignore[attr-defined]
+    log.setLevel(logging.INFO if _is_first_process() else logging.WARNING)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
     for message in _HIDDEN:
         warnings.filterwarnings("ignore", message)
+
+
+def _is_first_process() -> bool:
+    """Return whether this is the only process, or the first of several; verbs without Lightning have one."""
+    if "lightning" not in sys.modules:
+        return True
+    from lightning.pytorch.utilities import rank_zero_only
+
+    return bool(rank_zero_only.rank == 0)  # type: ignore[attr-defined]
 
 
 def message_of(error: Exception) -> str:

@@ -1,0 +1,94 @@
+"""`numclip export`: a run in formats that other programs read, and what they say beside the module."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+from jsonargparse import ArgumentParser
+
+# Imported for their names: `class_path: ListDataModule` finds every class that is imported here.
+import numclip_lightning.data  # noqa: F401
+from numclip_lightning.data.base.datamodule import OrdinalDataModule
+from numclip_lightning.deploy.formats import FORMATS, Format, export
+from numclip_lightning.deploy.inputs import pixels_of
+from numclip_lightning.deploy.parity import compare, parity_table
+from numclip_lightning.deploy.predictor import OrdinalPredictor
+from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.images.folders import list_images
+from numclip_lightning.runs.parser import Parser
+from numclip_lightning.runs.terminal import unwrap_errors
+
+__all__ = ["export_command"]
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def export_command(words: Sequence[str]) -> int:
+    """Run `numclip export --run RUN --format FORMAT[,FORMAT]... --output DIR [--check true]`.
+
+    Args:
+        words: The words after `numclip export`.
+
+    Returns:
+        0, or 1 if an export in float32 says something else than the module.
+
+    Raises:
+        ConfigError: If there is no model, a format is unknown or can't hold it, or a library is missing.
+    """
+    parser = ArgumentParser(
+        prog="numclip export",
+        usage="numclip export --run RUN [--format FORMAT,...] --output DIR [--check true] [--images FOLDER]",
+        description="Write a trained model for other programs, with its scale and its preprocessing.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--run", type=str, required=True, help="A run folder, a checkpoint or an exported folder.")
+    parser.add_argument("--format", type=str, default="safetensors", help=f"One or more of {', '.join(FORMATS)}.")
+    parser.add_argument("--output", type=str, required=True, help="The folder to write to.")
+    parser.add_argument("--check", type=bool, default=False, help="Compare each format with the module on images.")
+    parser.add_argument("--images", type=str | None, default=None,
+                        help="Images to compare on and to calibrate int8 with; by default the validation images of the "
+                        "run.")  # fmt: skip
+    parser.add_argument("--most_images", type=int, default=200, help="How many of them are used.")
+    chosen = parser.parse_args(list(words))
+    formats = _formats(chosen.format)
+    predictor, folder = OrdinalPredictor.load(chosen.run), Path(chosen.output)
+    images: list[Pixels] = []
+    if chosen.check or "onnx-int8" in formats:
+        images = _images(chosen.images, Path(chosen.run), predictor, chosen.most_images)
+    for name in formats:
+        file = export(predictor, name, folder, images)
+        print(f"{name}: {file} ({file.stat().st_size / 1e6:.1f} MB)")  # noqa: T201
+    if not chosen.check:
+        return 0
+    rows = compare(predictor, formats, folder, images)
+    print(f"\n{parity_table(rows, predictor.scale.unit)}")  # noqa: T201
+    return int(not all(row.agrees for row in rows))
+
+
+def _formats(given: str) -> list[Format]:
+    found: list[Any] = [name.strip() for name in given.strip("[]").split(",")]
+    for name in found:
+        check_choice("--format", name, FORMATS)
+    return found
+
+
+def _images(given: str | None, run: Path, predictor: OrdinalPredictor, most: int) -> list[Pixels]:
+    """Return decoded images: those of a folder, or the validation images of the run."""
+    if given is not None:
+        files = list_images(given) if Path(given).is_dir() else [Path(given)]
+        return [pixels_of(file, predictor.recipe.reading) for file in files[:most]]
+    found = [place / "config.yaml" for place in (run, *run.parents[:2]) if (place / "config.yaml").is_file()]
+    if not found:
+        raise ConfigError(f"{run} is no run folder, so that it has no validation images; give images with --images.")
+    parser = Parser(prog="numclip export")
+    parser.add_subclass_arguments(OrdinalDataModule, "data", required=True)
+    data = yaml.safe_load(found[0].read_text(encoding="utf-8"))["data"]
+    with unwrap_errors():
+        module = parser.instantiate(parser.parse_object({"data": data})).data
+    dataset = module.dataset("val")
+    if (scenes := getattr(dataset, "pixels", None)) is not None:
+        return [scene.numpy() for scene in scenes[:most]]
+    return [pixels_of(file, predictor.recipe.reading) for file in dataset.files[:most]]

@@ -1,0 +1,146 @@
+"""From a run folder or a checkpoint to a method in memory; needs Lightning, because methods are its modules."""
+
+import logging
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from numclip_lightning.deploy.recipe import Recipe
+from numclip_lightning.errors import ConfigError
+from numclip_lightning.images.transforms import NORMALIZATIONS
+
+__all__ = ["find_checkpoint", "load_checkpoint", "recipe_of", "run_folder_of"]
+
+_CONFIG = "config.yaml"
+_CHECKPOINTS = "checkpoints"
+
+
+def find_checkpoint(folder: Path) -> Path:
+    """Return the best checkpoint of a run folder.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    found = sorted((folder / _CHECKPOINTS).glob("*.ckpt"))
+    best = [file for file in found if file.name == "best.ckpt"] or [file for file in found if file.name != "last.ckpt"]
+    if len(best) != 1:
+        there = f"; it has {', '.join(file.name for file in found)}" if found else ""
+        raise ConfigError(f"{folder / _CHECKPOINTS} has no best.ckpt{there}; give the checkpoint itself.")
+    return best[0]
+
+
+def run_folder_of(checkpoint: Path) -> Path | None:
+    """Return the run folder that a checkpoint is in; None if it was moved out."""
+    return next((folder for folder in checkpoint.absolute().parents[:2] if (folder / _CONFIG).is_file()), None)
+
+
+def load_checkpoint(path: Path, backbone: str | None = None) -> Any:
+    """Build the method of a checkpoint with its weights, in evaluation on the CPU.
+
+    Args:
+        path: The checkpoint.
+        backbone: Where its CLIP is now, if a `local-dir:` has moved; None is where it was.
+
+    Returns:
+        The `OrdinalMethod`.
+
+    Raises:
+        ConfigError: If it is no checkpoint of this project, or any of its weights is missing or of another shape.
+    """
+    checkpoint = _read(path)
+    arguments = dict(checkpoint["hyper_parameters"])
+    kind = _method_class(str(arguments.pop("_class_path")), path)
+    place, tag = str(arguments["backbone"]), arguments["pretrained"]
+    arguments |= {"backbone": backbone or place, "pretrained": None}
+    with _without_warning_of_random_weights():
+        method = kind(**arguments)
+    method.on_load_checkpoint(checkpoint)
+    try:
+        method.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        raise ConfigError(
+            f"the weights in {path} don't fit {kind.__name__} on backbone={backbone or place!r}, and a prediction with "
+            f"untrained parts is none: {' '.join(str(error).split())[:400]}"
+        ) from error
+    # Weights by a tag may have been trained on images that were normalised in another way than the model's default.
+    from numclip_lightning.models.loading import tag_normalization
+
+    if found := tag_normalization(backbone or place, tag):
+        method.clip.mean, method.clip.std = found
+    method.hparams["backbone"], method.hparams["pretrained"] = place, tag
+    return method.eval()
+
+
+def recipe_of(folder: Path | None, method: Any, path: Path) -> Recipe:
+    """Return how a run has made its images.
+
+    Args:
+        folder: The run folder; None if the checkpoint was moved out of it.
+        method: The method.
+        path: The checkpoint, for the message.
+
+    Raises:
+        ConfigError: If there is no run folder: preprocessing is never guessed.
+    """
+    if folder is None:
+        raise ConfigError(
+            f"{path} is in no run folder, so that nothing says how its images were made; leave it in its run folder "
+            f"(beside {_CONFIG}), or give the recipe: OrdinalPredictor.load(path, recipe=Recipe(...))."
+        )
+    config = yaml.safe_load((folder / _CONFIG).read_text(encoding="utf-8"))
+    data: dict[str, Any] = (config.get("data") or {}).get("init_args") or {}
+    clip, preprocess = method.clip, data.get("preprocess", "clip")
+    if name := data.get("normalize"):
+        mean, std = NORMALIZATIONS[name]
+    elif preprocess == "published":
+        mean, std = NORMALIZATIONS["imagenet"]
+    else:
+        mean, std = clip.mean, clip.std
+    own = {"preprocess": preprocess, "image_size": data.get("image_size") or clip.image_size, "mean": mean, "std": std}
+    return Recipe.of({**own, **{key: data[key] for key in ("max_pixels", "grey_range") if data.get(key)}})
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    if not zipfile.is_zipfile(path):
+        raise ConfigError(f"{path} is no checkpoint, or was cut short; give another.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"{path} can't be read: {reason}; it may be cut short or no checkpoint.") from error
+    known = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, dict) else {}
+    if "_class_path" not in known:
+        raise ConfigError(f"{path} was not made by `numclip fit`: it doesn't say which method it contains.")
+    return dict(checkpoint)
+
+
+def _method_class(name: str, path: Path) -> Any:
+    from numclip_lightning.methods.base.method import OrdinalMethod
+
+    module, _, attribute = name.rpartition(".")
+    try:
+        kind = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{path} has the method {name}, which can't be imported ({error}).") from error
+    if not (isinstance(kind, type) and issubclass(kind, OrdinalMethod)):
+        raise ConfigError(f"{path} has the method {name}, which is no method of this project.")
+    return kind
+
+
+@contextmanager
+def _without_warning_of_random_weights() -> Iterator[None]:
+    """Build a model whose weights come in the next step."""
+    log = logging.getLogger("numclip_lightning.models.loading")
+    before = log.disabled
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = before

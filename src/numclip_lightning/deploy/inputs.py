@@ -1,0 +1,127 @@
+"""What a predictor takes as images: files, Pillow's images, arrays, tensors, bytes, and many of them."""
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from numclip_lightning.errors import DataError
+from numclip_lightning.images.folders import scan_folder
+from numclip_lightning.images.loading import UNREADABLE, Reading, load_rgb, rgb_of
+
+__all__ = ["Named", "is_one_image", "named_images", "pixels_of"]
+
+
+class Named(NamedTuple):
+    """An image that is not read yet.
+
+    Attributes:
+        name: Its path, or its place in what was given.
+        image: What was given.
+    """
+
+    name: str
+    image: Any
+
+
+def is_one_image(given: Any) -> bool:
+    """Return whether something is a single image, and not a folder or several images."""
+    if isinstance(given, str | os.PathLike):
+        return not Path(given).is_dir()
+    if isinstance(given, np.ndarray | Tensor):
+        return given.ndim <= 3
+    return isinstance(given, Image.Image | bytes)
+
+
+def named_images(given: Any) -> Iterator[Named]:
+    """Yield the images of a folder (sorted by path), an array or a tensor of four dimensions, or any iterable.
+
+    Raises:
+        DataError: If a folder has no images, or it is nothing of these.
+    """
+    if is_one_image(given):
+        yield Named(str(given) if isinstance(given, str | os.PathLike) else "image 0", given)
+        return
+    if isinstance(given, str | os.PathLike):
+        scan = scan_folder(Path(given))
+        if not scan.images:
+            left_out = f"; left out: {scan.left_out}" if scan.left_out else ""
+            raise DataError(f"the folder {given} has no images{left_out}")
+        given = scan.images
+    if not isinstance(given, Iterable):
+        raise DataError(
+            f"{type(given).__name__} is no image; give a path, an image of Pillow, an array (H, W, 3) of uint8, "
+            "a tensor (3, H, W), or several of them"
+        )
+    for index, image in enumerate(given):
+        if isinstance(image, Named):
+            yield image
+        else:
+            yield Named(str(image) if isinstance(image, str | os.PathLike) else f"image {index}", image)
+
+
+def pixels_of(image: Any, reading: Reading) -> npt.NDArray[np.uint8]:
+    """Return the pixels of an image, (H, W, 3) uint8.
+
+    Args:
+        image: A path, an image of Pillow, an encoded image as bytes; an array (H, W, 3) or (H, W) of uint8; a tensor
+            (3, H, W) of uint8, or of floating-point numbers in 0..1.
+        reading: How files are read.
+
+    Raises:
+        DataError: If it can't be read, or has another shape or type.
+    """
+    if isinstance(image, str | os.PathLike):
+        return load_rgb(os.fspath(image), reading)
+    if isinstance(image, bytes):
+        return _decode(image, reading)
+    if isinstance(image, Image.Image):
+        return rgb_of(image, reading)
+    if isinstance(image, Tensor):
+        return _of_tensor(image)
+    if isinstance(image, np.ndarray):
+        return _of_array(image)
+    raise DataError(f"{type(image).__name__} is no image; give a path, an image of Pillow, an array or a tensor")
+
+
+def _decode(content: bytes, reading: Reading) -> npt.NDArray[np.uint8]:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return rgb_of(image, reading)
+    except UNREADABLE as error:
+        # Pillow names the object that held the bytes.
+        reason = str(error).partition(" <_io.BytesIO")[0]
+        raise DataError(f"can't read the image: {reason}") from error
+
+
+def _of_array(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    if image.dtype != np.uint8 or not image.size:
+        raise DataError(f"the array has the type {image.dtype} and the shape {image.shape}; give uint8, (H, W, 3)")
+    if image.ndim == 2:
+        image = np.repeat(image[:, :, None], 3, axis=2)
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise DataError(f"the array has the shape {image.shape}; give (H, W, 3), red, green and blue last")
+    return np.ascontiguousarray(image)
+
+
+def _of_tensor(image: Tensor) -> npt.NDArray[np.uint8]:
+    if image.ndim != 3 or image.shape[0] != 3 or not image.numel():
+        raise DataError(f"the tensor has the shape {tuple(image.shape)}; give (3, H, W), red, green and blue first")
+    if image.is_floating_point():
+        low, high = image.min().item(), image.max().item()
+        if not (low >= 0 and high <= 1):
+            raise DataError(
+                f"the tensor has numbers from {low:.3g} to {high:.3g}; give 0..1, not normalised, or uint8: the "
+                "predictor normalises as its model was trained"
+            )
+        image = (image.float() * 255).round()
+    elif image.dtype != torch.uint8:
+        raise DataError(f"the tensor has the type {image.dtype}; give uint8, or floating-point numbers in 0..1")
+    return np.ascontiguousarray(image.detach().permute(1, 2, 0).to("cpu", torch.uint8).numpy())

@@ -1,0 +1,110 @@
+"""A method as two plain modules: the image tower, and all that follows; what an export is made from.
+
+Any method of this project has both halves (`encode_images`, `decode_features`), so a new one needs nothing here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from numclip_lightning.precision import at_least_float32
+from numclip_lightning.scale import OrdinalScale
+
+__all__ = ["Decoder", "Encoder", "exportable", "split_method"]
+
+
+class Encoder(nn.Module):
+    """The image tower of a method: normalised images (B, 3, H, W) -> features (B, ...).
+
+    Args:
+        method: Any `OrdinalMethod`.
+    """
+
+    def __init__(self, method: Any) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the features of images."""
+        features: Tensor = self.method.encode_images(images)
+        return features
+
+
+class Decoder(nn.Module):
+    """What follows the image tower: features (B, ...) -> the numbers of each image, by name.
+
+    Args:
+        method: Any `OrdinalMethod`, in evaluation.
+        example: Features of a few images, which show what the method returns.
+
+    Attributes:
+        names: What `forward` returns, in this order: `value` (B,); `probabilities` of the levels (B, K); `spread`
+            (B,), the standard deviation of the distribution, unless the method predicts the number alone; and any
+            number for each image in the method's own extras.
+    """
+
+    def __init__(self, method: Any, example: Tensor) -> None:
+        super().__init__()
+        self.method = method
+        scale: OrdinalScale = method.scale
+        self._levels = scale.num_levels
+        self._sizes: list[int] = torch.bincount(scale.to_level(scale.values)).tolist()
+        with torch.no_grad():
+            output = method.decode_features(example)
+        # A distribution that is certain is none: it was made from the number.
+        certain = bool(output.logits.isinf().any())
+        self._extras = [name for name, found in output.extras.items() if found.shape == (len(example),)]
+        self.names = ["value", "probabilities", *([] if certain else ["spread"]), *self._extras]
+        over_levels = output.logits.shape[1] == self._levels
+        within = (scale.upper - scale.lower) / scale.step + 1
+        self.register_buffer("means", scale.centers if over_levels else scale.values, persistent=False)
+        # Of values spread evenly over a level; a single value has none.
+        variances = (within.square() - 1) / 12 * scale.step**2 if over_levels else torch.zeros(scale.num_ranks)
+        self.register_buffer("variances", variances, persistent=False)
+
+    means: Tensor
+    variances: Tensor
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        """Return the numbers that `names` lists."""
+        output = self.method.decode_features(features)
+        logits = at_least_float32(output.logits)
+        pooled = logits
+        if logits.shape[1] != self._levels:
+            parts = torch.split(logits, self._sizes, dim=1)
+            pooled = torch.stack([part.logsumexp(dim=1) for part in parts], dim=1)
+        found = [at_least_float32(output.value), pooled.softmax(dim=-1)]
+        if "spread" in self.names:
+            shares = logits.softmax(dim=-1)
+            mean = (shares * self.means).sum(dim=1, keepdim=True)
+            found.append((shares * ((self.means - mean).square() + self.variances)).sum(dim=1).sqrt())
+        return (*found, *(at_least_float32(output.extras[name]) for name in self._extras))
+
+
+def split_method(method: Any) -> tuple[Encoder, Decoder]:
+    """Split a method into its halves; it is put into evaluation, and its prototypes are computed.
+
+    Args:
+        method: Any `OrdinalMethod`.
+    """
+    method.eval()
+    encoder, side = Encoder(method), method.clip.image_size
+    device = next(method.parameters()).device
+    with torch.no_grad():
+        features = encoder(torch.zeros(2, 3, side, side, device=device))
+        return encoder, Decoder(method, features).to(device).eval()
+
+
+@contextmanager
+def exportable() -> Iterator[None]:
+    """Let attention be traced as its steps and not as one fused operator, which only PyTorch has; no gradients."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
