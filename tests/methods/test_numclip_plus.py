@@ -71,8 +71,8 @@ def test_an_image_and_its_mirror_image_read_the_same() -> None:
 
 
 def test_the_start_is_the_least_penalised_loss() -> None:
-    method = build(strengths=[0.1], learning_rates=FROZEN, prior_correction=False)
-    optimised = build(strengths=[], learning_rates=FROZEN)
+    method = build(strengths=[0.1], learning_rates=FROZEN, prior_correction=False, mirror=False)
+    optimised = build(strengths=[], learning_rates=FROZEN, mirror=False)
     images = bright(EVERY)
     fit(method, EVERY, EVERY, limit_train_batches=2)
     x = optimised.eval().start_features(torch.cat([encoded(optimised, sample) for sample in images])).detach()
