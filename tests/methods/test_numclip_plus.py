@@ -80,14 +80,15 @@ def test_the_start_is_the_least_penalised_loss() -> None:
     weight = torch.zeros_like(optimised.stage.residual.weight, requires_grad=True)
     bias = torch.zeros(7, requires_grad=True)
     loss = optimised.start_loss(torch.cat([encoded(optimised, sample) for sample in images]).detach(), target)
+    # Each image counts twice, as it is encoded twice.
     optimiser = torch.optim.Adam([weight, bias], lr=0.02)
     for _ in range(3000):
         optimiser.zero_grad()
-        total = 0.1 * 7 * loss(x @ weight.T + bias) + weight.square().sum() / 2
+        total = 0.1 * 14 * loss(x @ weight.T + bias) + weight.square().sum() / 2
         total.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     layer = method.stage.residual
-    found = 0.1 * 7 * loss(x @ layer.weight.T + layer.bias) + layer.weight.square().sum() / 2
+    found = 0.1 * 14 * loss(x @ layer.weight.T + layer.bias) + layer.weight.square().sum() / 2
     assert found.item() == pytest.approx(total.item(), rel=0.002)
 
 
