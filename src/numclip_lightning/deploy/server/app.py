@@ -71,12 +71,14 @@ class _Meters:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        keep = {"registry": self.registry}
-        self.requests = Counter("numclip_requests_total", "Requests by answer.", ["path", "status"], **keep)
-        self.images = Counter("numclip_images_total", "Images by outcome.", ["outcome"], **keep)
-        self.seconds = Histogram("numclip_request_seconds", "Time of a request for predictions.", **keep)
-        self.batch = Histogram("numclip_batch_images", "Images of a batch.", buckets=(1, 2, 4, 8, 16, 32, 64), **keep)
-        self.waiting = Gauge("numclip_waiting_images", "Images that wait or are computed.", **keep)
+        keep = self.registry
+        self.requests = Counter("numclip_requests_total", "Requests by answer.", ["path", "status"], registry=keep)
+        self.images = Counter("numclip_images_total", "Images by outcome.", ["outcome"], registry=keep)
+        self.seconds = Histogram("numclip_request_seconds", "Time of a request for predictions.", registry=keep)
+        self.batch = Histogram(
+            "numclip_batch_images", "Images of a batch.", buckets=(1, 2, 4, 8, 16, 32, 64), registry=keep
+        )
+        self.waiting = Gauge("numclip_waiting_images", "Images that wait or are computed.", registry=keep)
 
 
 def build_app(
