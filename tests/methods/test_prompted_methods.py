@@ -38,6 +38,22 @@ def test_zero_shot_follows_the_definition(names: Any, decode: Any) -> None:
         assert output.value[b].item() == pytest.approx(best if decode == "argmax" else mean, rel=1e-4)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("names", ["phrases", "numbers"])
+def test_the_median_halves_the_probability(names: Any) -> None:
+    method = ZeroShotCLIP(**TINY, names=names, decode="median").eval()
+    output = method(torch.randn(8, 3, 32, 32))
+    for row, value in zip(output.logits.softmax(dim=1).tolist(), output.value.tolist(), strict=True):
+        # A number has its probability in one place; a level spreads it evenly from its first to its last number.
+        spans = [(0, 3), (4, 6)] if names == "phrases" else [(number, number) for number in range(7)]
+        shares = [
+            p * (float(value >= low) if low == high else min(max((value - low) / (high - low), 0), 1))
+            for p, (low, high) in zip(row, spans, strict=True)
+        ]
+        at_it = sum(p for p, (low, high) in zip(row, spans, strict=True) if low == high == value)
+        assert sum(shares) - at_it - 1e-4 <= 0.5 <= sum(shares) + 1e-4
+
+
 def test_zero_shot_learns_nothing_and_says_so() -> None:
     method = ZeroShotCLIP(**TINY)
 
