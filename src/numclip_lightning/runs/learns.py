@@ -22,12 +22,15 @@ _REFUSALS = (NumClipError, AttributeError, ImportError, KeyError, OSError, TypeE
 def learns(files: Sequence[str], args: Mapping[str, Any]) -> bool:
     """Return whether the method of a run has parameters to train or to solve.
 
+    A method of the user's own is not built here, but only in the process of its run: what it does while it is built,
+    such as filling the memory, must not end the benchmark. It counts as learning; `trains: false` says otherwise.
+
     Args:
         files: The run's configuration files; later ones override earlier ones.
         args: Further arguments by their names on the command line.
 
     Returns:
-        False if it is built and has nothing to learn; True also if it can't be built.
+        False if it is built and has nothing to learn; True also if it can't be built or is the user's own.
     """
     try:
         model: dict[str, Any] = {}
@@ -36,6 +39,9 @@ def learns(files: Sequence[str], args: Mapping[str, Any]) -> bool:
             model = _merged(model, _tree("model", content.get("model") or {}))
         for name, value in args.items():
             model = _merged(model, _tree(name, value))
+        module = str(model["class_path"]).rpartition(".")[0]
+        if module and module.partition(".")[0] != "numclip_lightning":
+            return True
         # Its remarks on random weights would puzzle.
         log = logging.getLogger("numclip_lightning")
         level = log.level
