@@ -234,7 +234,7 @@ def test_images_of_another_size_are_refused_before_the_first_step(method: Any) -
     ("method", "arguments", "message"),
     [
         (CosineClassifier, {"classes": "value"}, "classes is 'value'; choose one of 'values', 'levels'"),
-        (CosineClassifier, {"decode": "median"}, "decode is 'median'; choose one of 'expectation', 'argmax'"),
+        (CosineClassifier, {"decode": "mode"}, "decode is 'mode'; choose one of 'expectation', 'argmax', 'median'"),
         (SORD, {"temperature": 0}, "temperature is 0; give a number greater than 0"),
         (SORD, {"distance": "cubed"}, "distance is 'cubed'; choose one of 'absolute', 'squared'"),
         (MeanVariance, {"mean": -1}, r"mean is -1; give 0 \(left out\) or a positive number"),

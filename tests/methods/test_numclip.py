@@ -264,7 +264,7 @@ def test_a_checkpoint_holds_plain_values_and_brings_the_method_back(tmp_path: Pa
     ("arguments", "message"),
     [
         ({"head": "linear"}, "head is 'linear'; choose"),
-        ({"decode": "argmax"}, "decode is 'argmax'; choose one of 'head', 'expectation'"),
+        ({"decode": "mode"}, "decode is 'mode'; choose one of 'head', 'expectation', 'median', 'argmax'"),
         ({"weighting": "logit"}, "weighting is 'logit'"),
         ({"loss_weights": LossWeights(0, 1, 0), "weighting": "paper"}, "weighting is 'paper'"),
         ({"loss_weights": LossWeights(1, 1, 0)}, "nothing trains the head that the number is read from"),
