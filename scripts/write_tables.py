@@ -12,7 +12,7 @@ between the lines `<!-- NAME -->` and `<!-- end of NAME -->`.
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import yaml
 
 from numclip_lightning.methods import LearningRates, OrdinalMethod
 from numclip_lightning.methods.base.solved import SolvedMethod
-from numclip_lightning.runs.learns import build_small
+from numclip_lightning.runs.learns import build_small, merged
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -83,7 +83,7 @@ def build(run: Path, overlay: Path | None) -> OrdinalMethod:
     """Build the method of an overlay on a run, with random weights for the embedded CLIP."""
     model = _load(run)["model"]
     if overlay is not None:
-        model = _merged(model, _load(overlay)["model"])
+        model = merged(model, _load(overlay)["model"])
     return build_small(model)
 
 
@@ -204,15 +204,6 @@ def _block(text: str, name: str, page: Path) -> str:
 def _load(file: Path) -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     return content
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a mapping with another one on top of it, at every depth."""
-    merged = dict(below)
-    for key, value in above.items():
-        deeper = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merged(merged[key], value) if deeper else value
-    return merged
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -173,6 +173,7 @@ def test_a_tiny_set_is_learned_by_heart() -> None:
     ("arguments", "message"),
     [
         ({"decode": "head"}, "has no head"),
+        ({"loss_weights": PlusLossWeights(image_to_text=1, soft_labels=0, crps=0)}, "nothing trains the fine stage"),
         ({"spread": 0.0}, "spread is 0"),
         ({"label_width": -1.0}, "label_width is -1"),
         ({"strengths": [0.0]}, "strengths contain 0"),

@@ -7,12 +7,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from numclip_lightning import methods
 from numclip_lightning.methods import OrdinalMethod
+from numclip_lightning.methods.base import UntrainedMethod
 from support.scales import DOTS
 
 SCALE = DOTS
 TINY: dict[str, Any] = {"scale": SCALE, "backbone": "tiny-vit", "pretrained": None}
 TARGETS = [0.0, 2.0, 4.0, 6.0]
+# Methods that steps of an optimiser train on images.
+TRAINED = [
+    kind
+    for kind in (getattr(methods, name) for name in methods.__all__)
+    if isinstance(kind, type) and issubclass(kind, OrdinalMethod) and kind is not OrdinalMethod
+    and not issubclass(kind, UntrainedMethod) and kind is not methods.TipAdapterF
+]  # fmt: skip
 
 
 def bright(targets: list[float], low: float = 0, high: float = 6, noise: float = 0.1) -> list[dict[str, Tensor]]:

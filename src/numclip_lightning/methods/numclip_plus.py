@@ -15,16 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.losses import (
-    Weighting,
-    crps_loss,
-    log_prior,
-    soft_label_loss,
-    weighted_mean,
-)
+from numclip_lightning.losses import Weighting, crps_loss, log_prior, soft_label_loss, weighted_mean
 from numclip_lightning.methods.base import Batch, LearningRates, OptimizerSpec, Output, SchedulerSpec, SolvedStart
 from numclip_lightning.methods.numclip import LossWeights, NumCLIP, Reading
 from numclip_lightning.models.heads import build_decoder, expected_value
+from numclip_lightning.models.image_heads import mean_square_one
 from numclip_lightning.models.image_stage import ImageStage, Join
 from numclip_lightning.models.learned_heads import HeadKind
 from numclip_lightning.precision import at_least_float32
@@ -101,6 +96,12 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
         if self.decode == "head":
             raise ConfigError("NumCLIPPlus has no head; set decode to median, expectation or argmax.")
         super().check()
+        weights = self.loss_weights
+        if not (weights.soft_labels or weights.crps or weights.value):
+            raise ConfigError(
+                "loss_weights.soft_labels, crps and value are all 0, so that nothing trains the fine stage that the "
+                "number is read from; raise one of them."
+            )
         for name, value in (("spread", self.spread), ("label_width", self.label_width)):
             if value is not None and not 0 < value < float("inf"):
                 raise ConfigError(f"{name} is {value}; give a positive number.")
@@ -166,7 +167,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
 
     def start_features(self, features: Tensor) -> Tensor:
         """Return features scaled to mean square 1, as the map takes them."""
-        return F.rms_norm(at_least_float32(features), features.shape[-1:])
+        return mean_square_one(features)
 
     def start_loss(self, features: Tensor, target: Tensor) -> Callable[[Tensor], Tensor]:
         """Return the loss of the distribution over the values as a function of the residual."""

@@ -12,10 +12,15 @@ from torch.nn import functional
 
 from numclip_lightning.precision import at_least_float32, without_autocast
 
-__all__ = ["CoralHead", "CosineHead", "LinearHead"]
+__all__ = ["CoralHead", "CosineHead", "LinearHead", "mean_square_one"]
 
 # The maximum of CLIP's own logit scale (Radford et al. 2021, section 2.5).
 _MULTIPLIER = 100.0
+
+
+def mean_square_one(features: Tensor) -> Tensor:
+    """Scale features of any length to mean square 1: (B, D) -> (B, D), in float32 at least."""
+    return functional.rms_norm(at_least_float32(features), features.shape[-1:])
 
 
 class LinearHead(nn.Linear):
@@ -39,7 +44,7 @@ class LinearHead(nn.Linear):
     def forward(self, features: Tensor) -> Tensor:
         """Return one row of numbers for each feature of any length: (B, D) -> (B, outputs)."""
         with without_autocast(features.device.type):
-            return super().forward(functional.rms_norm(at_least_float32(features), features.shape[-1:]))
+            return super().forward(mean_square_one(features))
 
 
 class CosineHead(nn.Module):

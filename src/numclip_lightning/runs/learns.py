@@ -13,7 +13,7 @@ import numclip_lightning.methods
 from numclip_lightning.errors import NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
 
-__all__ = ["build_small", "learns"]
+__all__ = ["build_small", "learns", "merged"]
 
 # What a configuration in words that no method takes may raise; the run itself reports it best.
 _REFUSALS = (NumClipError, AttributeError, ImportError, KeyError, OSError, TypeError, ValueError, yaml.YAMLError)
@@ -36,9 +36,9 @@ def learns(files: Sequence[str], args: Mapping[str, Any]) -> bool:
         model: dict[str, Any] = {}
         for file in files:
             content = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
-            model = _merged(model, _tree("model", content.get("model") or {}))
+            model = merged(model, _tree("model", content.get("model") or {}))
         for name, value in args.items():
-            model = _merged(model, _tree(name, value))
+            model = merged(model, _tree(name, value))
         module = str(model["class_path"]).rpartition(".")[0]
         if module and module.partition(".")[0] != "numclip_lightning":
             return True
@@ -83,10 +83,10 @@ def _tree(name: str, value: Any) -> dict[str, Any]:
     return {"init_args": value}
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return a mapping with another one on top of it, at every depth."""
-    merged = dict(below)
+    whole = dict(below)
     for key, value in above.items():
-        deeper = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merged(merged[key], value) if deeper else value
-    return merged
+        deeper = isinstance(value, Mapping) and isinstance(whole.get(key), Mapping)
+        whole[key] = merged(whole[key], value) if deeper else value
+    return whole

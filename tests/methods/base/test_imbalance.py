@@ -11,12 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from numclip_lightning import methods
 from numclip_lightning.data.base import Label, LabelTable
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.losses import log_prior, rank_weights
-from numclip_lightning.methods import OrdinalMethod
-from numclip_lightning.methods.base import ImbalanceSpec, LearningRates, MixSpec, OptimizerSpec, UntrainedMethod
+from numclip_lightning.methods.base import ImbalanceSpec, LearningRates, MixSpec, OptimizerSpec
 from numclip_lightning.methods.coral import CORAL
 from numclip_lightning.methods.cosine import CosineClassifier
 from numclip_lightning.methods.gda import GDA
@@ -25,17 +23,11 @@ from numclip_lightning.methods.numclip import NumCLIP
 from numclip_lightning.methods.sord import SORD
 from support.command import Numclip, metrics_of
 from support.tiny_clip import register_tiny_clips
-from support.tiny_fit import TARGETS, TINY, batch_of, bright, loader, quiet_trainer
+from support.tiny_fit import TARGETS, TINY, TRAINED, batch_of, bright, loader, quiet_trainer
 
 register_tiny_clips()
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 
-TRAINED = [
-    kind
-    for kind in (getattr(methods, name) for name in methods.__all__)
-    if isinstance(kind, type) and issubclass(kind, OrdinalMethod) and kind is not OrdinalMethod
-    and not issubclass(kind, UntrainedMethod) and kind is not methods.TipAdapterF
-]  # fmt: skip
 # Three of 0, two of 2, one of 6.
 UNEVEN = [0.0, 0.0, 0.0, 2.0, 2.0, 6.0]
 COUNTS = torch.tensor([3.0, 0, 2, 0, 0, 0, 1])

@@ -11,27 +11,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from numclip_lightning import methods
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.methods import OrdinalMethod
-from numclip_lightning.methods.base import LearningRates, MixSpec, OptimizerSpec, UntrainedMethod
+from numclip_lightning.methods.base import LearningRates, MixSpec, OptimizerSpec
 from numclip_lightning.methods.base.mixing import _box, mix_batch, of_partner
 from numclip_lightning.methods.cosine import CosineClassifier
 from numclip_lightning.methods.gda import GDA
 from numclip_lightning.methods.l1 import L1Regression
 from support.command import Numclip, metrics_of
 from support.tiny_clip import register_tiny_clips
-from support.tiny_fit import TARGETS, TINY, batch_of, bright, loader, quiet_trainer
+from support.tiny_fit import TARGETS, TINY, TRAINED, batch_of, bright, loader, quiet_trainer
 
 register_tiny_clips()
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
-
-TRAINED = [
-    kind
-    for kind in (getattr(methods, name) for name in methods.__all__)
-    if isinstance(kind, type) and issubclass(kind, OrdinalMethod) and kind is not OrdinalMethod
-    and not issubclass(kind, UntrainedMethod) and kind is not methods.TipAdapterF
-]  # fmt: skip
 
 
 def batch(count: int = 6) -> dict[str, Tensor]:
