@@ -135,7 +135,7 @@ class WritePredictions(Callback):
             # The dataset of the loader: to build another one, every image of the list would be looked up again.
             loader: Any = trainer.predict_dataloaders
             self._skipped.add(loader.dataset, batch.index[~readable].tolist())
-            batch = Prediction(*(tensor[readable] for tensor in batch))
+            batch = batch.where(readable)
         self._file.append(rows_of(batch, labels, method.scale, self._layout))
 
     def _finish(self, trainer: L.Trainer, method: Any, split: Split) -> None:
