@@ -1,6 +1,7 @@
 """Intervals and sets for rows of predictions, and the calibration of a run from the rows of its validation images."""
 
 import csv
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,7 +15,9 @@ from numclip_lightning.errors import DataError
 from numclip_lightning.runs.rows import Row, float32_text
 from numclip_lightning.scale import OrdinalScale
 
-__all__ = ["INTERVAL_COLUMNS", "SEPARATOR", "answers_of", "calibrate_rows", "read_rows", "with_intervals"]
+__all__ = ["INTERVAL_COLUMNS", "SEPARATOR", "answers_of", "calibrate_rows", "describe", "read_rows", "with_intervals"]
+
+_log = logging.getLogger(__name__)
 
 # What a calibrated run adds to a file of predictions.
 INTERVAL_COLUMNS = ["lower", "upper", "phrases_in_set"]
@@ -79,8 +82,9 @@ def with_intervals(rows: Iterable[Row], heading: Sequence[str], calibration: Cal
         heading: Their columns.
         calibration: The calibration.
     """
-    known, place = list(rows), list(heading).index("value")
-    finite = [row for row in known if math.isfinite(float(row[1][place]))]
+    known = list(rows)
+    numbers = [place for place, name in enumerate(heading) if name == "value" or name.startswith("p(")]
+    finite = [row for row in known if all(math.isfinite(float(row[1][place])) for place in numbers)]
     cells: dict[int, list[str]] = {}
     if finite:
         answers = answers_of([row for _, row in finite], heading, calibration.choices.by)
@@ -104,3 +108,21 @@ def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} can't be read ({error}); validate the checkpoint again.") from error
     return heading, rows
+
+
+def describe(calibration: Calibration) -> None:
+    """Log what a calibration says, in words, and what users should know of it."""
+    choices, threshold = calibration.choices, calibration.interval.overall.value
+    kind = {
+        "absolute": f"value ± {threshold:.4g}",
+        "normalised": f"value ± {threshold:.4g} spreads",
+        "quantiles": f"quantiles of the distribution, each moved by {threshold:.4g}",
+    }[choices.intervals]
+    by = f", by {choices.by}" if choices.by else ""
+    temperature = "" if calibration.temperature is None else f"; temperature {calibration.temperature.value:.3g}"
+    _log.info(
+        "calibrated on %d validation images: %g %% intervals are %s%s%s",
+        calibration.n, 100 * choices.coverage, kind, by, temperature,
+    )  # fmt: skip
+    for note in calibration.notes:
+        _log.warning("calibration: %s", note)

@@ -68,9 +68,10 @@ def rows_of(batch: Prediction, labels: LabelTable, scale: OrdinalScale, layout: 
         layout: As in `columns`.
     """
     # float32, as numbers in half precision have no short text of their own.
-    values, probabilities = (tensor.float().cpu().numpy() for tensor in (batch.value, batch.probabilities))
+    values, probabilities, spreads = (
+        tensor.float().cpu().numpy() for tensor in (batch.value, batch.probabilities, batch.spread)
+    )
     phrases, of_value = scale.phrases, scale.level_at(batch.value.cpu()).tolist()
-    spreads = values * np.nan if batch.spread is None else batch.spread.float().cpu().numpy()
     for i, (index, most_probable) in enumerate(zip(batch.index.tolist(), batch.level.tolist(), strict=True)):
         label, value = labels[index], float32_text(values[i])
         finite = bool(np.isfinite(values[i]))

@@ -35,16 +35,12 @@ class Prediction(NamedTuple):
         value: The predicted number in the target's unit, (B,).
         level: The most probable level, int64 (B,).
         probabilities: The probability of each level, (B, K).
-        spread: The standard deviation of each predicted distribution, in the target's unit, (B,), NaN where the method
-            predicts the number alone; None if it was not computed.
+        spread: The standard deviation of each predicted distribution, in the target's unit, (B,); NaN where the method
+            predicts the number alone.
     """
 
     index: Tensor  # type: ignore[assignment]  # hides `tuple.index`
     value: Tensor
     level: Tensor
     probabilities: Tensor
-    spread: Tensor | None = None
-
-    def where(self, chosen: Tensor) -> "Prediction":
-        """Return the predictions of some images, which a bool tensor (B,) selects."""
-        return Prediction(*(None if tensor is None else tensor[chosen] for tensor in self))
+    spread: Tensor
