@@ -24,6 +24,7 @@ from numclip_lightning.report.published import PublishedFigure, published_figure
 from numclip_lightning.report.score_curve import curve_sections
 from numclip_lightning.report.statistics import compare, costs, summarise
 from numclip_lightning.report.tables import LATEX, MARKDOWN, latex_table, markdown_table, notes
+from numclip_lightning.report.trials import Tried, trial_sections
 
 __all__ = ["Request", "write_report"]
 
@@ -82,6 +83,7 @@ def write_report(
     folder: Path,
     request: Request,
     crossed: Crossed | None = None,
+    tried: Tried | None = None,
 ) -> Path:
     """Write the report of a benchmark with its files, in place of an earlier report.
 
@@ -94,6 +96,7 @@ def write_report(
         folder: Where to write; created if it doesn't exist.
         request: The content.
         crossed: The tests of the runs on other images, if there are any.
+        tried: The trials that arguments were chosen by, if there are any.
 
     Returns:
         The path of `report.md`.
@@ -119,6 +122,7 @@ def write_report(
     parts = _sections(frame, datasets, request, folder)
     stems = {dataset: _stem(dataset) for dataset in datasets}
     parts += cross_sections(frame, crossed or Crossed(), request.metrics, folder, stems)
+    parts += trial_sections(tried or Tried(), folder)
     text = "\n\n".join(part.strip() for part in parts)
     report.write_text(text + "\n", encoding="utf-8")
     return report
