@@ -13,6 +13,7 @@ from tqdm import tqdm
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.report.cross import Crossed
 from numclip_lightning.report.frame import run_name
+from numclip_lightning.report.joined_methods import Members, join_methods
 from numclip_lightning.report.marks import check_page, update_page
 from numclip_lightning.report.report import Request, write_report
 from numclip_lightning.report.trials import Tried
@@ -49,7 +50,7 @@ def benchmark(words: Sequence[str]) -> int:
     chosen, output, report_only = parse(words)
     here = _datasets_here(chosen)
     request = _request(chosen, here, words)
-    request.check(list(chosen.methods), here)
+    request.check([*chosen.methods, *chosen.ensembles], here)
     if chosen.page:
         check_page(Path(chosen.page))
     # Before the trials: what is wrong in a configuration is said before anything is run.
@@ -62,7 +63,13 @@ def benchmark(words: Sequence[str]) -> int:
         return _STOPPED
     tests = [test for run in runs for test in run.tests]
     crossed = Crossed([test.entry for test in tests], _records(tests))
-    report = write_report([run.entry for run in runs], _records(runs), output, request, crossed, _tried(trials))
+    entries, records = [run.entry for run in runs], _records(runs)
+    joined, their_records = join_methods(
+        {name: Members(entry.of, entry.across_seeds) for name, entry in chosen.ensembles.items()}, entries, records,
+        Path(chosen.root),
+    )  # fmt: skip
+    whole, found = [*entries, *joined], [*records, *their_records]
+    report = write_report(whole, found, output, request, crossed, _tried(trials))
     jobs = [*runs, *tests]
     finished = sum(map(has_finished, jobs))
     counted = "%d of %d runs have finished" + (f" ({len(tests)} of them tests on other images)" if tests else "")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from numclip_lightning.errors import ConfigError, check_choice
-from numclip_lightning.runs.entries import DatasetEntry, MeanEntry, MethodEntry
+from numclip_lightning.runs.entries import DatasetEntry, EnsembleEntry, MeanEntry, MethodEntry
 from numclip_lightning.runs.flatten import flatten
 
 __all__ = ["ALL_IMAGES", "Benchmark"]
@@ -34,6 +34,7 @@ class Benchmark:
         methods: The methods by their names in tables.
         overlays: A pattern of overlays, such as `configs/methods/*.yaml`. Each file that no entry of `methods` has as
             its config becomes a method too, after them and by the name in its first line, `# Overlay: NAME: ...`.
+        ensembles: Answers of several methods as one, by their names in tables, shown like methods, after them.
         means: Means over datasets, shown as datasets of their own; left out if one of theirs is.
         seeds: Seeds of the method and of the data, a run for each.
         shots: Training images per value, a run for each; 0 takes all.
@@ -57,6 +58,7 @@ class Benchmark:
     datasets: dict[str, DatasetEntry]
     methods: dict[str, MethodEntry] = field(default_factory=dict)
     overlays: str | None = None
+    ensembles: dict[str, EnsembleEntry] = field(default_factory=dict)
     means: dict[str, MeanEntry] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     shots: list[int] = field(default_factory=lambda: [ALL_IMAGES])
@@ -98,6 +100,8 @@ class Benchmark:
             self._check_tuning_seed(self.tuning_seed)
         for name, mean in self.means.items():
             self._check_mean(name, mean)
+        for name, ensemble in self.ensembles.items():
+            self._check_ensemble(name, ensemble)
 
     def _included(self) -> dict[str, MethodEntry]:
         """Return the overlays that no entry has, by name, sorted by file."""
@@ -128,6 +132,18 @@ class Benchmark:
             raise ConfigError(
                 f"tuning_seed is {seed}; give a number of 0 or more that is none of seeds, {self.seeds}: what is "
                 "chosen on a run is no surprise in it."
+            )
+
+    def _check_ensemble(self, name: str, ensemble: EnsembleEntry) -> None:
+        for method in ensemble.of:
+            check_choice(f"ensembles: of {name!r}", method, self.methods)
+        if name in self.methods:
+            raise ConfigError(f"ensembles: {name!r} has the name of a method; give another.")
+        runs = len(set(ensemble.of)) * (len(self.seeds) if ensemble.across_seeds else 1)
+        if runs < 2 or len(set(ensemble.of)) < len(ensemble.of):
+            raise ConfigError(
+                f"ensembles: {name!r} joins {', '.join(ensemble.of) or 'nothing'}; name two methods or more, each "
+                "once, or join one across_seeds."
             )
 
     def _check_trials(self, name: str, method: MethodEntry) -> None:

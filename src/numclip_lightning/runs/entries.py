@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CrossEntry", "DatasetEntry", "MeanEntry", "MethodEntry"]
+__all__ = ["CrossEntry", "DatasetEntry", "EnsembleEntry", "MeanEntry", "MethodEntry"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +64,20 @@ class MeanEntry:
 
     of: list[str]
     published: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleEntry:
+    """One answer of several methods, joined from the predictions of their runs; it has no runs of its own.
+
+    Args:
+        of: The methods. Their runs of one seed are joined, for each dataset, fold, number of shots and seed.
+        across_seeds: Whether the runs of all seeds are joined into one answer instead; their test images have to be
+            the same.
+    """
+
+    of: list[str]
+    across_seeds: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
