@@ -13,7 +13,7 @@ from support.command import failure
 from support.places import REPOSITORY
 from support.tiny_benchmark import ZERO_SHOT, Write, records, write_config
 
-CORAL = {
+CORAL: dict[str, Any] = {
     "config": "configs/methods/coral.yaml",
     "trials": {"fast": {"model.learning_rates.head": 0.1}, "slow": {"model.learning_rates.head": 1e-6}},
 }
