@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 
 from numclip_lightning.runs.averaging import AverageWeights
+from numclip_lightning.runs.calibrating import Calibrate
 from numclip_lightning.runs.checkpoints import BestCheckpoint
 from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.runs.length import FitLength, StopEarly
@@ -24,6 +25,7 @@ def add_callback_flags(parser: LightningArgumentParser) -> None:
     parser.add_class_arguments(AverageWeights, "averaging")
     parser.add_class_arguments(StopEarly, "early_stopping")
     parser.add_class_arguments(FitLength, "length")
+    parser.add_class_arguments(Calibrate, "calibration")
     parser.set_defaults({
         "checkpoint.monitor": "val_mae",
         "checkpoint.mode": "min",
@@ -50,7 +52,9 @@ def own_callbacks(verb: str, given: Namespace, folder: Path, *, keeps_checkpoint
         callbacks.append(given.checkpoint)
     if not given.trainer.fast_dev_run:
         predicted = Path(given.get("output") or folder / "predictions.csv")
-        callbacks.append(WritePredictions(predicted, folder / "test_predictions.csv"))
+        given.calibration.checkpoint = None if verb == "fit" else given.ckpt_path
+        callbacks.append(given.calibration)
+        callbacks.append(WritePredictions(predicted, folder / "test_predictions.csv", given.calibration))
     return callbacks
 
 
