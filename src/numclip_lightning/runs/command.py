@@ -24,7 +24,15 @@ from numclip_lightning.runs.checkpoints import best_checkpoint, explain_misfit
 from numclip_lightning.runs.checks import CheckData, check_targets
 from numclip_lightning.runs.endings import explain
 from numclip_lightning.runs.finite import StopDiverged
-from numclip_lightning.runs.folder import RunFolder, discard_unused, new_run_name, print_place, print_result, run_folder
+from numclip_lightning.runs.folder import (
+    RunFolder,
+    discard_unused,
+    new_run_name,
+    print_place,
+    print_result,
+    require_place,
+    run_folder,
+)
 from numclip_lightning.runs.parser import Parser
 from numclip_lightning.runs.predictions import raise_problem
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
@@ -125,6 +133,7 @@ class NumClipCLI(LightningCLI):
         config = given.trainer
         root, name = config.default_root_dir or ".", new_run_name(self.name)
         self.folder = Path(root, name)
+        require_place(Path(root))
         self.save_config_kwargs = {"folder": self.folder}
         if config.logger is not False:
             # Flushed at every row: what a killed run has measured is not lost.

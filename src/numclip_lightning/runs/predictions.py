@@ -58,13 +58,15 @@ class WritePredictions(Callback):
         """Refuse a folder as a file, and fewer images than processes, which Lightning can't divide.
 
         Raises:
-            ConfigError: If the file is a folder.
+            ConfigError: If the file is a folder, or no file that can be put in place of another: a device, a pipe.
             DataError: If a process would have nothing to predict.
         """
         if stage != "predict":
             return
         if self.path.is_dir():
             raise ConfigError(f"--output {self.path} is a folder; give the file to write.")
+        if self.path.exists() and not self.path.is_file():
+            raise ConfigError(f"--output {self.path} is a device or a pipe; give the file to write.")
         number = len(trainer.datamodule.labels("predict"))  # type: ignore[attr-defined]
         if number < trainer.world_size:
             raise DataError(
