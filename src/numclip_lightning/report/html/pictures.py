@@ -1,0 +1,182 @@
+"""The drawings of the page, each with its words: predicted against true, errors by value and level, confusion, ..."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from numclip_lightning.report.html.drawing import ACCENT, HEAT, INK, MARK, SOFT, drawing, plain, to_svg
+from numclip_lightning.report.html.elements import Figure
+
+__all__ = [
+    "draw_agreement",
+    "draw_bars",
+    "draw_errors_by_value",
+    "draw_grid",
+    "draw_reliability",
+    "draw_spread_of_values",
+]
+
+_Numbers = NDArray[np.float64]
+# More points are counted in cells: as points they would hide each other, and be megabytes.
+_MOST_POINTS = 600
+_CELLS = 44
+
+
+def draw_agreement(target: _Numbers, value: _Numbers, unit: str) -> Figure:
+    """Draw predicted against true numbers: points, or the number of images in cells where there are many."""
+    figure, (axes,) = drawing(5.2, 4.2)
+    low, high = float(min(target.min(), value.min())), float(max(target.max(), value.max()))
+    if len(target) <= _MOST_POINTS:
+        axes.scatter(target, value, s=12, color=ACCENT, alpha=0.45, linewidths=0)
+        how = "a point for each image"
+    else:
+        counts, xs, ys = np.histogram2d(target, value, bins=_edges(target, value))
+        shown = np.ma.masked_equal(counts.T, 0)
+        mesh = axes.pcolormesh(xs, ys, np.log10(shown), cmap=HEAT, rasterized=True, vmin=0)
+        bar = figure.colorbar(mesh, ax=axes, shrink=0.7, pad=0.02)
+        most = int(np.ceil(np.log10(max(counts.max(), 2))))
+        bar.set_ticks(list(range(most + 1)), labels=[f"{10**power:,}" for power in range(most + 1)])
+        bar.ax.set_ylim(0, np.log10(max(counts.max(), 2)))
+        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.set_label("images in a cell")
+        how = "the number of images in each cell"
+    axes.plot([low, high], [low, high], color=MARK, linewidth=1.2, linestyle="--")
+    axes.grid(visible=True, axis="both")
+    _names(axes, f"true{_in(unit)}", f"predicted{_in(unit)}")
+    correlation = np.corrcoef(target, value)[0, 1] if target.std() and value.std() else float("nan")
+    alt = (
+        f"Predicted against true numbers of {len(target):,} images, {how}. True from {target.min():g} to "
+        f"{target.max():g}, predicted from {value.min():.4g} to {value.max():.4g}; correlation {correlation:.3f}."
+    )
+    return Figure(to_svg(figure, alt), f"{len(target):,} images, {how}; on the dashed line both are equal.")
+
+
+def _edges(target: _Numbers, value: _Numbers) -> list[_Numbers]:
+    """Return the edges of cells in both directions: one for each value where these are few and even."""
+    found = []
+    distinct = np.unique(target)
+    steps = np.diff(distinct)
+    low, high = float(min(target.min(), value.min())), float(max(target.max(), value.max()))
+    for numbers in (target, value):
+        if numbers is target and 1 < len(distinct) <= _CELLS and np.allclose(steps, steps[0]):
+            found.append(np.append(distinct - steps[0] / 2, distinct[-1] + steps[0] / 2))
+        else:
+            found.append(np.linspace(low, high if high > low else low + 1, _CELLS + 1))
+    return found
+
+
+def draw_errors_by_value(
+    names: Sequence[str], mae: _Numbers, low: _Numbers, high: _Numbers, bias: _Numbers, images: _Numbers, unit: str
+) -> Figure:
+    """Draw the mean absolute error and the bias in bins of the true number, and below how many images these are of."""
+    figure, (axes, below) = drawing(5.2, 4.2, (4, 1))
+    places = np.arange(len(names))
+    whiskers = np.nan_to_num(np.stack([mae - low, high - mae]).clip(min=0))
+    axes.bar(places, mae, color=ACCENT, alpha=0.85, label="mean absolute error", width=0.72)
+    axes.errorbar(places, mae, yerr=whiskers, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
+    axes.plot(places, bias, "D", color=MARK, markersize=4, label="bias: predicted minus true")
+    axes.axhline(0, color=SOFT, linewidth=0.8)
+    axes.legend(loc="best")
+    axes.set_ylabel(plain(f"error{_in(unit)}"))
+    below.bar(places, images, color=SOFT, alpha=0.6, width=0.72)
+    below.set_ylabel("images")
+    below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+    _ticks(below, names)
+    below.set_xlabel(plain(f"true{_in(unit)}"))
+    worst = int(np.nanargmax(mae))
+    alt = (
+        f"Mean absolute error in {len(names)} bins of the true number. Largest at {names[worst]}: {mae[worst]:.3g}"
+        f"{_after(unit)} over {int(images[worst])} images; smallest {np.nanmin(mae):.3g}."
+    )
+    return Figure(to_svg(figure, alt), "Bars: mean absolute error with 95 % intervals. Diamonds: bias.")
+
+
+def draw_bars(heights: _Numbers, names: Sequence[str], x: str, y: str, alt: str, caption: str, level: float | None = None) -> Figure:
+    """Draw plain bars, with a dashed line at a level where one is given."""
+    figure, (axes,) = drawing(5.2, 2.8)
+    axes.bar(np.arange(len(heights)), heights, color=ACCENT, alpha=0.85, width=0.9)
+    if level is not None:
+        axes.axhline(level, color=MARK, linestyle="--", linewidth=1.2)
+    _ticks(axes, names)
+    _names(axes, x, y)
+    return Figure(to_svg(figure, alt), caption)
+
+
+def draw_spread_of_values(values: _Numbers, unit: str) -> Figure:
+    """Draw how the predicted numbers are spread."""
+    figure, (axes,) = drawing(5.2, 2.8)
+    axes.hist(values, bins=min(40, max(5, len(np.unique(values)))), color=ACCENT, alpha=0.85)
+    _names(axes, f"predicted{_in(unit)}", "images")
+    alt = (
+        f"Histogram of {len(values):,} predicted numbers, from {values.min():.4g} to {values.max():.4g}, "
+        f"median {np.median(values):.4g}{_after(unit)}."
+    )
+    return Figure(to_svg(figure, alt), f"The predicted numbers of {len(values):,} images.")
+
+
+def draw_reliability(said: _Numbers, right: _Numbers, images: _Numbers, ece: float) -> Figure:
+    """Draw the share of right levels against the probability that was given, and how many images each bin has."""
+    figure, (axes, below) = drawing(5.2, 4.2, (4, 1))
+    axes.plot([0, 1], [0, 1], color=MARK, linestyle="--", linewidth=1.2, label="as sure as right")
+    axes.plot(said, right, color=ACCENT, marker="o", markersize=5, linewidth=1.4, label="this run")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.legend(loc="upper left")
+    axes.set_ylabel("share that is right")
+    below.bar(said, images, color=SOFT, alpha=0.6, width=0.03)
+    below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+    below.set_ylabel("images")
+    below.set_xlabel("probability of the most probable level")
+    gap = said - right
+    worst = int(np.abs(gap).argmax())
+    alt = (
+        f"Reliability of the levels in {len(said)} bins. Where the run says {said[worst]:.0%}, {right[worst]:.0%} are right, "
+        f"the largest distance. Expected calibration error {100 * ece:.1f} %."
+    )
+    return Figure(to_svg(figure, alt), "Below the dashed line the run is surer than it is right.")
+
+
+def draw_grid(numbers: _Numbers, names: Sequence[str], x: str, y: str, alt: str, caption: str, ends: tuple[float, float]) -> Figure:
+    """Draw a square of numbers as strength of a colour."""
+    figure, (axes,) = drawing(5.2, 4.6)
+    picture = axes.imshow(numbers, cmap=HEAT, vmin=ends[0], vmax=ends[1], rasterized=True, interpolation="nearest")
+    axes.grid(visible=False)
+    shown = np.unique(np.linspace(0, len(names) - 1, min(len(names), 12)).round().astype("int64"))
+    labels = [plain(_short(names[place])) for place in shown]
+    axes.set_xticks(shown, labels, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(shown, labels)
+    _names(axes, x, y)
+    bar = figure.colorbar(picture, ax=axes, shrink=0.75)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    return Figure(to_svg(figure, alt), caption)
+
+
+def _names(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(plain(x))
+    axes.set_ylabel(plain(y))
+
+
+def _ticks(axes: Axes, names: Sequence[str]) -> None:
+    """Name the bars; of many, some."""
+    step = max(1, -(-len(names) // 14))
+    places = list(range(0, len(names), step))
+    labels = [plain(_short(names[place])) for place in places]
+    slanted = max(map(len, labels), default=0) * len(labels) > 56
+    axes.set_xticks(places, labels, **({"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if slanted else {}))
+
+
+def _short(name: str, most: int = 18) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def _in(unit: str) -> str:
+    return f" ({unit})" if unit else ""
+
+
+def _after(unit: str) -> str:
+    return f" {unit}" if unit else ""
+
+
