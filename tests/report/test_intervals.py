@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.report import resampling
+from numclip_lightning.report import intervals, resampling
 from numclip_lightning.report.intervals import bootstrap_difference, bootstrap_mean, sign_flip_test
 
 Array = NDArray[np.float64]

@@ -15,7 +15,7 @@ _FEWEST_UNITS = 5
 
 
 def value_parts(run: ReportedRun) -> tuple[NDArray[np.int64], list[str]]:
-    """Return the bin of each image's true number, (N,), and the names of the bins: single numbers where these are few."""
+    """Return the bin of each image's true number, (N,), and the names of the bins: numbers where these are few."""
     targets = run.frame["target"].to_numpy("float64")
     lows, highs = target_bins(np.unique(targets).tolist())
     names = [f"{low:g}" if low == high else f"{low:g} to {high:g}" for low, high in zip(lows, highs, strict=True)]

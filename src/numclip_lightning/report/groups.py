@@ -151,7 +151,8 @@ def values_of(column: pd.Series) -> pd.Series:
         edges = np.unique(np.nanquantile(column, np.linspace(0, 1, _QUARTERS + 1)))
         found = pd.cut(column, edges, include_lowest=True)
         return pd.Series(
-            [_UNKNOWN if pd.isna(part) else f"{part.left:.4g} to {part.right:.4g}" for part in found], index=column.index
+            [_UNKNOWN if pd.isna(part) else f"{part.left:.4g} to {part.right:.4g}" for part in found],
+            index=column.index,
         )
     if column.dtype.kind == "f":
         return column.map(lambda number: _UNKNOWN if pd.isna(number) else f"{number:g}")
@@ -173,7 +174,7 @@ def _in_order(words: pd.Series) -> list[str]:
 
 
 def _levels(run: ReportedRun) -> tuple[NDArray[np.int64], list[str]]:
-    """Return the true level of each image and their names: those of the scale, or bins where it has too many or none."""
+    """Return the true level of each image and their names: those of the scale, or bins if it has too many or none."""
     if run.levels is not None and (run.levels[1] >= 0).all() and len(run.phrases) <= _MOST_LEVELS:
         return run.levels[1], run.phrases
     return value_parts(run)
@@ -223,7 +224,11 @@ class _Cells:
 
     def units(self, number: int) -> int:
         """Return how many units a group has."""
-        return int((self.place == number).sum() if self.units_of is None else len(np.unique(self.units_of[self.place == number])))
+        return int(
+            (self.place == number).sum()
+            if self.units_of is None
+            else len(np.unique(self.units_of[self.place == number]))
+        )
 
     def at_equal(self, sums: _Numbers, kind: int) -> _Numbers:
         """Return the mean of each group at equal targets, (draws, groups).

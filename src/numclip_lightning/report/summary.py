@@ -61,7 +61,9 @@ def tolerance_of(run: ReportedRun) -> float:
     whole = bool((targets == targets.round()).all())
     low, high = float(targets.min()), float(targets.max())
     step = 1.0 if whole else (high - low) / 1000 or 1.0
-    return default_tolerance(OrdinalScale(minimum=low, maximum=low + step * max(1, round((high - low) / step)), step=step))
+    return default_tolerance(
+        OrdinalScale(minimum=low, maximum=low + step * max(1, round((high - low) / step)), step=step)
+    )
 
 
 def image_columns(run: ReportedRun) -> dict[str, _Numbers]:
@@ -175,14 +177,18 @@ def measure_run(run: ReportedRun, *, resamples: int = RESAMPLES) -> list[Measure
         low, high = ends(formula(draws.drawn)) if draws.drawn else (float("nan"), float("nan"))
         found.append(Measured(key=key, measure=measure_of(f"test_{key}"), value=value, low=low, high=high))
         if name == "plcc":
-            found += [_ordered(key, run) for key in _ORDERED if key == "spearman" or len(run.frame) <= _MOST_FOR_KENDALL]
+            found += [
+                _ordered(key, run) for key in _ORDERED if key == "spearman" or len(run.frame) <= _MOST_FOR_KENDALL
+            ]
     return found
 
 
 def _ordered(key: str, run: ReportedRun) -> Measured:
     value = metric_of(f"test_{key}", run.frame)
     nan = float("nan")
-    return Measured(key=key, measure=measure_of(f"test_{key}"), value=nan if value is None else value, low=nan, high=nan)
+    return Measured(
+        key=key, measure=measure_of(f"test_{key}"), value=nan if value is None else value, low=nan, high=nan
+    )
 
 
 def guessed(run: ReportedRun) -> Guessed:

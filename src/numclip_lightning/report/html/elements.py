@@ -5,9 +5,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-__all__ = ["Cell", "Element", "Figure", "Gallery", "Note", "Picture", "Section", "Table", "cell", "unit_of"]
+__all__ = [
+    "NOTHING",
+    "Cell",
+    "Element",
+    "Figure",
+    "Gallery",
+    "Note",
+    "Picture",
+    "Section",
+    "Table",
+    "cell",
+    "percent",
+    "unit_of",
+    "with_code",
+]
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,10 @@ class Cell:
         if self.sort is None:
             return self.text
         return "" if math.isnan(self.sort) else f"{self.sort:.12g}"
+
+
+NOTHING = Cell("–", math.nan)  # noqa: RUF001
+"""Where there is no number."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +124,7 @@ class Section:
         lead: What it answers, in a sentence or two.
         parts: For each run (or once, with an empty name) what is shown; side by side on wide screens.
         missing: Why there is nothing to show; empty otherwise.
-        wide: Whether its parts are below each other also on wide screens.
+        wide: Whether it takes the whole width, its parts below each other, also on wide screens.
     """
 
     key: str
@@ -120,13 +138,27 @@ class Section:
 def cell(number: float, digits: int = 2, low: float = math.nan, high: float = math.nan, factor: float = 1) -> Cell:
     """Return a number as a cell, with its interval in brackets where it has one; a dash for none."""
     if not math.isfinite(number):
-        return Cell("–", math.nan)
+        return NOTHING
     text = f"{factor * number:z.{digits}f}"
     if math.isfinite(low) and math.isfinite(high):
         text += f" ({factor * low:z.{digits}f} to {factor * high:z.{digits}f})"
     return Cell(text, factor * number)
 
 
+def percent(share: float) -> str:
+    """Return a share of 0 to 1 in words: `"84 %"`."""
+    return f"{100 * share:.0f} %"
+
+
 def unit_of(unit: str) -> str:
     """Return a unit as it stands in brackets behind a name; nothing without one."""
     return f" ({unit})" if unit else ""
+
+
+def with_code(text: str) -> Markup:
+    """Return a text as HTML; what stands between backticks is code."""
+    parts = text.split("`")
+    marked = [
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
+    ]
+    return Markup("").join(marked) if len(parts) % 2 else escape(text)

@@ -1,4 +1,4 @@
-"""Sections on where the errors are: predicted against true, by the true number and level, and which levels are mixed up."""
+"""Sections on where the errors are: predicted against true, by the true number and level, levels mixed up."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numclip_lightning.report.bins import errors_in_parts, value_parts
-from numclip_lightning.report.html.elements import Cell, Element, Note, Section, Table, cell, unit_of
+from numclip_lightning.report.html.elements import Cell, Element, Note, Section, Table, cell, percent, unit_of
 from numclip_lightning.report.html.pictures import (
     draw_agreement,
     draw_errors_by_value,
@@ -87,7 +87,7 @@ def level_section(runs: Sequence[ReportedRun]) -> Section:
 
     lead = "The words of the scale, in its order. Right: the share whose most probable phrase is the true one."
     parts, missing = sections_of(runs, show, _no_levels)
-    return Section("by-level", "Error by level", lead, parts, missing)
+    return Section("by-level", "Error by level", lead, parts, missing, wide=len(runs) == 1)
 
 
 def _no_levels(run: ReportedRun) -> str:
@@ -124,7 +124,10 @@ def confusion_section(runs: Sequence[ReportedRun]) -> Section:
         np.add.at(counts, (run.levels[1][both], run.levels[0][both]), 1)
         return [_confusion(counts, run.phrases)]
 
-    lead = "Each row is a true level: the share of its images, in %, that were read as each level. On a scale, a miss to the neighbour is a small one."
+    lead = (
+        "Each row is a true level: the share of its images, in %, that were read as each level. On a scale, a miss to "
+        "the neighbour is a small one."
+    )
     parts, missing = sections_of(runs, show, _no_levels)
     return Section("confusion", "Which levels are mixed up?", lead, parts, missing, wide=len(runs) == 1)
 
@@ -134,7 +137,7 @@ def _confusion(counts: NDArray[np.int64], phrases: list[str]) -> Element:
     shares = counts / np.maximum(totals, 1)[:, None]
     if len(phrases) > _MOST_CELLS:
         near = float(np.trace(counts) / max(counts.sum(), 1))
-        alt = f"Confusion of {len(phrases)} levels; {near:.0%} of the images are on the diagonal, at their own level."
+        alt = f"Confusion of {len(phrases)} levels; {percent(near)} of the images are on the diagonal, at their level."
         return draw_grid(
             shares, phrases, "read as", "true level", alt, "Rows have a sum of 1; the diagonal is right.", (0.0, 1.0)
         )

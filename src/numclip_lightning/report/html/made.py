@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from numclip_lightning.report.html.elements import Cell, Element, Note, Section, Table
+from numclip_lightning.report.html.elements import NOTHING, Cell, Element, Note, Section, Table
 from numclip_lightning.report.reported import ReportedRun
 
 __all__ = ["made_section"]
@@ -23,7 +23,7 @@ def made_section(runs: Sequence[ReportedRun], command: str) -> Section:
     """
     facts = [_facts(run) for run in runs]
     names = list(dict.fromkeys(name for found in facts for name in found))
-    rows = [[Cell(name), *(Cell(found.get(name, "–")) for found in facts)] for name in names]
+    rows = [[Cell(name), *(Cell(found[name]) if name in found else NOTHING for found in facts)] for name in names]
     elements: list[Element] = [Table("Runs", ["", *(run.name for run in runs)], rows, sortable=False)]
     for run in runs:
         if run.config:

@@ -1,16 +1,16 @@
 """The first sections: how good the numbers are beside guessing, and which run is better on the same images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from numclip_lightning.report.html.elements import Cell, Element, Note, Section, Table, cell
+from numclip_lightning.report.html.elements import NOTHING, Cell, Element, Note, Section, Table, cell, percent
 from numclip_lightning.report.intervals import bootstrap_difference, sign_flip_test
 from numclip_lightning.report.reported import ReportedRun
 from numclip_lightning.report.resampling import RESAMPLES
 from numclip_lightning.report.statistics import holm, verdict_of
-from numclip_lightning.report.summary import Measured, guessed, measure_run, tolerance_of
+from numclip_lightning.report.summary import Guessed, Measured, guessed, measure_run, tolerance_of
 
 __all__ = ["comparison_section", "summary_section"]
 
@@ -29,15 +29,16 @@ def summary_section(runs: Sequence[ReportedRun]) -> Section:
     measured = {id(run): {found.key: found for found in measure_run(run)} for run in known}
     keys = list(dict.fromkeys(key for found in measured.values() for key in found))
     guesses = {id(run): guessed(run) for run in known}
-    columns = ["Metric", "Better is", *(run.name for run in known)]
+    columns = ["Metric", *(run.name for run in known)]
     columns += ["Guessing"] if len(known) == 1 else [f"Guessing, {run.name}" for run in known]
+    columns.append("Better is")
     rows = []
     for key in keys:
         first = next(found[key] for found in measured.values() if key in found)
         shown = [_cell(measured[id(run)].get(key)) for run in known]
         costs = [guesses[id(run)].costs.get(key) for run in known]
         guess = [Cell("", float("nan")) if cost is None else Cell(first.measure.text(cost), cost) for cost in costs]
-        rows.append([Cell(_title(first, known)), Cell(first.measure.direction), *shown, *guess])
+        rows.append([Cell(_title(first, known)), *shown, *guess, Cell(first.measure.direction)])
     parts: list[Element] = [Note(_headline(run, measured[id(run)]["mae"], guesses[id(run)].costs)) for run in known]
     parts += [Table("All metrics", columns, rows, sortable=False), *map(Note, _notes(known, guesses))]
     return Section("numbers", "How good are the numbers?", lead, (("", parts),), wide=True)
@@ -45,7 +46,7 @@ def summary_section(runs: Sequence[ReportedRun]) -> Section:
 
 def _cell(found: Measured | None) -> Cell:
     if found is None or not np.isfinite(found.value):
-        return Cell("–", float("nan"))
+        return NOTHING
     text = found.measure.text(found.value)
     if np.isfinite(found.low):
         text += f" ({found.measure.text(found.low)} to {found.measure.text(found.high)})"
@@ -60,21 +61,21 @@ def _title(found: Measured, runs: Sequence[ReportedRun]) -> str:
     return f"{title}, {unit}" if unit and found.key in _IN_UNIT else title
 
 
-def _headline(run: ReportedRun, mae: Measured, costs: dict[str, float] | object) -> str:
+def _headline(run: ReportedRun, mae: Measured, costs: Mapping[str, float]) -> str:
     """Say the error in a sentence, beside what guessing costs."""
     unit = f" {run.unit}" if run.unit else ""
-    guess = costs.get("mae") if isinstance(costs, dict) else None
+    guess = costs.get("mae")
     text = f"{run.name} is off by {mae.measure.text(mae.value)}{unit} on average, over {len(run.frame):,} images"
     if np.isfinite(mae.low):
         text += f" (95 % interval {mae.measure.text(mae.low)} to {mae.measure.text(mae.high)})"
     if not guess:
         return text + "."
     less = 1 - mae.value / guess
-    verdict = f"{less:.0%} less" if less > 0 else "no better"
+    verdict = f"{percent(less)} less" if less > 0 else "no better"
     return f"{text}. Always answering the same number costs {mae.measure.text(guess)}{unit}: this is {verdict}."
 
 
-def _notes(runs: Sequence[ReportedRun], guesses: dict[int, object]) -> list[str]:
+def _notes(runs: Sequence[ReportedRun], guesses: Mapping[int, Guessed]) -> list[str]:
     found = []
     for run in runs:
         name = f"{run.name}: " if len(runs) > 1 else ""
@@ -82,14 +83,15 @@ def _notes(runs: Sequence[ReportedRun], guesses: dict[int, object]) -> list[str]
         drawn = "images" if groups is None else f"whole groups ({groups:,} of them, column `group`)"
         own = "" if groups is not None else "; images that belong together (of one patient) would need a column `group`"
         found.append(
-            f"{name}n = {len(run.frame):,} images. Intervals are percentiles of {RESAMPLES:,} bootstrap draws of {drawn}{own}. "
-            f"Guessing answers {guesses[id(run)].source}."  # type: ignore[attr-defined]
+            f"{name}n = {len(run.frame):,} images. Intervals are percentiles of {RESAMPLES:,} bootstrap draws of "
+            f"{drawn}{own}. Guessing answers {guesses[id(run)].source}."
         )
         if run.unusable:
             found.append(f"{name}{run.unusable:,} rows have no finite number and are left out of everything here.")
         if run.metrics.get("select_on") == "test" or "test" in set(run.frame.get("select_on", ())):
             found.append(
-                f"{name}the checkpoint was selected on the test images: its numbers are better than they will be on others."
+                f"{name}the checkpoint was selected on the test images: its numbers are better than they will be on "
+                "others."
             )
     found.append("Correlations of ranks (Spearman, Kendall) have no interval here, as they are no function of sums.")
     return found
@@ -117,16 +119,18 @@ def comparison_section(runs: Sequence[ReportedRun]) -> Section:
             cell(test["difference"], 3, test["low"], test["high"]),
             cell(test["p"], 4),
             cell(test["p_holm"], 4),
-            Cell(verdict_of(test, lower_is_better=True)),
+            Cell(verdict_of({**test}, lower_is_better=True)),
         ])  # fmt: skip
     unit = f" ({known[0].unit})" if known[0].unit else ""
     columns = ["Run", "Images of both", f"Difference of the absolute error{unit}", "p", "p, corrected", "Result"]
     note = (
-        "Intervals by a paired bootstrap, p by flipping the signs of the differences at random, of whole groups where the "
-        "files have them; corrected after Holm. This says whether these trained models differ on such images, not "
+        "Intervals by a paired bootstrap, p by flipping the signs of the differences at random, of whole groups where "
+        "the files have them; corrected after Holm. This says whether these trained models differ on such images, not "
         "whether another seed would show the same."
     )
-    return Section("compared", title, lead, (("", [Table("Paired differences", columns, rows), Note(note)]),), wide=True)
+    return Section(
+        "compared", title, lead, (("", [Table("Paired differences", columns, rows), Note(note)]),), wide=True
+    )
 
 
 def _test(ours: ReportedRun, theirs: ReportedRun) -> dict[str, float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from numclip_lightning.report.html.elements import Section
+from numclip_lightning.report.html.elements import Section, with_code
 from numclip_lightning.report.html.errors import (
     agreement_section,
     confusion_section,
@@ -55,6 +55,7 @@ def page_of(runs: Sequence[ReportedRun], *, load: Loader | None, command: str, t
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    environment.filters["code"] = with_code
     sections = _sections(runs, load, command)
     return environment.get_template("report.html").render(
         title=title or ", ".join(run.name for run in runs),

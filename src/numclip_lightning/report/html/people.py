@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from numclip_lightning.report.groups import FEWEST, Gap, GroupTable, Number, compare_groups
-from numclip_lightning.report.html.elements import Cell, Element, Note, Section, Table, cell, unit_of
+from numclip_lightning.report.html.elements import NOTHING, Cell, Element, Note, Section, Table, cell, percent, unit_of
 from numclip_lightning.report.html.errors import NO_TRUTH, sections_of
 from numclip_lightning.report.reported import ReportedRun
 
@@ -31,8 +31,8 @@ def group_section(runs: Sequence[ReportedRun]) -> Section:
         return found
 
     lead = (
-        "Groups differ in their true numbers too, and some numbers are harder. At equal targets, every group is weighed as "
-        "if its true numbers were spread as those of all groups together. A difference is no cause."
+        "Groups differ in their true numbers too, and some numbers are harder. At equal targets, every group is "
+        "weighed as if its true numbers were spread as those of all groups together. A difference is no cause."
     )
     parts, missing = sections_of(runs, show, reason)
     return Section("groups", "For whom is it worse?", lead, parts, missing, wide=True)
@@ -60,7 +60,7 @@ def group_columns(table: GroupTable, unit: str) -> tuple[list[str], list[list[Ce
 
 def _cell(number: Number | None, digits: int = 2, factor: float = 1) -> Cell:
     if number is None:
-        return Cell("–", float("nan"))
+        return NOTHING
     return cell(number.value, digits, number.low, number.high, factor)
 
 
@@ -76,8 +76,8 @@ def group_words(table: GroupTable, unit: str) -> list[str]:
         found.append("At equal targets there is nothing: no level has 5 images of every group.")
     elif table.gap_at_equal and table.kept < 1:
         found.append(
-            f"Equal targets are made over the levels {', '.join(table.levels)}, where every group has 5 images or more: "
-            f"{table.kept:.0%} of the images."
+            f"Equal targets are made over the levels {', '.join(table.levels)}, where every group has 5 images or "
+            f"more: {percent(table.kept)} of the images."
         )
     if table.left_out:
         names = ", ".join(f"{name} ({number})" for name, number in table.left_out[:20])

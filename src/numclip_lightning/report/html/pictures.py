@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from numclip_lightning.report.html.drawing import ACCENT, HEAT, INK, MARK, SOFT, drawing, plain, to_svg
-from numclip_lightning.report.html.elements import Figure
+from numclip_lightning.report.html.drawing import ACCENT, HEAT, INK, MARK, SOFT, drawing, plain, styled, to_svg
+from numclip_lightning.report.html.elements import Figure, percent
 
 __all__ = [
     "draw_agreement",
@@ -25,6 +25,7 @@ _MOST_POINTS = 600
 _CELLS = 44
 
 
+@styled
 def draw_agreement(target: _Numbers, value: _Numbers, unit: str) -> Figure:
     """Draw predicted against true numbers: points, or the number of images in cells where there are many."""
     figure, (axes,) = drawing(5.2, 4.2)
@@ -35,12 +36,12 @@ def draw_agreement(target: _Numbers, value: _Numbers, unit: str) -> Figure:
     else:
         counts, xs, ys = np.histogram2d(target, value, bins=_edges(target, value))
         shown = np.ma.masked_equal(counts.T, 0)
-        mesh = axes.pcolormesh(xs, ys, np.log10(shown), cmap=HEAT, rasterized=True, vmin=0)
+        mesh = axes.pcolormesh(xs, ys, np.ma.log10(shown), cmap=HEAT, rasterized=True, vmin=0)
         bar = figure.colorbar(mesh, ax=axes, shrink=0.7, pad=0.02)
         most = int(np.ceil(np.log10(max(counts.max(), 2))))
         bar.set_ticks(list(range(most + 1)), labels=[f"{10**power:,}" for power in range(most + 1)])
         bar.ax.set_ylim(0, np.log10(max(counts.max(), 2)))
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         bar.set_label("images in a cell")
         how = "the number of images in each cell"
     axes.plot([low, high], [low, high], color=MARK, linewidth=1.2, linestyle="--")
@@ -68,6 +69,7 @@ def _edges(target: _Numbers, value: _Numbers) -> list[_Numbers]:
     return found
 
 
+@styled
 def draw_errors_by_value(
     names: Sequence[str], mae: _Numbers, low: _Numbers, high: _Numbers, bias: _Numbers, images: _Numbers, unit: str
 ) -> Figure:
@@ -94,7 +96,10 @@ def draw_errors_by_value(
     return Figure(to_svg(figure, alt), "Bars: mean absolute error with 95 % intervals. Diamonds: bias.")
 
 
-def draw_bars(heights: _Numbers, names: Sequence[str], x: str, y: str, alt: str, caption: str, level: float | None = None) -> Figure:
+@styled
+def draw_bars(
+    heights: _Numbers, names: Sequence[str], x: str, y: str, alt: str, caption: str, level: float | None = None
+) -> Figure:
     """Draw plain bars, with a dashed line at a level where one is given."""
     figure, (axes,) = drawing(5.2, 2.8)
     axes.bar(np.arange(len(heights)), heights, color=ACCENT, alpha=0.85, width=0.9)
@@ -105,6 +110,7 @@ def draw_bars(heights: _Numbers, names: Sequence[str], x: str, y: str, alt: str,
     return Figure(to_svg(figure, alt), caption)
 
 
+@styled
 def draw_spread_of_values(values: _Numbers, unit: str) -> Figure:
     """Draw how the predicted numbers are spread."""
     figure, (axes,) = drawing(5.2, 2.8)
@@ -117,6 +123,7 @@ def draw_spread_of_values(values: _Numbers, unit: str) -> Figure:
     return Figure(to_svg(figure, alt), f"The predicted numbers of {len(values):,} images.")
 
 
+@styled
 def draw_reliability(said: _Numbers, right: _Numbers, images: _Numbers, ece: float) -> Figure:
     """Draw the share of right levels against the probability that was given, and how many images each bin has."""
     figure, (axes, below) = drawing(5.2, 4.2, (4, 1))
@@ -133,13 +140,16 @@ def draw_reliability(said: _Numbers, right: _Numbers, images: _Numbers, ece: flo
     gap = said - right
     worst = int(np.abs(gap).argmax())
     alt = (
-        f"Reliability of the levels in {len(said)} bins. Where the run says {said[worst]:.0%}, {right[worst]:.0%} are right, "
-        f"the largest distance. Expected calibration error {100 * ece:.1f} %."
+        f"Reliability of the levels in {len(said)} bins. Where the run says {percent(said[worst])}, "
+        f"{percent(right[worst])} are right, the largest distance. Expected calibration error {100 * ece:.1f} %."
     )
     return Figure(to_svg(figure, alt), "Below the dashed line the run is surer than it is right.")
 
 
-def draw_grid(numbers: _Numbers, names: Sequence[str], x: str, y: str, alt: str, caption: str, ends: tuple[float, float]) -> Figure:
+@styled
+def draw_grid(
+    numbers: _Numbers, names: Sequence[str], x: str, y: str, alt: str, caption: str, ends: tuple[float, float]
+) -> Figure:
     """Draw a square of numbers as strength of a colour."""
     figure, (axes,) = drawing(5.2, 4.6)
     picture = axes.imshow(numbers, cmap=HEAT, vmin=ends[0], vmax=ends[1], rasterized=True, interpolation="nearest")
@@ -150,7 +160,7 @@ def draw_grid(numbers: _Numbers, names: Sequence[str], x: str, y: str, alt: str,
     axes.set_yticks(shown, labels)
     _names(axes, x, y)
     bar = figure.colorbar(picture, ax=axes, shrink=0.75)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     return Figure(to_svg(figure, alt), caption)
 
 
@@ -165,7 +175,12 @@ def _ticks(axes: Axes, names: Sequence[str]) -> None:
     places = list(range(0, len(names), step))
     labels = [plain(_short(names[place])) for place in places]
     slanted = max(map(len, labels), default=0) * len(labels) > 56
-    axes.set_xticks(places, labels, **({"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if slanted else {}))
+    axes.set_xticks(places, labels)
+    if slanted:
+        axes.tick_params(axis="x", labelrotation=40)
+        for label in axes.get_xticklabels():
+            label.set_horizontalalignment("right")
+            label.set_rotation_mode("anchor")
 
 
 def _short(name: str, most: int = 18) -> str:
@@ -178,5 +193,3 @@ def _in(unit: str) -> str:
 
 def _after(unit: str) -> str:
     return f" {unit}" if unit else ""
-
-

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from numclip_lightning.report.html.elements import Cell, Element, Note, Section, Table, cell
+from numclip_lightning.report.html.elements import Cell, Element, Note, Section, Table, cell, percent
 from numclip_lightning.report.html.errors import NO_TRUTH, sections_of
 from numclip_lightning.report.html.pictures import draw_grid, draw_reliability
 from numclip_lightning.report.reported import ReportedRun
@@ -12,7 +12,9 @@ from numclip_lightning.report.reported import ReportedRun
 __all__ = ["off_scale_section", "prototype_section", "reliability_section"]
 
 _BINS = 15
-_NO_PROBABILITIES = "there are no probabilities of levels (columns `p(...)`), or no true levels in words (`true_phrase`)."
+_NO_PROBABILITIES = (
+    "there are no probabilities of levels (columns `p(...)`), or no true levels in words (`true_phrase`)."
+)
 _MOST_CANDIDATES = 20
 
 
@@ -37,8 +39,9 @@ def reliability_section(runs: Sequence[ReportedRun]) -> Section:
         ece = float((images[kept] * np.abs(said - share)).sum() / images.sum())
         few = "" if len(sure) >= 500 else f" {_BINS} bins of {len(sure)} images are noisy."
         note = (
-            f"Expected calibration error {100 * ece:.1f} %: the mean distance from the dashed line, weighted by images. "
-            f"On average the run gives its level {sure.mean():.0%}, and {right.mean():.0%} are right.{few}"
+            f"Expected calibration error {100 * ece:.1f} %: the mean distance from the dashed line, weighted by "
+            f"images. On average the run gives its level {percent(sure.mean())}, and {percent(right.mean())} are "
+            f"right.{few}"
         )
         return [draw_reliability(said, share, images[kept].astype("float64"), ece), Note(note)]
 
@@ -51,24 +54,27 @@ def prototype_section(runs: Sequence[ReportedRun]) -> Section:
     """Show how alike the words of the levels are to the model, and whether they are in order."""
 
     def reason(run: ReportedRun) -> str:
-        if run.similarity is None:
-            return "no prototypes are kept (`prototypes.json`, which `numclip test` writes for methods that read words)."
-        return "" if len(run.similarity) == len(run.phrases) else "the prototypes are not those of the levels."
+        if run.prototypes is None:
+            return (
+                "no prototypes are kept (`prototypes.json`, which `numclip test` writes for methods that read words)."
+            )
+        return "" if len(run.prototypes[0]) > 1 else "there is one prompt alone."
 
     def show(run: ReportedRun) -> list[Element]:
-        assert run.similarity is not None
-        low = float(run.similarity.min())
-        share, pairs = ordinality(run.similarity)
+        assert run.prototypes is not None
+        phrases, similarity = run.prototypes
+        low = float(similarity.min())
+        share, pairs = ordinality(similarity)
         alt = (
-            f"Cosine similarity of the prototypes of {len(run.phrases)} levels, from {low:.2f} to 1. Ordinality "
-            f"{share:.0%}: in so many of {pairs} steps away from a level the similarity falls."
+            f"Cosine similarity of the prototypes of {len(phrases)} prompts, from {low:.2f} to 1. Ordinality "
+            f"{percent(share)}: in so many of {pairs} steps away from a level the similarity falls."
         )
         caption = f"Cosine similarity, {low:.2f} to 1. Ordinality: {100 * share:.0f} % of {pairs} steps."
-        return [draw_grid(run.similarity, run.phrases, "", "", alt, caption, (low, 1.0))]
+        return [draw_grid(similarity, phrases, "", "", alt, caption, (low, 1.0))]
 
     lead = (
-        "A prototype is the model's picture of a phrase. Where order was learned, similarity falls step by step away from "
-        "the diagonal; ordinality is the share of the steps at which it does."
+        "A prototype is the model's picture of a phrase. Where order was learned, similarity falls step by step away "
+        "from the diagonal; ordinality is the share of the steps at which it does."
     )
     parts, missing = sections_of(runs, show, reason)
     return Section("prototypes", "Do the words stand in order?", lead, parts, missing)
@@ -98,7 +104,10 @@ def off_scale_section(runs: Sequence[ReportedRun]) -> Section:
         middle = run.frame["on_scale"].median()
         return [
             Table("Candidates, the least likely first", ["Image", "on_scale", "Value"], rows),
-            Note(f"Half of all {len(run.frame):,} images have a score above {middle:.3f}. A low score is a hint, no proof."),
+            Note(
+                f"Half of all {len(run.frame):,} images have a score above {middle:.3f}. A low score is a hint, not "
+                "a proof."
+            ),
         ]
 
     lead = "A model reads a number from any image, also from one that shows nothing of the kind. Look at these first."
