@@ -9,7 +9,7 @@ groups of images by attribute as in Sourget et al., "Fairness and robustness of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
@@ -147,17 +147,14 @@ def compare_groups(run: ReportedRun, attribute: str, *, resamples: int = RESAMPL
 
 def values_of(column: pd.Series) -> pd.Series:
     """Return the values of an attribute as words; many different numbers as the quarters that they are in."""
-    if column.dtype.kind in "if" and column.nunique() > _MOST_LEVELS:
-        edges = np.unique(np.nanquantile(column, np.linspace(0, 1, _QUARTERS + 1)))
-        found = pd.cut(column, edges, include_lowest=True)
-        return pd.Series(
-            [_UNKNOWN if pd.isna(part) else f"{part.left:.4g} to {part.right:.4g}" for part in found],
-            index=column.index,
-        )
-    if column.dtype.kind == "f":
-        return column.map(lambda number: _UNKNOWN if pd.isna(number) else f"{number:g}")
-    words = column.astype("str").str.strip()
-    return words.where(~words.isin(["", "nan", "None"]), _UNKNOWN)
+    words = column.map(lambda value: f"{value:g}" if isinstance(value, float) else str(value)).str.strip()
+    known = ~words.isin(["", "nan", "None"])
+    numbers = pd.to_numeric(words.where(known), errors="coerce")
+    if words[known].nunique() > _MOST_LEVELS and numbers[known].notna().all():
+        edges = np.unique(np.quantile(numbers[known], np.linspace(0, 1, _QUARTERS + 1)))
+        parts = pd.cut(numbers, edges, include_lowest=True, labels=[f"{a:.4g} to {b:.4g}" for a, b in pairwise(edges)])
+        words = parts.astype("str")
+    return words.where(known, _UNKNOWN)
 
 
 def _in_order(words: pd.Series) -> list[str]:

@@ -93,8 +93,7 @@ def _named(frame: pd.DataFrame, file: Path, by: Sequence[str], rename: Mapping[s
         if name not in frame and f"{ATTRIBUTE}{name}" not in frame:
             raise DataError(f"{file} has no column {name!r} to compare by{_hint(name, frame)}")
         if name in frame:
-            words = frame[name].astype("str") if frame[name].dtype.kind not in "if" else frame[name]
-            frame[f"{ATTRIBUTE}{name.removeprefix(ATTRIBUTE)}"] = words
+            frame[f"{ATTRIBUTE}{name.removeprefix(ATTRIBUTE)}"] = frame[name]
     if "path" not in frame:
         frame.insert(0, "path", [f"row {number}" for number in range(2, len(frame) + 2)])
     return frame
