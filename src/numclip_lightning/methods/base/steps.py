@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from numclip_lightning.methods.base.mixing import MixSpec, is_mixed, mix_batch, of_partner
 from numclip_lightning.methods.base.types import Batch, Output, Prediction, Split
 from numclip_lightning.metrics import DEFAULT, EpsilonError, Needs, build_metrics, choose
+from numclip_lightning.models.spread import spread_of
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["OrdinalSteps"]
@@ -22,10 +23,12 @@ class OrdinalSteps(L.LightningModule, ABC):
     Attributes:
         scale: The ordered scale of the targets.
         mix: How training images are mixed; None leaves them as they are.
+        validated: The predictions of the last validation, a batch each; of this process.
     """
 
     scale: OrdinalScale
     mix: MixSpec | None
+    validated: list[Prediction]
 
     @abstractmethod
     def encode_images(self, images: Tensor) -> Tensor:
@@ -99,9 +102,16 @@ class OrdinalSteps(L.LightningModule, ABC):
             batch = mix_batch(batch, self.mix, self.current_epoch, batch_idx, self.global_rank)
         return self._loss(batch, self._evaluate(batch, "train"), "train")
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget the predictions of the validation before."""
+        super().on_validation_epoch_start()
+        self.validated = []
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Update the validation metrics and the loss."""
-        self._loss(batch, self._evaluate(batch, "val"), "val")
+        """Update the validation metrics and the loss, and keep the predictions."""
+        output = self._evaluate(batch, "val")
+        self.validated.append(self._predict(batch, output))
+        self._loss(batch, output, "val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Update the test metrics and return the predictions, the fields of a `Prediction`.
@@ -147,7 +157,8 @@ class OrdinalSteps(L.LightningModule, ABC):
 
     def _predict(self, batch: Batch, output: Output) -> Prediction:
         probabilities = self._probabilities(output)
-        return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities)
+        spread = spread_of(output.logits.detach(), self.scale)
+        return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities, spread)
 
     def _probabilities(self, output: Output) -> Tensor:
         """Return the probability of each level, (B, K), also if logits are over ranks."""

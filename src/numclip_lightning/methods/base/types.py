@@ -35,9 +35,12 @@ class Prediction(NamedTuple):
         value: The predicted number in the target's unit, (B,).
         level: The most probable level, int64 (B,).
         probabilities: The probability of each level, (B, K).
+        spread: The standard deviation of each predicted distribution, in the target's unit, (B,); NaN where the method
+            predicts the number alone.
     """
 
     index: Tensor  # type: ignore[assignment]  # hides `tuple.index`
     value: Tensor
     level: Tensor
     probabilities: Tensor
+    spread: Tensor
