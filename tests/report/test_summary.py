@@ -22,7 +22,8 @@ def test_numbers_are_those_of_other_libraries_and_of_our_metrics(tmp_path: Path)
     kappa = cohen_kappa_score(frame["true_phrase"], frame["most_probable"], labels=names, weights="quadratic")
     assert found["qwk"] == pytest.approx(kappa)
     assert set(found) == {
-        "mae", "rmse", "bias", "cs5", "acc", "acc_within_1", "qwk", "plcc", "spearman", "kendall", "rps", "nll", "brier",
+        "mae", "rmse", "bias", "cs5", "acc", "acc_within_1", "qwk", "plcc", "spearman", "kendall", "rps", "nll",
+        "brier",
     }  # fmt: skip
     for key, value in found.items():
         assert value == pytest.approx(metric_of(f"test_{key}", frame), rel=1e-5, abs=1e-6), key
@@ -51,7 +52,8 @@ def test_a_kappa_of_each_draw_is_that_of_its_images(tmp_path: Path) -> None:
 
 def test_a_file_with_two_columns_has_the_numbers_of_values_alone(tmp_path: Path) -> None:
     run = reported(pd.DataFrame({"value": [1.0, 2.5, 2.0], "target": [1.0, 2.0, 4.0]}), tmp_path)
-    assert {measured.key for measured in measure_run(run)} == {"mae", "rmse", "bias", "cs1", "plcc", "spearman", "kendall"}
+    keys = {measured.key for measured in measure_run(run)}
+    assert keys == {"mae", "rmse", "bias", "cs1", "plcc", "spearman", "kendall"}
     assert tolerance_of(run) == 1
     guess = guessed(run)
     assert guess.costs == {"mae": 1.0}

@@ -198,7 +198,8 @@ class Calibrate(Callback):
         return path if path.is_file() else None
 
     def _layout(self, labels: Any) -> Layout:
-        return Layout(targets=True, groups=any(label.group is not None for label in labels), spread=True)
+        grouped = any(label.group is not None for label in labels)
+        return Layout(targets=True, groups=grouped, spread=True, attributes=labels.attributes)
 
     def _calibrate(self, path: Path, scale: OrdinalScale) -> None:
         heading, rows = read_rows(path)
