@@ -17,6 +17,7 @@ from numclip_lightning.report.html.gallery import Loader, gallery_section
 from numclip_lightning.report.html.made import made_section
 from numclip_lightning.report.html.numbers import comparison_section, summary_section
 from numclip_lightning.report.html.people import group_section
+from numclip_lightning.report.html.sure import coverage_section, distribution_section, selective_section
 from numclip_lightning.report.html.trust import off_scale_section, prototype_section, reliability_section
 from numclip_lightning.report.reported import ReportedRun
 
@@ -76,6 +77,9 @@ def _sections(runs: Sequence[ReportedRun], load: Loader | None, command: str) ->
         level_section(runs),
         confusion_section(runs),
         reliability_section(runs),
+        distribution_section(runs),
+        coverage_section(runs),
+        selective_section(runs),
         group_section(runs),
         prototype_section(runs),
         gallery_section(runs, load),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -12,10 +13,11 @@ from numclip_lightning.report.html.elements import Figure, percent
 
 __all__ = [
     "draw_agreement",
-    "draw_bars",
     "draw_errors_by_value",
     "draw_grid",
+    "draw_pit",
     "draw_reliability",
+    "draw_selective",
     "draw_spread_of_values",
 ]
 
@@ -97,20 +99,6 @@ def draw_errors_by_value(
 
 
 @styled
-def draw_bars(
-    heights: _Numbers, names: Sequence[str], x: str, y: str, alt: str, caption: str, level: float | None = None
-) -> Figure:
-    """Draw plain bars, with a dashed line at a level where one is given."""
-    figure, (axes,) = drawing(5.2, 2.8)
-    axes.bar(np.arange(len(heights)), heights, color=ACCENT, alpha=0.85, width=0.9)
-    if level is not None:
-        axes.axhline(level, color=MARK, linestyle="--", linewidth=1.2)
-    _ticks(axes, names)
-    _names(axes, x, y)
-    return Figure(to_svg(figure, alt), caption)
-
-
-@styled
 def draw_spread_of_values(values: _Numbers, unit: str) -> Figure:
     """Draw how the predicted numbers are spread."""
     figure, (axes,) = drawing(5.2, 2.8)
@@ -144,6 +132,38 @@ def draw_reliability(said: _Numbers, right: _Numbers, images: _Numbers, ece: flo
         f"{percent(right[worst])} are right, the largest distance. Expected calibration error {100 * ece:.1f} %."
     )
     return Figure(to_svg(figure, alt), "Below the dashed line the run is surer than it is right.")
+
+
+@styled
+def draw_pit(table: pd.DataFrame) -> Figure:
+    """Draw where true numbers lie in their predicted distributions, a bar for each bin."""
+    figure, (axes,) = drawing(5.2, 2.8)
+    shares = table["share"].to_numpy("float64")
+    width = (table["high"] - table["low"]).to_numpy("float64")
+    axes.bar(table["low"], 100 * shares, width=width * 0.94, align="edge", color=ACCENT, alpha=0.85)
+    level = 100 / len(table)
+    axes.axhline(level, color=MARK, linestyle="--", linewidth=1.2)
+    _names(axes, "place of the true number in its distribution, 0 lowest", "images (%)")
+    alt = (
+        f"Histogram of where true numbers lie in their distributions, {len(table)} bins. Flat would be {level:g} % "
+        f"each; the lowest bin has {100 * shares[0]:.1f} %, the highest {100 * shares[-1]:.1f} %."
+    )
+    return Figure(to_svg(figure, alt), "The dashed line is a calibrated run. Sloped: numbers are too low, or too high.")
+
+
+@styled
+def draw_selective(table: pd.DataFrame, unit: str) -> Figure:
+    """Draw the mean absolute error of the surest images."""
+    figure, (axes,) = drawing(5.2, 2.8)
+    axes.plot(100 * table["share"], table["mae"], color=ACCENT, marker="o", markersize=4, linewidth=1.4)
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(0, 103)
+    _names(axes, "surest images (%)", f"mean absolute error{_in(unit)}")
+    alt = (
+        f"Mean absolute error of the surest {100 * table['share'].iloc[0]:g} % of the images: "
+        f"{table['mae'].iloc[0]:.3g}; of all: {table['mae'].iloc[-1]:.3g}{_after(unit)}."
+    )
+    return Figure(to_svg(figure, alt), "From the surest tenth on the left to all images on the right.")
 
 
 @styled

@@ -7,6 +7,7 @@ import numpy as np
 from numclip_lightning.report.html.elements import Cell, Element, Note, Section, Table, cell, percent
 from numclip_lightning.report.html.errors import NO_TRUTH, sections_of
 from numclip_lightning.report.html.pictures import draw_grid, draw_reliability
+from numclip_lightning.report.reliability import expected_calibration_error, reliability
 from numclip_lightning.report.reported import ReportedRun
 
 __all__ = ["off_scale_section", "prototype_section", "reliability_section"]
@@ -29,21 +30,17 @@ def reliability_section(runs: Sequence[ReportedRun]) -> Section:
     def show(run: ReportedRun) -> list[Element]:
         assert run.probabilities is not None
         assert run.levels is not None
-        sure = run.probabilities.max(axis=1)
-        right = run.levels[0] == run.levels[1]
-        place = np.minimum((sure * _BINS).astype("int64"), _BINS - 1)
-        images = np.bincount(place, minlength=_BINS)
-        kept = images > 0
-        said = np.bincount(place, sure, _BINS)[kept] / images[kept]
-        share = np.bincount(place, right.astype("float64"), _BINS)[kept] / images[kept]
-        ece = float((images[kept] * np.abs(said - share)).sum() / images.sum())
+        sure, right = run.probabilities.max(axis=1), run.levels[0] == run.levels[1]
+        table = reliability(run.probabilities, run.levels[1], _BINS)
+        said, share, images = (table[name].to_numpy("float64") for name in ("confidence", "accuracy", "n"))
+        ece = expected_calibration_error(table)
         few = "" if len(sure) >= 500 else f" {_BINS} bins of {len(sure)} images are noisy."
         note = (
             f"Expected calibration error {100 * ece:.1f} %: the mean distance from the dashed line, weighted by "
             f"images. On average the run gives its level {percent(sure.mean())}, and {percent(right.mean())} are "
             f"right.{few}"
         )
-        return [draw_reliability(said, share, images[kept].astype("float64"), ece), Note(note)]
+        return [draw_reliability(said, share, images, ece), Note(note)]
 
     lead = "If the run says 70 % for its level, is it right in 70 of 100 such images?"
     parts, missing = sections_of(runs, show, reason)
