@@ -48,12 +48,14 @@ def _no_truth(run: ReportedRun) -> str:
 
 def agreement_section(runs: Sequence[ReportedRun]) -> Section:
     """Show predicted against true numbers, or the predicted ones alone."""
+    numbers = np.concatenate([run.frame[name] for run in runs for name in ("value", "target") if name in run.frame])
+    ends = (float(numbers.min()), float(numbers.max()))
 
     def show(run: ReportedRun) -> list[Element]:
         values = run.frame["value"].to_numpy("float64")
         if not run.has_truth:
             return [draw_spread_of_values(values, run.unit)]
-        return [draw_agreement(run.frame["target"].to_numpy("float64"), values, run.unit)]
+        return [draw_agreement(run.frame["target"].to_numpy("float64"), values, run.unit, ends)]
 
     title = "Predicted against true" if any(run.has_truth for run in runs) else "Predicted numbers"
     lead = "A good run lies along the dashed line; a flat cloud answers the same whatever it sees."
@@ -63,12 +65,19 @@ def agreement_section(runs: Sequence[ReportedRun]) -> Section:
 
 def value_section(runs: Sequence[ReportedRun]) -> Section:
     """Show errors by the true number."""
+    tables = {id(run): errors_in_parts(run, *value_parts(run)) for run in runs if run.has_truth}
+    drawn = [table[["mae", "high", "bias"]] for table in tables.values()]
+    ends = (
+        min([0.0, *(table.min(axis=None) for table in drawn)]),
+        max([0.0, *(table.max(axis=None) for table in drawn)]),
+    )
 
     def show(run: ReportedRun) -> list[Element]:
-        table = errors_in_parts(run, *value_parts(run))
-        numbers = {name: table[name].to_numpy("float64") for name in ("mae", "low", "high", "bias", "images")}
-        figure = draw_errors_by_value(list(table["name"]), **numbers, unit=run.unit)
-        return [figure, _table("Errors by the true number", f"True{unit_of(run.unit)}", table, run, folded=True)]
+        table = tables[id(run)]
+        return [
+            draw_errors_by_value(table, run.unit, ends),
+            _table("Errors by the true number", f"True{unit_of(run.unit)}", table, run, folded=True),
+        ]
 
     lead = "Where the true numbers are rare, errors are mostly larger; a bias above 0 reads too high."
     parts, missing = sections_of(runs, show, _no_truth)

@@ -24,7 +24,7 @@ def made_section(runs: Sequence[ReportedRun], command: str) -> Section:
     facts = [_facts(run) for run in runs]
     names = list(dict.fromkeys(name for found in facts for name in found))
     rows = [[Cell(name), *(Cell(found[name]) if name in found else NOTHING for found in facts)] for name in names]
-    elements: list[Element] = [Table("Runs", ["", *(run.name for run in runs)], rows, sortable=False)]
+    elements: list[Element] = [Table("Runs", ["Fact", *(run.name for run in runs)], rows, sortable=False)]
     for run in runs:
         if run.config:
             text = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)

@@ -28,6 +28,8 @@ def group_section(runs: Sequence[ReportedRun]) -> Section:
                 columns, rows = group_columns(table, run.unit)
                 found.append(Table(f"By {table.attribute}", columns, rows))
             found += map(Note, group_words(table, run.unit))
+        drawn = "images, as the file has no column `group`" if run.groups is None else "whole groups (patients)"
+        found.append(Note(f"In brackets are 95 % intervals, by a bootstrap that draws {drawn}."))
         return found
 
     lead = (
@@ -41,7 +43,7 @@ def group_section(runs: Sequence[ReportedRun]) -> Section:
 def group_columns(table: GroupTable, unit: str) -> tuple[list[str], list[list[Cell]]]:
     """Return the headings and rows of a comparison of groups."""
     inside = unit_of(unit)
-    columns = [table.attribute, "Images", *(["Groups"] * table.by_group), f"Mean target{inside}"]
+    columns = [table.attribute, "Images", *(["From so many groups"] * table.by_group), f"Mean target{inside}"]
     columns += [f"Mean absolute error{inside}", f"Bias{inside}"]
     equal = table.gap_at_equal is not None or any(group.mae_at_equal for group in table.groups)
     columns += [f"Error at equal targets{inside}", f"Bias at equal targets{inside}"] * equal
@@ -83,9 +85,6 @@ def group_words(table: GroupTable, unit: str) -> list[str]:
         names = ", ".join(f"{name} ({number})" for name, number in table.left_out[:20])
         more = f" and {len(table.left_out) - 20} more" if len(table.left_out) > 20 else ""
         found.append(f"Not shown of {table.attribute}, as they have fewer than {FEWEST} images: {names}{more}.")
-    if table.groups:
-        drawn = "whole groups (patients)" if table.by_group else "images, as the file has no column `group`"
-        found.append(f"Intervals hold 95 % and draw {drawn}.")
     return found
 
 
@@ -95,5 +94,5 @@ def _gap(how: str, gap: Gap, unit: str) -> str:
     text = f"{how}, the error is largest for {gap.worst} and smallest for {gap.best}: a gap of {found.value:.2f}{unit}"
     if not np.isfinite(found.low):
         return f"{text}."
-    verdict = "no gap is shown" if found.low <= 0 <= found.high else "the gap is not by chance"
+    verdict = "no gap is shown" if found.low <= 0 <= found.high else "more than chance"
     return f"{text} ({found.low:.2f} to {found.high:.2f}; {verdict})."

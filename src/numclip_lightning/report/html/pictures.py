@@ -28,10 +28,17 @@ _CELLS = 44
 
 
 @styled
-def draw_agreement(target: _Numbers, value: _Numbers, unit: str) -> Figure:
-    """Draw predicted against true numbers: points, or the number of images in cells where there are many."""
+def draw_agreement(target: _Numbers, value: _Numbers, unit: str, ends: tuple[float, float]) -> Figure:
+    """Draw predicted against true numbers: points, or the number of images in cells where there are many.
+
+    Args:
+        target: The true numbers.
+        value: The predicted ones.
+        unit: Their unit.
+        ends: The ends of both axes, so that drawings beside each other can be compared.
+    """
     figure, (axes,) = drawing(5.2, 4.2)
-    low, high = float(min(target.min(), value.min())), float(max(target.max(), value.max()))
+    low, high = ends
     if len(target) <= _MOST_POINTS:
         axes.scatter(target, value, s=12, color=ACCENT, alpha=0.45, linewidths=0)
         how = "a point for each image"
@@ -48,6 +55,9 @@ def draw_agreement(target: _Numbers, value: _Numbers, unit: str) -> Figure:
         how = "the number of images in each cell"
     axes.plot([low, high], [low, high], color=MARK, linewidth=1.2, linestyle="--")
     axes.grid(visible=True, axis="both")
+    margin = 0.03 * (high - low) or 1
+    axes.set_xlim(low - margin, high + margin)
+    axes.set_ylim(low - margin, high + margin)
     _names(axes, f"true{_in(unit)}", f"predicted{_in(unit)}")
     correlation = np.corrcoef(target, value)[0, 1] if target.std() and value.std() else float("nan")
     alt = (
@@ -72,17 +82,27 @@ def _edges(target: _Numbers, value: _Numbers) -> list[_Numbers]:
 
 
 @styled
-def draw_errors_by_value(
-    names: Sequence[str], mae: _Numbers, low: _Numbers, high: _Numbers, bias: _Numbers, images: _Numbers, unit: str
-) -> Figure:
-    """Draw the mean absolute error and the bias in bins of the true number, and below how many images these are of."""
+def draw_errors_by_value(table: pd.DataFrame, unit: str, ends: tuple[float, float]) -> Figure:
+    """Draw the mean absolute error and the bias in bins of the true number, and below how many images these are of.
+
+    Args:
+        table: See `errors_in_parts`.
+        unit: The unit of the numbers.
+        ends: The ends of the axis of errors, so that drawings beside each other can be compared.
+    """
     figure, (axes, below) = drawing(5.2, 4.2, (4, 1))
+    names = table["name"].tolist()
+    mae, low, high, bias, images = (
+        table[name].to_numpy("float64") for name in ("mae", "low", "high", "bias", "images")
+    )
     places = np.arange(len(names))
     whiskers = np.nan_to_num(np.stack([mae - low, high - mae]).clip(min=0))
     axes.bar(places, mae, color=ACCENT, alpha=0.85, label="mean absolute error", width=0.72)
     axes.errorbar(places, mae, yerr=whiskers, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
     axes.plot(places, bias, "D", color=MARK, markersize=4, label="bias: predicted minus true")
     axes.axhline(0, color=SOFT, linewidth=0.8)
+    margin = 0.05 * (ends[1] - ends[0])
+    axes.set_ylim(ends[0] - margin, ends[1] + margin)
     axes.legend(loc="best")
     axes.set_ylabel(plain(f"error{_in(unit)}"))
     below.bar(places, images, color=SOFT, alpha=0.6, width=0.72)
@@ -117,8 +137,8 @@ def draw_reliability(said: _Numbers, right: _Numbers, images: _Numbers, ece: flo
     figure, (axes, below) = drawing(5.2, 4.2, (4, 1))
     axes.plot([0, 1], [0, 1], color=MARK, linestyle="--", linewidth=1.2, label="as sure as right")
     axes.plot(said, right, color=ACCENT, marker="o", markersize=5, linewidth=1.4, label="this run")
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.04)
     axes.legend(loc="upper left")
     axes.set_ylabel("share that is right")
     below.bar(said, images, color=SOFT, alpha=0.6, width=0.03)
@@ -156,7 +176,7 @@ def draw_selective(table: pd.DataFrame, unit: str) -> Figure:
     """Draw the mean absolute error of the surest images."""
     figure, (axes,) = drawing(5.2, 2.8)
     axes.plot(100 * table["share"], table["mae"], color=ACCENT, marker="o", markersize=4, linewidth=1.4)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.08 * float(table["mae"].max()) or 1)
     axes.set_xlim(0, 103)
     _names(axes, "surest images (%)", f"mean absolute error{_in(unit)}")
     alt = (

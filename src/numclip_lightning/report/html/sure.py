@@ -148,7 +148,7 @@ def selective_section(runs: Sequence[ReportedRun]) -> Section:
         table = selective_error(run.frame["value"], run.frame["target"], known[0])
         half = table[table["share"] == 0.5].iloc[0]
         note = (
-            f"By the {known[1]}: the surer half ({half['n']:,} images) is off by {half['mae']:.2f}"
+            f"By the {known[1]}: the surer half ({int(half['n']):,} images) is off by {half['mae']:.2f}"
             f"{' ' + run.unit if run.unit else ''} on average, all by {table['mae'].iloc[-1]:.2f}."
         )
         return [draw_selective(table, run.unit), Note(note)]
