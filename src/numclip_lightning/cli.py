@@ -37,6 +37,15 @@ VERBS = {
     "interpolate": Verb(
         "commands.interpolate", "interpolate", "Go from a fit part of the way back to CLIP, as validation says."
     ),
+    "calibrate": Verb(
+        "commands.calibrate",
+        "calibrate_command",
+        "Say how sure predictions are, from files of any program.",
+        "benchmark",
+    ),
+    "ensemble": Verb(
+        "commands.ensemble", "ensemble", "Join the predictions of several runs into one answer.", "benchmark"
+    ),
     "benchmark": Verb("commands.benchmark", "benchmark", "Compare many methods on many datasets.", "benchmark"),
     "report": Verb("commands.report", "report", "Write a page about runs, or any file of predictions.", "report"),
     "export": Verb("commands.export", "export_command", "Write a trained model for other programs."),

@@ -11,12 +11,19 @@ from numclip_lightning.calibration.conformal import (
 )
 from numclip_lightning.calibration.distributions import LevelValues, level_quantiles, level_spread
 from numclip_lightning.calibration.fitted import Calibration, calibrate
-from numclip_lightning.calibration.level_sets import Sets, level_sets, set_scores
-from numclip_lightning.calibration.stored import CALIBRATION, read_calibration, write_calibration
+from numclip_lightning.calibration.level_sets import SEPARATOR, Sets, level_sets, set_scores
+from numclip_lightning.calibration.stored import (
+    CALIBRATION,
+    calibration_of,
+    plain_calibration,
+    read_calibration,
+    write_calibration,
+)
 from numclip_lightning.calibration.temperature import Temperature, fit_temperature, with_temperature
 
 __all__ = [
     "CALIBRATION",
+    "SEPARATOR",
     "Answers",
     "Calibration",
     "Choices",
@@ -26,6 +33,7 @@ __all__ = [
     "Temperature",
     "Threshold",
     "calibrate",
+    "calibration_of",
     "conformal_threshold",
     "fewest_images",
     "fit_temperature",
@@ -34,6 +42,7 @@ __all__ = [
     "level_quantiles",
     "level_sets",
     "level_spread",
+    "plain_calibration",
     "read_calibration",
     "set_scores",
     "with_temperature",

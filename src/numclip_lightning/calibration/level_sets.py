@@ -17,7 +17,10 @@ from numpy.typing import ArrayLike
 
 from numclip_lightning.calibration.checks import Levels, Numbers, probabilities_of
 
-__all__ = ["Sets", "level_sets", "set_scores"]
+__all__ = ["SEPARATOR", "Sets", "level_sets", "set_scores"]
+
+# Between the phrases of a set in a file; phrases may have commas.
+SEPARATOR = "; "
 
 Sets = Literal["shortest", "rps"]
 

@@ -12,7 +12,7 @@ from numclip_lightning.errors import ConfigError, DataError, near_matches
 from numclip_lightning.report.predictions import probability_columns
 from numclip_lightning.scale import OrdinalScale
 
-__all__ = ["answers_of", "levels_in", "phrases_of", "read_answers", "read_scale", "scale_in"]
+__all__ = ["answers_of", "levels_in", "phrases_of", "read_answers", "read_cells", "read_scale", "scale_in"]
 
 _NUMBERS = ("value", "target", "spread", "lower", "upper")
 
@@ -31,12 +31,7 @@ def read_answers(path: Path, *, targets: bool) -> pd.DataFrame:
         DataError: If it can't be read, lacks a column, or has a cell that is no finite number where one is needed; the
             message has the file and line.
     """
-    try:
-        frame = pd.read_csv(path, dtype="str", keep_default_na=False, encoding_errors="surrogateescape")
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} can't be read as CSV ({error}); give a file with the columns of predictions.csv."
-        ) from error
+    frame = read_cells(path)
     for name in ("value", *(["target"] if targets else [])):
         if name not in frame:
             hint = near_matches(name, frame.columns) or f"; it has {', '.join(frame.columns[:8])}"
@@ -45,6 +40,20 @@ def read_answers(path: Path, *, targets: bool) -> pd.DataFrame:
         raise DataError(f"{path} has no rows; give the predictions of at least one image.")
     numbers = [name for name in frame.columns if name in _NUMBERS or name in probability_columns(frame)]
     return frame.assign(**{name: _numbers(frame[name], path) for name in numbers})
+
+
+def read_cells(path: Path) -> pd.DataFrame:
+    """Read a CSV file as the words that its cells are.
+
+    Raises:
+        DataError: If it can't be read.
+    """
+    try:
+        return pd.read_csv(path, dtype="str", keep_default_na=False, encoding_errors="surrogateescape")
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} can't be read as CSV ({error}); give a file with the columns of predictions.csv."
+        ) from error
 
 
 def _numbers(cells: pd.Series, path: Path) -> pd.Series:

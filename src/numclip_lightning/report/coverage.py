@@ -6,12 +6,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from numclip_lightning.calibration import SEPARATOR
 from numclip_lightning.errors import DataError
 
-__all__ = ["SEPARATOR", "coverage_table", "has_intervals"]
+__all__ = ["coverage_table", "has_intervals"]
 
-# Between the phrases of a set, which may have commas.
-SEPARATOR = "; "
 # Targets are written with all digits, ends of intervals with those of float32.
 _SLACK = 1e-5
 

@@ -143,8 +143,8 @@ class Calibrate(Callback):
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Calibrate the best checkpoint of a fit that was stopped too; several processes may not all be there."""
-        stopped = trainer.state.fn == "fit" and trainer.world_size == 1 and bool(self._held)
-        if stopped and getattr(best_checkpoint(trainer), "best_model_path", ""):
+        best: str = getattr(best_checkpoint(trainer), "best_model_path", "")
+        if best and self._held and trainer.state.fn == "fit" and trainer.world_size == 1:
             self._finish(trainer, pl_module)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -10,19 +10,17 @@ from typing import Any
 import numpy as np
 
 from numclip_lightning import __version__
-from numclip_lightning.calibration import Answers, Calibration, Choices, LevelValues, calibrate
+from numclip_lightning.calibration import SEPARATOR, Answers, Calibration, Choices, LevelValues, calibrate
 from numclip_lightning.errors import DataError
 from numclip_lightning.runs.rows import Row, float32_text
 from numclip_lightning.scale import OrdinalScale
 
-__all__ = ["INTERVAL_COLUMNS", "SEPARATOR", "answers_of", "calibrate_rows", "describe", "read_rows", "with_intervals"]
+__all__ = ["INTERVAL_COLUMNS", "answers_of", "calibrate_rows", "describe", "read_rows", "with_intervals"]
 
 _log = logging.getLogger(__name__)
 
 # What a calibrated run adds to a file of predictions.
 INTERVAL_COLUMNS = ["lower", "upper", "phrases_in_set"]
-# Between the phrases of a set; phrases may have commas.
-SEPARATOR = "; "
 
 
 def answers_of(rows: Sequence[Sequence[str]], heading: Sequence[str], by: str | None = None) -> Answers:
