@@ -221,12 +221,13 @@ class NumClipCLI(LightningCLI):
     after_validate = after_test = _print_result
 
 
-def run_command(verb: str, words: Sequence[str]) -> int:
+def run_command(verb: str, words: Sequence[str], kind: type[NumClipCLI] = NumClipCLI) -> int:
     """Parse, build and run one verb of Lightning.
 
     Args:
         verb: `fit`, `validate`, `test` or `predict`.
         words: The words after the verb.
+        kind: The class that does so.
 
     Returns:
         The exit code 0.
@@ -235,7 +236,7 @@ def run_command(verb: str, words: Sequence[str]) -> int:
         NumClipError: If the words, the data or the checkpoint can't be used. The parser itself exits with code 2.
     """
     try:
-        NumClipCLI([verb, *words])
+        kind([verb, *words])
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
     return 0

@@ -30,7 +30,8 @@ class WritePredictions(Callback):
 
     The file of tested images has three more columns: the true number, the phrase of its level, and the error (value
     minus target), and `group` if the list has groups. If the checkpoint was selected on test images, a column
-    `select_on` says `test`. A method with a distribution adds its `spread`, and a run that is calibrated the ends of
+    `select_on` says `test`. A method with a distribution adds its `spread`, lists with
+    attributes `attribute_NAME` of each, and a run that is calibrated the ends of
     intervals and the phrases of sets, `lower`, `upper` and `phrases_in_set`.
 
     Rows are written after each batch, to `NAME.partP` beside the file for each process P. At the end they are joined
@@ -136,7 +137,7 @@ class WritePredictions(Callback):
         if self._file is None:
             grouped = split == "test" and any(label.group is not None for label in labels)
             spread = bool(batch.spread.isfinite().any())
-            self._layout = Layout(split == "test", grouped, selected_on(trainer) == "test", spread)
+            self._layout = Layout(split == "test", grouped, selected_on(trainer) == "test", spread, labels.attributes)
             path = self.tested if split == "test" else self.path
             heading = columns(method.scale, self._layout)
             added = INTERVAL_COLUMNS if self.calibrate.calibration else []
