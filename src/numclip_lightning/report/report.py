@@ -12,6 +12,7 @@ import pandas as pd
 from numclip_lightning.errors import ConfigError, DataError, check_choice
 from numclip_lightning.metrics import measure_of
 from numclip_lightning.report.by_count import count_sections
+from numclip_lightning.report.cost_table import cost_table
 from numclip_lightning.report.cross import Crossed, cross_sections
 from numclip_lightning.report.figures import save_curves, save_errors
 from numclip_lightning.report.files import with_metrics_of_files
@@ -22,7 +23,7 @@ from numclip_lightning.report.predictions import errors_by_value
 from numclip_lightning.report.published import PublishedFigure, published_figures
 from numclip_lightning.report.score_curve import curve_sections
 from numclip_lightning.report.statistics import compare, costs, summarise
-from numclip_lightning.report.tables import LATEX, MARKDOWN, cost_table, latex_table, markdown_table, notes
+from numclip_lightning.report.tables import LATEX, MARKDOWN, latex_table, markdown_table, notes
 
 __all__ = ["Request", "write_report"]
 

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
-from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
@@ -21,23 +19,15 @@ import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.runs.averaging import AverageWeights
-from numclip_lightning.runs.checkpoints import (
-    NOT_RESTORED,
-    BestCheckpoint,
-    best_checkpoint,
-    explain_misfit,
-    ignored_flags,
-    read_hyperparameters,
-)
+from numclip_lightning.runs.callbacks import add_callback_flags, listed, own_callbacks
+from numclip_lightning.runs.checkpoints import best_checkpoint, explain_misfit
 from numclip_lightning.runs.checks import CheckData, check_targets
 from numclip_lightning.runs.endings import explain
-from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.runs.finite import StopDiverged
 from numclip_lightning.runs.folder import RunFolder, discard_unused, new_run_name, print_place, print_result, run_folder
-from numclip_lightning.runs.length import FitLength, StopEarly
 from numclip_lightning.runs.parser import Parser
-from numclip_lightning.runs.predictions import WritePredictions, raise_problem
+from numclip_lightning.runs.predictions import raise_problem
+from numclip_lightning.runs.restoring import restore_arguments
 from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.trainer import Trainer
 
@@ -104,19 +94,7 @@ class NumClipCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks with settings, which a list of callbacks in a configuration can't replace."""
-        parser.add_lightning_class_args(KeepFeatures, "features")
-        # Plain classes and not Lightning's: those would be callbacks of every run, some of which keep none.
-        parser.add_class_arguments(BestCheckpoint, "checkpoint", fail_untyped=False, sub_configs=True)
-        parser.add_class_arguments(AverageWeights, "averaging")
-        parser.add_class_arguments(StopEarly, "early_stopping")
-        parser.add_class_arguments(FitLength, "length")
-        parser.set_defaults({
-            "checkpoint.monitor": "val_mae",
-            "checkpoint.mode": "min",
-            "checkpoint.filename": "best",
-            "checkpoint.save_last": True,
-            "checkpoint.enable_version_counter": False,
-        })  # fmt: skip
+        add_callback_flags(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the words."""
@@ -127,20 +105,11 @@ class NumClipCLI(LightningCLI):
         """Let the hyperparameters in a checkpoint override configuration and flags, as Lightning does.
 
         Overridden although it is private: Lightning has no switch for it, and it would also restore the place of the
-        CLIP. That may have moved, or be missing on the machine that tests or predicts, and the checkpoint holds its
-        weights (`--model.pretrained=null` then asks for no others).
+        CLIP (see `restore_arguments`).
         """
         path = self.config[self.verb].ckpt_path
-        if not path or self.until == "parsed":
-            return
-        known = read_hyperparameters(path)
-        arguments = {key: value for key, value in known.items() if key not in NOT_RESTORED}
-        given = self.config[self.verb].model.init_args.as_dict()
-        method = {"class_path": known["_class_path"], "init_args": arguments}
-        self.config = self.parser.parse_object({self.verb: {"model": method}}, self.config)
-        used = self.config[self.verb].model.init_args.as_dict()
-        if ignored := ignored_flags(self.words, given, used):
-            _log.warning("--ckpt_path: the arguments of the checkpoint are used, not %s", ", ".join(ignored))
+        if path and self.until != "parsed":
+            self.config = restore_arguments(self.parser, self.config, self.verb, path, self.words)
 
     def instantiate_classes(self) -> None:
         """Build everything, unless the words are only to be parsed."""
@@ -158,28 +127,17 @@ class NumClipCLI(LightningCLI):
         if config.logger is not False:
             # Flushed at every row: what a killed run has measured is not lost.
             csv = CSVLogger(root, "", name, flush_logs_every_n_steps=1)
-            kwargs["logger"] = [*_listed(config.logger), csv]
+            kwargs["logger"] = [*listed(config.logger), csv]
         if self.verb != "fit" or config.fast_dev_run:
             kwargs["enable_checkpointing"] = False
         keeps = kwargs.get("enable_checkpointing", config.enable_checkpointing) is not False
-        kwargs["callbacks"] = [*_listed(config.callbacks), *self._own_callbacks(given, keeps)]
+        own = own_callbacks(self.verb, given, self.folder, keeps_checkpoints=keeps)
+        kwargs["callbacks"] = [*listed(config.callbacks), *own]
         try:
             return super().instantiate_trainer(**kwargs)
         except (TypeError, ValueError) as error:
             # Such as an accelerator that doesn't exist: nothing but the user's `trainer` section is involved.
             raise ConfigError(f"trainer: {error}") from error
-
-    def _own_callbacks(self, given: Namespace, keeps_checkpoints: bool) -> list[Callback]:
-        callbacks: list[Callback] = []
-        if self.verb == "fit":
-            callbacks += [given.averaging, given.length, *given.early_stopping.callbacks()]
-        if keeps_checkpoints:
-            given.checkpoint.dirpath = given.checkpoint.dirpath or str(self.folder / "checkpoints")
-            callbacks.append(given.checkpoint)
-        if not given.trainer.fast_dev_run:
-            predicted = Path(given.get("output") or self.folder / "predictions.csv")
-            callbacks.append(WritePredictions(predicted, self.folder / "test_predictions.csv"))
-        return callbacks
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run the verb.
@@ -276,10 +234,3 @@ fit = partial(run_command, "fit")
 validate = partial(run_command, "validate")
 test = partial(run_command, "test")
 predict = partial(run_command, "predict")
-
-
-def _listed(given: Any) -> list[Any]:
-    """Return loggers or callbacks of the `trainer` section as a list; None and True mean that none were given."""
-    if given is None or given is True:
-        return []
-    return list(given) if isinstance(given, list) else [given]

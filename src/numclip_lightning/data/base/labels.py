@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
-from numclip_lightning.data.base.dialects import AskedColumns, Row, read_rows
+from numclip_lightning.data.base.columns import AskedColumns
+from numclip_lightning.data.base.dialects import Row, read_rows
 from numclip_lightning.data.base.parsing import parse_propensity, parse_spread, parse_target
 from numclip_lightning.data.base.paths import path_key
 from numclip_lightning.errors import DataError, format_number

@@ -1,0 +1,61 @@
+"""The callbacks that belong to every run: their flags, and which of them a verb gets."""
+
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import LightningArgumentParser
+
+from numclip_lightning.runs.averaging import AverageWeights
+from numclip_lightning.runs.checkpoints import BestCheckpoint
+from numclip_lightning.runs.features import KeepFeatures
+from numclip_lightning.runs.length import FitLength, StopEarly
+from numclip_lightning.runs.predictions import WritePredictions
+
+__all__ = ["add_callback_flags", "listed", "own_callbacks"]
+
+
+def add_callback_flags(parser: LightningArgumentParser) -> None:
+    """Add the callbacks with settings, which a list of callbacks in a configuration can't replace."""
+    parser.add_lightning_class_args(KeepFeatures, "features")
+    # Plain classes and not Lightning's: those would be callbacks of every run, some of which keep none.
+    parser.add_class_arguments(BestCheckpoint, "checkpoint", fail_untyped=False, sub_configs=True)
+    parser.add_class_arguments(AverageWeights, "averaging")
+    parser.add_class_arguments(StopEarly, "early_stopping")
+    parser.add_class_arguments(FitLength, "length")
+    parser.set_defaults({
+        "checkpoint.monitor": "val_mae",
+        "checkpoint.mode": "min",
+        "checkpoint.filename": "best",
+        "checkpoint.save_last": True,
+        "checkpoint.enable_version_counter": False,
+    })  # fmt: skip
+
+
+def own_callbacks(verb: str, given: Namespace, folder: Path, *, keeps_checkpoints: bool) -> list[Callback]:
+    """Return the callbacks of a run, besides those of the `trainer` section.
+
+    Args:
+        verb: `fit`, `validate`, `test` or `predict`.
+        given: The section of the verb, its classes built.
+        folder: The run folder.
+        keeps_checkpoints: Whether the run keeps any.
+    """
+    callbacks: list[Callback] = []
+    if verb == "fit":
+        callbacks += [given.averaging, given.length, *given.early_stopping.callbacks()]
+    if keeps_checkpoints:
+        given.checkpoint.dirpath = given.checkpoint.dirpath or str(folder / "checkpoints")
+        callbacks.append(given.checkpoint)
+    if not given.trainer.fast_dev_run:
+        predicted = Path(given.get("output") or folder / "predictions.csv")
+        callbacks.append(WritePredictions(predicted, folder / "test_predictions.csv"))
+    return callbacks
+
+
+def listed(given: Any) -> list[Any]:
+    """Return loggers or callbacks of the `trainer` section as a list; None and True mean that none were given."""
+    if given is None or given is True:
+        return []
+    return list(given) if isinstance(given, list) else [given]

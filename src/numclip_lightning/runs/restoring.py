@@ -1,0 +1,63 @@
+"""A method as its checkpoint knows it: the arguments of a checkpoint in place of configuration and flags."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+
+from numclip_lightning.runs.checkpoints import NOT_RESTORED, read_hyperparameters
+from numclip_lightning.runs.flatten import flatten
+
+__all__ = ["ignored_flags", "restore_arguments"]
+
+_log = logging.getLogger(__name__)
+
+
+def restore_arguments(
+    parser: LightningArgumentParser, config: Namespace, verb: str, path: str, words: Sequence[str]
+) -> Namespace:
+    """Let the hyperparameters of a checkpoint override configuration and flags, but for the place of the CLIP.
+
+    That may have moved, or be missing on the machine that tests or predicts, and the checkpoint holds its weights.
+
+    Args:
+        parser: The parser of the run.
+        config: What it has read from files and flags.
+        verb: `validate`, `test`, `predict` or `fit`.
+        path: The checkpoint.
+        words: The words of the command line, for a warning about those that are overridden.
+
+    Raises:
+        ConfigError: If the file is no checkpoint of this program.
+    """
+    known = read_hyperparameters(path)
+    arguments = {key: value for key, value in known.items() if key not in NOT_RESTORED}
+    given = config[verb].model.init_args.as_dict()
+    method = {"class_path": known["_class_path"], "init_args": arguments}
+    config = parser.parse_object({verb: {"model": method}}, config)
+    if ignored := ignored_flags(words, given, config[verb].model.init_args.as_dict()):
+        _log.warning("--ckpt_path: the arguments of the checkpoint are used, not %s", ", ".join(ignored))
+    return config
+
+
+def ignored_flags(words: Sequence[str], given: Mapping[str, Any], used: Mapping[str, Any]) -> list[str]:
+    """Describe the flags of the method that a checkpoint overrides with other values.
+
+    Args:
+        words: The words of the command line.
+        given: The method's arguments before the checkpoint is read, nested.
+        used: The same from the checkpoint.
+
+    Example:
+        >>> ignored_flags(["--model.tolerance=50"], {"tolerance": 50.0}, {"tolerance": 20.0})
+        ['--model.tolerance=50.0 (the checkpoint has 20.0)']
+    """
+    flags = {word.partition("=")[0].removeprefix("--model.") for word in words if word.startswith("--model.")}
+    before, after = flatten(given), flatten(used)
+    return [
+        f"--model.{key}={value} (the checkpoint has {after[key]})"
+        for key, value in before.items()
+        if key in after and after[key] != value and any(key == flag or key.startswith(f"{flag}.") for flag in flags)
+    ]
