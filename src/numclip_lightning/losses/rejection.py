@@ -5,7 +5,6 @@ Source: Wang et al., "CLIPN for Zero-Shot OOD Detection: Teaching CLIP to Say No
 probability that an image shows a level.
 """
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 

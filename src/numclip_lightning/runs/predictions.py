@@ -15,6 +15,7 @@ from numclip_lightning.data.base.datamodule import Split
 from numclip_lightning.errors import ConfigError, DataError, RunError
 from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.runs.folder import selected_on
+from numclip_lightning.runs.on_scale import OnScale
 from numclip_lightning.runs.rows import Layout, RowsFile, columns, is_finite, rows_of
 from numclip_lightning.runs.skipped import Skipped
 
@@ -36,14 +37,16 @@ class WritePredictions(Callback):
     Args:
         predicted: The file for `predict`; its folder is created, an earlier file is replaced.
         tested: The file for `test`, likewise.
+        on_scale: What adds columns that say whether an image is on the scale; None adds none.
 
     Attributes:
         problem: What is wrong with the rows that were written last; None if nothing is.
     """
 
-    def __init__(self, predicted: Path, tested: Path) -> None:
+    def __init__(self, predicted: Path, tested: Path, on_scale: OnScale | None = None) -> None:
         self.path = predicted
         self.tested = tested
+        self._on_scale = on_scale
         self.problem: RunError | None = None
         self._file: RowsFile | None = None
         self._layout = Layout(targets=False)
@@ -130,13 +133,15 @@ class WritePredictions(Callback):
             grouped = split == "test" and any(label.group is not None for label in labels)
             self._layout = Layout(split == "test", grouped, selected_on(trainer) == "test")
             path = self.tested if split == "test" else self.path
-            self._file = RowsFile(path, columns(method.scale, self._layout), trainer.global_rank)
+            added = self._on_scale.columns if self._on_scale else []
+            self._file = RowsFile(path, [*columns(method.scale, self._layout), *added], trainer.global_rank)
         if readable is not None:
             # The dataset of the loader: to build another one, every image of the list would be looked up again.
             loader: Any = trainer.predict_dataloaders
             self._skipped.add(loader.dataset, batch.index[~readable].tolist())
-            batch = Prediction(*(tensor[readable] for tensor in batch))
-        self._file.append(rows_of(batch, labels, method.scale, self._layout))
+            batch = batch.of_rows(readable)
+        rows = rows_of(batch, labels, method.scale, self._layout)
+        self._file.append(self._on_scale.with_cells(rows, batch) if self._on_scale else rows)
 
     def _finish(self, trainer: L.Trainer, method: Any, split: Split) -> None:
         """Write the file, and remember what is wrong with it; all processes agree on that."""

@@ -9,11 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from numclip_lightning.methods.base.mixing import MixSpec, is_mixed, mix_batch, of_partner
-from numclip_lightning.methods.base.types import Batch, Output, Prediction, Split
+from numclip_lightning.methods.base.types import Batch, Output, Prediction, Reader, Split
 from numclip_lightning.metrics import DEFAULT, EpsilonError, Needs, build_metrics, choose
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["OrdinalSteps"]
+
+# What the reader has read is among the output's extras by names that begin so.
+_READ = "read/"
 
 
 class OrdinalSteps(L.LightningModule, ABC):
@@ -22,10 +25,12 @@ class OrdinalSteps(L.LightningModule, ABC):
     Attributes:
         scale: The ordered scale of the targets.
         mix: How training images are mixed; None leaves them as they are.
+        reader: What is read of tested and predicted images besides their number; None for nothing.
     """
 
     scale: OrdinalScale
     mix: MixSpec | None
+    reader: Reader | None = None
 
     @abstractmethod
     def encode_images(self, images: Tensor) -> Tensor:
@@ -109,7 +114,8 @@ class OrdinalSteps(L.LightningModule, ABC):
         Without a loss: parts of it contrast the images of one batch, so that its mean depends on the number of
         processes. A test result must not.
         """
-        return self._predict(batch, self._evaluate(batch, "test"))._asdict()
+        output = self._evaluate(batch, "test")
+        return self._predict(batch, output)._asdict()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
         """Predict one batch, with or without targets."""
@@ -140,14 +146,20 @@ class OrdinalSteps(L.LightningModule, ABC):
 
     def _output(self, batch: Batch) -> Output:
         """Return the output for a batch of images, or of features that were computed before."""
-        if "features" in batch:
-            return self.decode_features(batch["features"])
-        output: Output = self(batch["image"])
-        return output
+        if "features" not in batch and self.reader is None:
+            output: Output = self(batch["image"])
+            return output
+        features = batch["features"] if "features" in batch else self.encode_images(batch["image"])
+        output = self.decode_features(features)
+        if self.reader is None:
+            return output
+        read = {_READ + name: tensor for name, tensor in self.reader(features, output).items()}
+        return output._replace(extras={**output.extras, **read})
 
     def _predict(self, batch: Batch, output: Output) -> Prediction:
         probabilities = self._probabilities(output)
-        return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities)
+        more = {name.removeprefix(_READ): extra for name, extra in output.extras.items() if name.startswith(_READ)}
+        return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities, more)
 
     def _probabilities(self, output: Output) -> Tensor:
         """Return the probability of each level, (B, K), also if logits are over ranks."""
