@@ -23,7 +23,8 @@ def features(number: int, dim: int = 6) -> torch.Tensor:
 
 
 def unit(x: torch.Tensor) -> torch.Tensor:
-    return (x / x.norm(dim=1, keepdim=True)).double()
+    length: torch.Tensor = x.norm(dim=1, keepdim=True)
+    return (x / length).double()
 
 
 def test_the_largest_cosine_and_softmax_are_those_of_numpy() -> None:

@@ -1,6 +1,7 @@
 """How well images off the scale are told, from files of predictions alone."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -9,11 +10,15 @@ from numclip_lightning.errors import DataError
 from numclip_lightning.metrics.separation import separation
 from numclip_lightning.report.off_scale import off_scale_candidates, off_scale_separation
 
-ON = {"path": [f"{i}.png" for i in range(6)], "value": range(6), "scale_score": [0.9, 0.8, 0.2, 0.7, 0.6, 0.85]}
-OFF = {"path": ["a.png", "b.png", "None"], "value": [3, 3, 3], "scale_score": [0.1, 0.65, 0.3]}
+ON: dict[str, Any] = {
+    "path": [f"{i}.png" for i in range(6)],
+    "value": range(6),
+    "scale_score": [0.9, 0.8, 0.2, 0.7, 0.6, 0.85],
+}
+OFF: dict[str, Any] = {"path": ["a.png", "b.png", "None"], "value": [3, 3, 3], "scale_score": [0.1, 0.65, 0.3]}
 
 
-def written(folder: Path, name: str, columns: dict[str, object]) -> Path:
+def written(folder: Path, name: str, columns: dict[str, Any]) -> Path:
     file = folder / name
     pd.DataFrame(columns).to_csv(file, index=False)
     return file
@@ -49,7 +54,7 @@ def test_candidates_are_the_least_first_with_what_the_file_knows(tmp_path: Path)
         ({"path": ["a", "b"], "scale_score": [0.1, None]}, "no number"),
     ],
 )
-def test_a_file_without_scores_is_refused(columns: dict[str, object], message: str, tmp_path: Path) -> None:
+def test_a_file_without_scores_is_refused(columns: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         off_scale_candidates(written(tmp_path, "x.csv", columns))
     with pytest.raises(DataError, match="can't be read"):

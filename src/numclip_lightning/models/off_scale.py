@@ -89,7 +89,7 @@ class Gaussians:
     """
 
     def __init__(self, features: Tensor, level: Tensor) -> None:
-        present, own = level.unique(return_inverse=True)
+        present, own = torch.unique(level, return_inverse=True)
         x = F.normalize(features.double(), dim=1)
         self._means, precision = class_gaussians(x, own, present.double())
         if not precision.any():

@@ -7,10 +7,13 @@ from jsonargparse import Namespace
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 
+from numclip_lightning.images.corruptions import parse_corruptions
 from numclip_lightning.runs.averaging import AverageWeights
 from numclip_lightning.runs.checkpoints import BestCheckpoint
+from numclip_lightning.runs.corrupted import TestCorrupted
 from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.runs.length import FitLength, StopEarly
+from numclip_lightning.runs.maps import WriteMaps
 from numclip_lightning.runs.off_scale_test import TestOffScale
 from numclip_lightning.runs.on_scale import OnScale
 from numclip_lightning.runs.predictions import WritePredictions
@@ -53,6 +56,10 @@ def own_callbacks(verb: str, given: Namespace, folder: Path, *, keeps_checkpoint
         callbacks.append(given.checkpoint)
     if not given.trainer.fast_dev_run:
         callbacks += _writers(verb, given, folder)
+        if given.get("corrupt"):
+            callbacks.append(TestCorrupted(parse_corruptions(given.corrupt), folder / "corruptions.csv"))
+        if given.get("maps"):
+            callbacks.append(WriteMaps(folder / "maps"))
     return callbacks
 
 

@@ -89,9 +89,14 @@ class NumClipCLI(LightningCLI):
             )
         if own_flags and self.verb in ("test", "predict"):
             add_on_scale_flags(parser)
+        if own_flags and self.verb == "test":
+            parser.add_argument("--corrupt", type=str | None, default=None,
+                                help="Test corrupted images too: all, or kinds such as noise,blur:3.")  # fmt: skip
         if own_flags and self.verb == "predict":
             parser.add_argument("--output", type=str | None, default=None,
                                 help="The CSV to write; predictions.csv in the run folder by default.")  # fmt: skip
+            parser.add_argument("--maps", type=bool, default=False,
+                                help="Write which number each place of an image reads, to maps/")  # fmt: skip
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

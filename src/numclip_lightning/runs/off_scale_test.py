@@ -7,10 +7,9 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from numclip_lightning.data.base.checking import check_images
+from numclip_lightning.data.base.checking import CheckImages, check_images
 from numclip_lightning.data.base.dataset import OrdinalDataset
 from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.metrics.separation import separation
@@ -50,7 +49,7 @@ class TestOffScale(Callback):
         if stage == "test" and data is not None:
             self._images, self._scores = data.off_scale(), {}
             if self._images:
-                how = getattr(data, "check_images", "full")
+                how: CheckImages = getattr(data, "check_images", "full")
                 check_images(self._images.labels, self._images.root, how, self._images.reading)
 
     def on_test_batch_end(
@@ -118,6 +117,5 @@ class TestOffScale(Callback):
 
 
 def _in_memory(found: Prediction) -> Prediction:
-    more: dict[str, Tensor] = {name: tensor.cpu() for name, tensor in found.more.items()}
-    tensors = (tensor.cpu() for tensor in (found.index, found.value, found.level, found.probabilities))
-    return Prediction(*tensors, more)
+    more = {name: tensor.cpu() for name, tensor in found.more.items()}
+    return Prediction(found.index.cpu(), found.value.cpu(), found.level.cpu(), found.probabilities.cpu(), more)

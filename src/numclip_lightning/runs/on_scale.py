@@ -120,9 +120,10 @@ class OnScale(Callback):
     def with_cells(self, rows: Iterable[Row], batch: Prediction) -> Iterator[Row]:
         """Yield rows of predictions with the cells of `columns`, as `WritePredictions` asks for them."""
         found = {name: tensor.cpu() for name, tensor in batch.more.items()}
+        numbers = [found[name].float().numpy() for name in ("scale_score", "on_scale")]
         for i, (index, cells) in enumerate(rows):
             share = found["on_scale"][i].item()
-            own = [float32_text(found[name][i].float().numpy()[()]) for name in ("scale_score", "on_scale")]
+            own = [float32_text(column[i]) for column in numbers]
             rejected = self.reject is not None and share <= self.reject
             own += [str(rejected).lower()] * (self.reject is not None)
             if self._concepts:

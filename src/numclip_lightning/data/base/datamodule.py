@@ -20,7 +20,7 @@ from numclip_lightning.data.base.reduction import Reduction
 from numclip_lightning.data.base.sampling import RareSampler
 from numclip_lightning.data.base.types import Batch, Split
 from numclip_lightning.errors import ConfigError, check_choice, format_number
-from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Normalize, build_transform
+from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Normalize, Preprocess, build_transform
 
 __all__ = ["Batch", "OrdinalDataModule", "Split"]
 
@@ -173,7 +173,8 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         """
         if self.off_scale_file is None:
             return None
-        preprocess, reading = getattr(self, "preprocess", "clip"), getattr(self, "reading", None)
+        preprocess: Preprocess = getattr(self, "preprocess", "clip")
+        reading = getattr(self, "reading", None)
         transform = build_transform(self.side, preprocess, train=False, normalization=self.normalization)
         return off_scale_dataset(self.off_scale_file, self.off_scale_root, transform, reading)
 
