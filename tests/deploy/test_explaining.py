@@ -102,7 +102,7 @@ def test_the_words_of_each_level_are_those_that_its_own_images_favour(
 ) -> None:
     assert main(["explain", "--run", "mini", "--words", "true", "--most_images", "150", "--output", str(tmp_path)]) == 0
     rows = rows_of(tmp_path / "words.csv")
-    strongest = {}
+    strongest: dict[str, tuple[float, str]] = {}
     for row in rows:
         assert float(row["margin"]) > 0
         gain = float(row["own"]) - float(row["rest"])
@@ -140,7 +140,7 @@ def test_a_region_that_is_the_image_is_the_plain_image_to_the_bit(explainer: Exp
         plain = numbers(explainer.predictor(scenes / name))
         region = Region(path=scenes / name, box=(0, 0, *size), where="here")
         for by in ("crop", "mask", "both"):
-            (found,) = regions_of(explainer, [region], by)  # type: ignore[arg-type]
+            (found,) = regions_of(explainer, [region], by)
             assert numbers(found) == plain
 
 
@@ -166,7 +166,7 @@ def test_a_mask_reads_what_is_white(explainer: Explainer, scenes: Path, tmp_path
     (region,) = read_regions(listed, scenes)
     box = Region(path=scenes / "pair.png", box=(64, 0, 64, 64), where="here")
     for by in ("crop", "mask", "both"):
-        masked, boxed = regions_of(explainer, [region, box], by)  # type: ignore[arg-type]
+        masked, boxed = regions_of(explainer, [region, box], by)
         assert numbers(masked) == numbers(boxed)
     whole = explainer.predictor(scenes / "pair.png")
     (within,) = regions_of(explainer, [region], "mask")

@@ -7,7 +7,7 @@ from numclip_lightning.errors import ConfigError
 from numclip_lightning.images.corruptions import KINDS, STRENGTHS, Corruption, parse_corruptions
 
 
-def scene(seed: int = 0) -> np.ndarray:  # type: ignore[type-arg]
+def scene(seed: int = 0) -> np.ndarray:
     """A picture with some grain and a square, 64 x 64."""
     pixels = np.zeros((64, 64, 3), dtype=np.uint8)
     grain = np.random.default_rng(0).normal(0, 6, (64, 64, 1))

@@ -44,7 +44,7 @@ def test_a_map_reads_each_place_as_an_image_is_read() -> None:
 def test_four_equal_quarters_give_four_equal_places() -> None:
     method: OrdinalMethod = tiny_method(backbone="tiny-vit").eval()
     # A transformer knows places by their positions alone.
-    method.clip.visual.positional_embedding.zero_()  # type: ignore[union-attr, operator]
+    method.clip.visual.positional_embedding.zero_()  # type: ignore[operator]
     quarter = torch.randn(1, 3, 16, 16)
     found = value_map(encode_places(method.clip, quarter.repeat(1, 1, 2, 2)), lambda x: method.decode_features(x).value)
     torch.testing.assert_close(found, found[:, :1, :1].expand_as(found))

@@ -1,5 +1,7 @@
 """Places of an image in the space of the prototypes, and features of a part of it."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -41,10 +43,10 @@ def test_places_lie_in_the_space_of_the_prototypes(clip: CLIPBackbone) -> None:
 @torch.no_grad()
 def test_a_transformer_without_attention_in_its_last_block_is_that_of_a_slow_loop() -> None:
     clip = clip_of("tiny-vit")
-    visual = clip.visual
+    visual: Any = clip.visual
     images = noise(clip, 1)
-    x = visual._embeds(images)  # type: ignore[operator]
-    first, last = visual.transformer.resblocks  # type: ignore[union-attr]
+    x = visual._embeds(images)
+    first, last = visual.transformer.resblocks
     (x,) = first(x)
     width = x.shape[-1]
     found = encode_places(clip, images).features[0]
@@ -53,7 +55,7 @@ def test_a_transformer_without_attention_in_its_last_block_is_that_of_a_slow_loo
         value = last.attn.in_proj_weight[2 * width :] @ normed + last.attn.in_proj_bias[2 * width :]
         token = token + last.attn.out_proj(value)
         token = token + last.mlp(last.ln_2(token))
-        torch.testing.assert_close(feature, visual.ln_post(token) @ visual.proj, atol=1e-5, rtol=1e-4)  # type: ignore[operator]
+        torch.testing.assert_close(feature, visual.ln_post(token) @ visual.proj, atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()

@@ -1,5 +1,7 @@
 """Which words speak for an image: the gradient of attention, against finite differences and slow loops."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -32,12 +34,13 @@ def test_scores_are_the_change_when_a_weight_of_attention_changes() -> None:
     embeddings, end = clip._embed(TEXTS[:1])
     image = F.normalize(torch.randn(64), dim=0)
     scores = token_scores(attend(clip, embeddings, end), image)[0]
-    blocks = clip.text.transformer.resblocks  # type: ignore[union-attr]
+    blocks: Any = clip.text.transformer.resblocks
     read, step = int(end[0]), 0.02
 
     def cosine(block: int, head: int, token: int, by: float) -> float:
         """Run the tower, one weight of attention times `1 + by`, rows not normalised again."""
         x, mask = clip.text.embedded(embeddings)
+        assert mask is not None
         for number, layer in enumerate(blocks):
             packed = F.linear(layer.ln_1(x), layer.attn.in_proj_weight, layer.attn.in_proj_bias)
             query, key, value = (part.view(1, -1, 4, 16).transpose(1, 2) for part in packed.chunk(3, dim=-1))

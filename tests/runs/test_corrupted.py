@@ -48,7 +48,7 @@ def test_the_table_has_the_error_of_each_corruption_over_that_of_clean_images(
         for step in normalise:
             image = step(image=image)["image"]
         with torch.inference_mode():
-            errors.append(abs(method(image[None]).value.item() - float(row["target"])))  # type: ignore[index]
+            errors.append(abs(method(image[None]).value.item() - float(row["target"])))
     assert float(rows[1]["mae"]) == pytest.approx(np.mean(errors), abs=1e-3)
 
     table = corruption_table(run / "corruptions.csv")

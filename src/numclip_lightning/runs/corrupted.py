@@ -88,7 +88,7 @@ class TestCorrupted(Callback):
             ratio = error / clean if clean else float("nan")
             rows.append((corruption.kind, corruption.strength, number, error, ratio))
             _log.info("%s: MAE %.3f, %.2f times that of clean images", corruption, error, ratio)
-        pl_module.reader = reader  # type: ignore[assignment]
+        pl_module.reader = reader
         mean = float(np.mean([row[-1] for row in rows[1:]]))
         pl_module.log("test_corruption_ratio", torch.tensor(mean, dtype=torch.float32), sync_dist=True)
         if trainer.is_global_zero:

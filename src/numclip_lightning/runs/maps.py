@@ -62,11 +62,12 @@ class WriteMaps(Callback):
     ) -> None:
         """Write the maps of a batch."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        labels, unit = data.labels("predict"), pl_module.scale.unit  # type: ignore[union-attr]
+        method: Any = pl_module
+        labels, unit = data.labels("predict"), method.scale.unit
         mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in data.normalization)
         self._folder.mkdir(parents=True, exist_ok=True)
         readable = batch.get("readable")
-        maps = self._maps(pl_module, batch["image"]).float().cpu().numpy()
+        maps = self._maps(method, batch["image"]).float().cpu().numpy()
         for row, index in enumerate(Prediction(*outputs).index.tolist()):
             if readable is not None and not readable[row]:
                 continue
