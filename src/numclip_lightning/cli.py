@@ -37,6 +37,15 @@ VERBS = {
     "interpolate": Verb(
         "commands.interpolate", "interpolate", "Go from a fit part of the way back to CLIP, as validation says."
     ),
+    "calibrate": Verb(
+        "commands.calibrate",
+        "calibrate_command",
+        "Say how sure predictions are, from files of any program.",
+        "benchmark",
+    ),
+    "ensemble": Verb(
+        "commands.ensemble", "ensemble", "Join the predictions of several runs into one answer.", "benchmark"
+    ),
     "benchmark": Verb("commands.benchmark", "benchmark", "Compare many methods on many datasets.", "benchmark"),
     "export": Verb("commands.export", "export_command", "Write a trained model for other programs."),
     "serve": Verb("commands.serve", "serve", "Answer requests for predictions, with a page to try it."),

@@ -18,6 +18,7 @@ from numclip_lightning.methods import NumCLIP
 from support.command import SIZES, Numclip, failure, metrics_of, rows_of
 
 COLUMNS = ["path", "value", "phrase", "most_probable", "p(few)", "p(some)", "p(many)"]
+ADDED = ["spread", "lower", "upper", "phrases_in_set"]
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_a_folder_gives_the_numbers_of_the_method(
 
     rows = rows_of(numclip.plain(*words, f"--data.predict_path={folder}") / "predictions.csv")
 
-    assert list(rows[0]) == COLUMNS
+    assert list(rows[0]) == [*COLUMNS, *ADDED]
     assert [row["path"] for row in rows] == [
         path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.png"))
     ]

@@ -1,4 +1,4 @@
-"""Linear classifiers without training steps: Gaussian discriminant analysis and logistic regression.
+"""Linear maps without training steps: discriminant analysis, logistic regression, least squares.
 
 Always in float64: covariances of features of length one have eigenvalues far below the precision of float32.
 """
@@ -14,8 +14,10 @@ __all__ = [
     "LinearClassifier",
     "class_gaussians",
     "gaussian_discriminant",
+    "line_through",
     "logistic_regression",
     "residual_regression",
+    "ridge_regression",
 ]
 
 # Bias of a class without training images: its probability is 0, and the loss of such an image large but finite.
@@ -167,6 +169,37 @@ def residual_regression(
     with torch.enable_grad():
         _minimise(weight, bias, lambda: loss(features @ weight.T + bias), penalty, most_steps)
     return LinearClassifier(weight.detach(), bias.detach())
+
+
+def ridge_regression(features: Tensor, target: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """Least squares with a penalty: the minimum of `sum_n (w x_n + b - y_n)^2 + ridge |w|^2`, b not penalised.
+
+    Args:
+        features: (N, D), N at least 1.
+        target: (N,).
+        ridge: 0 or more; with 0 the shortest of the best w.
+
+    Returns:
+        w, float64 (D,), and b, a scalar, on the device of the features.
+    """
+    x, y = features.double(), target.double()
+    middle, mean = x.mean(dim=0), y.mean()
+    u, scale, v = torch.linalg.svd(x - middle, full_matrices=False)
+    # Directions without spread have no weight; without the limit, rounding would be divided by rounding.
+    kept = scale > scale[:1] * max(x.shape) * torch.finfo(x.dtype).eps
+    shrunk = torch.where(kept, scale / (scale.square() + ridge).clamp(min=torch.finfo(x.dtype).tiny), 0.0)
+    weight: Tensor = v.T @ (shrunk * (u.T @ (y - mean)))
+    return weight, mean - middle @ weight
+
+
+def line_through(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Least squares line `slope * x + offset` through points, x and y (N,); flat if all x are equal.
+
+    Returns:
+        Slope and offset, float64 scalars.
+    """
+    weight, offset = ridge_regression(x[:, None], y, 0.0)
+    return weight[0], offset
 
 
 def _minimise(

@@ -9,6 +9,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from numclip_lightning.images.corruptions import parse_corruptions
 from numclip_lightning.runs.averaging import AverageWeights
+from numclip_lightning.runs.calibrating import Calibrate
 from numclip_lightning.runs.checkpoints import BestCheckpoint
 from numclip_lightning.runs.corrupted import TestCorrupted
 from numclip_lightning.runs.features import KeepFeatures
@@ -30,6 +31,7 @@ def add_callback_flags(parser: LightningArgumentParser) -> None:
     parser.add_class_arguments(AverageWeights, "averaging")
     parser.add_class_arguments(StopEarly, "early_stopping")
     parser.add_class_arguments(FitLength, "length")
+    parser.add_class_arguments(Calibrate, "calibration")
     parser.set_defaults({
         "checkpoint.monitor": "val_mae",
         "checkpoint.mode": "min",
@@ -55,7 +57,8 @@ def own_callbacks(verb: str, given: Namespace, folder: Path, *, keeps_checkpoint
         given.checkpoint.dirpath = given.checkpoint.dirpath or str(folder / "checkpoints")
         callbacks.append(given.checkpoint)
     if not given.trainer.fast_dev_run:
-        callbacks += _writers(verb, given, folder)
+        given.calibration.checkpoint = None if verb == "fit" else given.ckpt_path
+        callbacks += [given.calibration, *_writers(verb, given, folder)]
         if given.get("corrupt"):
             callbacks.append(TestCorrupted(parse_corruptions(given.corrupt), folder / "corruptions.csv"))
         if given.get("maps"):
@@ -70,7 +73,7 @@ def _writers(verb: str, given: Namespace, folder: Path) -> list[Callback]:
     asked = given.get("on_scale"), given.get("reject"), given.get("concepts")
     on_scale = OnScale.asked(*asked, off_scale=off_scale)
     predicted = Path(given.get("output") or folder / "predictions.csv")
-    writer = WritePredictions(predicted, folder / "test_predictions.csv", on_scale)
+    writer = WritePredictions(predicted, folder / "test_predictions.csv", given.calibration, on_scale)
     if on_scale is None:
         return [writer]
     off_scale_test = TestOffScale(on_scale, folder / "off_scale_predictions.csv")

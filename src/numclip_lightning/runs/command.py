@@ -27,7 +27,7 @@ from numclip_lightning.runs.finite import StopDiverged
 from numclip_lightning.runs.folder import RunFolder, discard_unused, new_run_name, print_place, print_result, run_folder
 from numclip_lightning.runs.parser import Parser
 from numclip_lightning.runs.predictions import raise_problem
-from numclip_lightning.runs.restoring import restore_arguments
+from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
 from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.trainer import Trainer
 
@@ -123,6 +123,8 @@ class NumClipCLI(LightningCLI):
         if self.until != "parsed":
             with unwrap_errors():
                 super().instantiate_classes()
+            if path := self.config[self.verb].ckpt_path:
+                restore_normalization(self.model, path)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Build the trainer around one run folder."""

@@ -31,6 +31,8 @@ __all__ = [
     "SHARED_KEYS",
     "RunFolder",
     "discard_unused",
+    "is_better",
+    "metrics_of",
     "new_run_name",
     "print_place",
     "print_result",
@@ -41,6 +43,7 @@ __all__ = [
 # The sections that every verb understands; the others (`ckpt_path`, `test_after_fit`, ...) belong to one call.
 SHARED_KEYS = (
     "seed_everything", "trainer", "model", "data", "checkpoint", "features", "averaging", "early_stopping", "length",
+    "calibration",
 )  # fmt: skip
 
 
@@ -124,18 +127,18 @@ class RunFolder(SaveConfigCallback):
         """Remember the metrics of the best epoch; after `numclip validate`, write them."""
         if trainer.sanity_checking:
             return
-        metrics = _metrics(trainer, "val_")
+        metrics = metrics_of(trainer, "val_")
         checkpoint = best_checkpoint(trainer)
         if trainer.state.fn == "validate":
             self._write(trainer, {**metrics, **self._compare(trainer, pl_module, "val", metrics)})
-        elif checkpoint and _is_better(metrics, self._best, checkpoint):
+        elif checkpoint and is_better(metrics, self._best, checkpoint):
             self._best = metrics
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the metrics of the fit; give W&B those of the best epoch, because it keeps the last ones."""
         best = getattr(best_checkpoint(trainer), "best_model_path", "")
         guessed = self._compare(trainer, pl_module, "val", self._best)
-        self._write(trainer, {**_metrics(trainer, "train_"), **self._best, **guessed, "best_checkpoint": best})
+        self._write(trainer, {**metrics_of(trainer, "train_"), **self._best, **guessed, "best_checkpoint": best})
         self._write_counts(trainer, pl_module)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and trainer.is_global_zero:
@@ -144,7 +147,7 @@ class RunFolder(SaveConfigCallback):
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the metrics of the test."""
-        metrics = _metrics(trainer, "test_")
+        metrics = metrics_of(trainer, "test_")
         self._write(trainer, {**metrics, **self._compare(trainer, pl_module, "test", metrics)})
         self._write_counts(trainer, pl_module)
 
@@ -215,7 +218,7 @@ def _callback(trainer: L.Trainer) -> RunFolder | None:
     return next((callback for callback in trainer.callbacks if isinstance(callback, RunFolder)), None)  # type: ignore[attr-defined]
 
 
-def _is_better(new: dict[str, float], old: dict[str, float], checkpoint: ModelCheckpoint) -> bool:
+def is_better(new: dict[str, float], old: dict[str, float], checkpoint: ModelCheckpoint) -> bool:
     """Compare two epochs as the checkpoint does: NaN is worse than any number, and any epoch is better than none."""
     if checkpoint.monitor not in new:
         return False
@@ -224,5 +227,6 @@ def _is_better(new: dict[str, float], old: dict[str, float], checkpoint: ModelCh
     return not old or now < before or (math.isnan(before) and not math.isnan(now))
 
 
-def _metrics(trainer: L.Trainer, prefix: str) -> dict[str, float]:
+def metrics_of(trainer: L.Trainer, prefix: str) -> dict[str, float]:
+    """Return what was logged last under names that begin with a prefix."""
     return {key: value.item() for key, value in trainer.callback_metrics.items() if key.startswith(prefix)}

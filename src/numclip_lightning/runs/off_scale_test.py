@@ -64,7 +64,7 @@ class TestOffScale(Callback):
         """Keep the scores of the images on the scale."""
         if self._images:
             found = Prediction(**outputs)
-            self._scores.update(zip(found.index.tolist(), found.more["scale_score"].tolist(), strict=True))
+            self._scores.update(zip(found.index.tolist(), found.read[:, 0].tolist(), strict=True))
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Predict the images that are not, write their rows, and measure."""
@@ -79,7 +79,7 @@ class TestOffScale(Callback):
             parts = [Prediction(*part) for _, theirs in gathered for part in theirs]
         if trainer.is_global_zero:
             self._write(pl_module, parts)
-        off = torch.cat([part.more["scale_score"] for part in parts]).tolist()
+        off = torch.cat([part.read[:, 0] for part in parts]).tolist()
         labels = trainer.datamodule.labels("test")  # type: ignore[attr-defined]
         groups = [labels[index].group for index in known]
         found = separation(list(known.values()), off, groups=None if None in groups else groups)
@@ -102,20 +102,15 @@ class TestOffScale(Callback):
             moved = {name: tensor.to(method.device) for name, tensor in batch.items()}
             moved = trainer.precision_plugin.convert_input(moved)
             with trainer.precision_plugin.forward_context():
-                found.append(_in_memory(method.predict_step(moved, number)))
+                found.append(Prediction(*(tensor.cpu() for tensor in method.predict_step(moved, number))))
         return found
 
     def _write(self, method: Any, parts: list[Prediction]) -> None:
         images: Any = self._images
-        layout = Layout(targets=False)
+        layout = Layout(targets=False, spread=bool(parts[0].spread.isfinite().any()))
         heading = [*columns(method.scale, layout), *self._on_scale.columns]
         file = RowsFile(self._path, heading, process=0)
         for part in parts:
             file.append(self._on_scale.with_cells(rows_of(part, images.labels, method.scale, layout), part))
         file.finish(file.read())
         file.discard()
-
-
-def _in_memory(found: Prediction) -> Prediction:
-    more = {name: tensor.cpu() for name, tensor in found.more.items()}
-    return Prediction(found.index.cpu(), found.value.cpu(), found.level.cpu(), found.probabilities.cpu(), more)

@@ -119,16 +119,14 @@ class OnScale(Callback):
 
     def with_cells(self, rows: Iterable[Row], batch: Prediction) -> Iterator[Row]:
         """Yield rows of predictions with the cells of `columns`, as `WritePredictions` asks for them."""
-        found = {name: tensor.cpu() for name, tensor in batch.more.items()}
-        numbers = [found[name].float().numpy() for name in ("scale_score", "on_scale")]
-        for i, (index, cells) in enumerate(rows):
-            share = found["on_scale"][i].item()
-            own = [float32_text(column[i]) for column in numbers]
-            rejected = self.reject is not None and share <= self.reject
-            own += [str(rejected).lower()] * (self.reject is not None)
+        read = batch.read.float().cpu().numpy()
+        for (index, cells), (score, share, *places) in zip(rows, read, strict=True):
+            # With room for float32: 1/20 is not above 0.05.
+            rejected = self.reject is not None and bool(share <= self.reject + 1e-7)
+            own = [float32_text(score), float32_text(share), *[str(rejected).lower()] * (self.reject is not None)]
             if self._concepts:
                 shown = rejected or self.reject is None
-                own.append(self._concepts.said(found["concepts"][i].tolist()) if shown else "")
+                own.append(self._concepts.said([int(place) for place in places]) if shown else "")
             yield index, [*cells, *own]
 
     @torch.no_grad()
@@ -147,10 +145,12 @@ class OnScale(Callback):
             scored.append(part._replace(features=score(features, method.decode_features(features))))
         validation = gather_by_index(scored).features
 
-        def read(features: Tensor, output: Output) -> dict[str, Tensor]:
+        def read(features: Tensor, output: Output) -> Tensor:
             found = score(features, output)
-            more = {"scale_score": found, "on_scale": validation_share(found, validation)}
-            return {**more, **({"concepts": self._concepts.nearest(pooled(features))} if self._concepts else {})}
+            parts = [found[:, None], validation_share(found, validation)[:, None]]
+            if self._concepts:
+                parts.append(self._concepts.nearest(pooled(features)).double())
+            return torch.cat(parts, dim=1).float()
 
         method.reader = read
 

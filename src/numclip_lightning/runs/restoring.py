@@ -7,10 +7,12 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
+from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.models.loading import tag_normalization
 from numclip_lightning.runs.checkpoints import NOT_RESTORED, read_hyperparameters
 from numclip_lightning.runs.flatten import flatten
 
-__all__ = ["ignored_flags", "restore_arguments"]
+__all__ = ["ignored_flags", "restore_arguments", "restore_normalization"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +42,22 @@ def restore_arguments(
     if ignored := ignored_flags(words, given, config[verb].model.init_args.as_dict()):
         _log.warning("--ckpt_path: the arguments of the checkpoint are used, not %s", ", ".join(ignored))
     return config
+
+
+def restore_normalization(method: OrdinalMethod, path: str) -> None:
+    """Normalise images as the weights in a checkpoint were trained, where `pretrained: null` asks for no others.
+
+    The weights of a tag may have been trained on images that were normalised in another way than its model's default.
+
+    Args:
+        method: The method as it is built; its images' mean and deviation are changed, and its hyperparameters name
+            the tag, for the checkpoints that it will make.
+        path: The checkpoint.
+    """
+    known = read_hyperparameters(path)
+    if method.pretrained is None and (found := tag_normalization(known["backbone"], known["pretrained"])):
+        method.clip.mean, method.clip.std = found
+        method.hparams["pretrained"] = known["pretrained"]
 
 
 def ignored_flags(words: Sequence[str], given: Mapping[str, Any], used: Mapping[str, Any]) -> list[str]:

@@ -35,11 +35,13 @@ class Layout(NamedTuple):
         targets: Whether the images have true numbers.
         groups: Whether the list has groups, such as patients.
         select_on: Whether the checkpoint was selected on test images.
+        spread: Whether the method gives a distribution.
     """
 
     targets: bool
     groups: bool = False
     select_on: bool = False
+    spread: bool = False
 
 
 def columns(scale: OrdinalScale, layout: Layout) -> list[str]:
@@ -52,7 +54,8 @@ def columns(scale: OrdinalScale, layout: Layout) -> list[str]:
     truth, error = (["target", "true_phrase"], ["error"]) if layout.targets else ([], [])
     probabilities = [f"p({phrase})" for phrase in scale.phrases]
     group, select_on = ["group"] * layout.groups, ["select_on"] * layout.select_on
-    return ["path", *truth, "value", *error, "phrase", "most_probable", *probabilities, *group, *select_on]
+    spread = ["spread"] * layout.spread
+    return ["path", *truth, "value", *error, "phrase", "most_probable", *probabilities, *spread, *group, *select_on]
 
 
 def rows_of(batch: Prediction, labels: LabelTable, scale: OrdinalScale, layout: Layout) -> Iterable[Row]:
@@ -65,7 +68,9 @@ def rows_of(batch: Prediction, labels: LabelTable, scale: OrdinalScale, layout: 
         layout: As in `columns`.
     """
     # float32, as numbers in half precision have no short text of their own.
-    values, probabilities = (tensor.float().cpu().numpy() for tensor in (batch.value, batch.probabilities))
+    values, probabilities, spreads = (
+        tensor.float().cpu().numpy() for tensor in (batch.value, batch.probabilities, batch.spread)
+    )
     phrases, of_value = scale.phrases, scale.level_at(batch.value.cpu()).tolist()
     for i, (index, most_probable) in enumerate(zip(batch.index.tolist(), batch.level.tolist(), strict=True)):
         label, value = labels[index], float32_text(values[i])
@@ -76,6 +81,7 @@ def rows_of(batch: Prediction, labels: LabelTable, scale: OrdinalScale, layout: 
             row[1:1] = [f"{float(value) - target:.9g}"]
             row[:0] = [format_number(target), phrases[int(scale.to_level(torch.tensor(target, dtype=torch.float64)))]]
         row += map(float32_text, probabilities[i])
+        row += [float32_text(spreads[i]) if np.isfinite(spreads[i]) else ""] * layout.spread
         row += [label.group or ""] * layout.groups + ["test"] * layout.select_on
         yield index, [label.path, *row]
 

@@ -62,9 +62,7 @@ def test_the_numbers_are_those_of_the_predictions() -> None:
     found = {key: value.item() for key, value in runner.callback_metrics.items()}
     batches = runner.predict(method, loader(images()))
     assert batches is not None
-    tensors = zip(*(batch[:4] for batch in batches), strict=True)
-    index, value, level, probabilities = (torch.cat(parts) for parts in tensors)
-    predicted = Prediction(index, value, level, probabilities)
+    predicted = Prediction(*(torch.cat(parts) for parts in zip(*batches, strict=True)))
     target = torch.tensor(TARGETS)
     level = SCALE.to_level(target)
     error = predicted.value - target

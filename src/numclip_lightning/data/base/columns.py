@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from numclip_lightning.data.base.tables import IMAGE_END, Table
+from numclip_lightning.data.base.lines import Table
+from numclip_lightning.data.base.tables import IMAGE_END
 from numclip_lightning.errors import DataError, near_matches
 
-__all__ = ["NO_COLUMN", "PATH_COLUMNS", "AskedColumns", "Columns", "find_columns", "listed"]
+__all__ = ["NO_COLUMN", "AskedColumns", "Columns", "find_columns", "listed", "names_images"]
 
 # fmt: off
+# Names are compared in lower case, with `_` for blanks, dots, dashes and slashes.
 PATH_COLUMNS = frozenset({
     "path", "file", "filename", "file_name", "filepath", "file_path",
     "id_code", "image", "images", "image_file", "image_name", "image_path", "img", "img_path",
 })
+# Taken where no column has a usual name, and none alone has images in it.
+_ID_COLUMNS = frozenset({"id", "image_id", "img_id", "img_name", "name", "photo", "photo_id", "picture"})
 TARGET_COLUMNS = frozenset({
     "age", "count", "decade", "diagnosis", "grade", "label", "level", "rating", "score", "target", "value", "year",
 })
@@ -65,16 +69,16 @@ def find_columns(source: Path, table: Table, asked: AskedColumns, *, labelled: b
         DataError: If a column is missing, or several could be meant.
     """
     names, first = table.lines[0].fields, table.lines[1].fields
-    path = _find_column(source, names, "path_column", asked.path, PATH_COLUMNS)
-    if path is None:
-        images = [i for i, field in enumerate(first[: len(names)]) if re.search(IMAGE_END + "$", field)]
-        path = images[0] if len(images) == 1 else None
-    if path is None:
-        raise DataError(f"{source}: can't tell the path column; the columns are {listed(names)}; {_fix('path')}")
+    path = _find_path(source, names, first, asked.path)
     target_name = asked.needed("target", names, labelled=labelled)
     # Where labels aren't asked for, a column that only looks like one (a rating in words) is none.
     usual = TARGET_COLUMNS if labelled else frozenset[str]()
     target = _find_column(source, names, "target_column", target_name, usual, certain=labelled)
+    if path is None:
+        others = [i for i, name in enumerate(names) if i != target and not _UNNAMED.fullmatch(name)]
+        path = others[0] if len(others) == 1 and (target is not None or not labelled) else None
+    if path is None:
+        raise DataError(f"{source}: can't tell the path column; the columns are {listed(names)}; {_fix('path')}")
     group_name = asked.needed("group", names, labelled=labelled)
     group = _find_column(source, names, "group_column", group_name, frozenset())
     propensity_name = asked.needed("propensity", names, labelled=labelled)
@@ -88,8 +92,27 @@ def find_columns(source: Path, table: Table, asked: AskedColumns, *, labelled: b
     spread = None
     if target is not None and asked.spread != NO_COLUMN:
         spread_name = asked.needed("spread", names, labelled=labelled)
-        spread = _find_column(source, names, "spread_column", spread_name, SPREAD_COLUMNS, certain=False)
+        certain = names[target].lower() not in SPREAD_COLUMNS
+        spread = _find_column(source, names, "spread_column", spread_name, SPREAD_COLUMNS, certain=certain)
     return Columns(len(names), path, target, group, None if spread == target else spread, propensity)
+
+
+def names_images(name: str) -> bool:
+    """Return whether a column's name says that it has paths or ids of images."""
+    return _plain(name) in PATH_COLUMNS | _ID_COLUMNS
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s.\-/]+", "_", name.lower())
+
+
+def _find_path(source: Path, names: list[str], first: list[str], asked: str | None) -> int | None:
+    """Return the column of the images; None if neither its name nor the first entry tells."""
+    path = _find_column(source, names, "path_column", asked, PATH_COLUMNS)
+    if path is None:
+        images = [i for i, field in enumerate(first[: len(names)]) if re.search(IMAGE_END + "$", field)]
+        path = images[0] if len(images) == 1 else None
+    return _find_column(source, names, "path_column", None, _ID_COLUMNS, certain=False) if path is None else path
 
 
 def _find_column(
@@ -99,7 +122,7 @@ def _find_column(
     if name is not None and name not in names:
         hint = near_matches(name, names)
         raise DataError(f"{source} has no column {argument}={name!r}{hint}; the columns are {listed(names)}")
-    found = [i for i, other in enumerate(names) if (other.lower() in usual if name is None else other == name)]
+    found = [i for i, other in enumerate(names) if (_plain(other) in usual if name is None else other == name)]
     if len(found) > 1 and certain:
         what = argument.removesuffix("_column")
         fix = _fix(what) if name is None else "rename one of them"

@@ -5,16 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from numclip_lightning.data.base.columns import PATH_COLUMNS, AskedColumns, Columns, find_columns, listed
-from numclip_lightning.data.base.tables import IMAGE_END, Line, Table, read_table
+from numclip_lightning.data.base.columns import AskedColumns, Columns, find_columns, listed, names_images
+from numclip_lightning.data.base.lines import Line, Table
+from numclip_lightning.data.base.numerals import has_decimal_commas, is_comma_number, is_number, is_unknown, with_point
+from numclip_lightning.data.base.tables import IMAGE_END, read_table
 from numclip_lightning.errors import DataError
 
-__all__ = ["NUMBER", "Record", "Row", "read_header", "read_records", "read_rows"]
-
-# `nan` and `inf` count as numbers here, so that they are refused as labels and not taken for a part of the path.
-NUMBER = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:nan|inf|infinity))|\d+0s"
-# The decimal comma of lists whose fields are separated by semicolons.
-_DECIMAL_COMMA = re.compile(r"([+-]?\d+),(\d+)", re.ASCII)
+__all__ = ["Record", "Row", "read_header", "read_records", "read_rows"]
 
 
 class Row(NamedTuple):
@@ -48,12 +45,12 @@ def read_rows(source: Path, asked: AskedColumns, *, labelled: bool) -> list[Row]
                 raise DataError(
                     f"{source} has no header line, so {what}_column={name!r} can't be found; add a header line"
                 )
-        return [_headless_row(line, table) for line in table.lines]
+        return _with_points([_headless_row(line, table) for line in table.lines], table, source)
     if len(table.lines) == 1:
         raise DataError(f"{source} has a header but no entries")
     table = _name_row_names(table)
     columns = find_columns(source, table, asked, labelled=labelled)
-    return [_row(line, table, columns, source) for line in table.lines[1:]]
+    return _with_points([_row(line, table, columns, source) for line in table.lines[1:]], table, source)
 
 
 def read_header(source: Path) -> list[str]:
@@ -89,8 +86,23 @@ def read_records(source: Path, columns: Sequence[str]) -> list[Record]:
     return records
 
 
-def _is_number(field: str) -> bool:
-    return re.fullmatch(NUMBER, field, re.ASCII) is not None
+def _is_numeric(field: str) -> bool:
+    return is_number(field) or is_comma_number(field)
+
+
+def _with_points(rows: list[Row], table: Table, source: Path) -> list[Row]:
+    """Write decimal commas as points, if the list has them."""
+    fields = [field for row in rows for field in (*row.tokens, row.spread, row.propensity) if field]
+    if not has_decimal_commas(fields, table.delimiter, source):
+        return rows
+    return [
+        row._replace(
+            tokens=tuple(map(with_point, row.tokens)),
+            spread=row.spread and with_point(row.spread),
+            propensity=row.propensity and with_point(row.propensity),
+        )
+        for row in rows
+    ]
 
 
 def _has_header(table: Table, asked: AskedColumns, *, labelled: bool) -> bool:
@@ -101,12 +113,12 @@ def _has_header(table: Table, asked: AskedColumns, *, labelled: bool) -> bool:
     if any(re.search(IMAGE_END + "$", name) for name in names):
         return False
     given = (asked.path, asked.target, asked.group)
-    known = any(name.lower() in PATH_COLUMNS or name in given for name in names)
-    if any(map(_is_number, names)):
+    known = any(names_images(name) or name in given for name in names)
+    if any(map(_is_numeric, names)):
         return known and len(names) > 2
-    following = [_decimal(field, table) for field in table.lines[1].fields] if len(table.lines) > 1 else []
+    following = table.lines[1].fields if len(table.lines) > 1 else []
     # An entry in folders with an odd suffix, or without one, may look like a name: its label is a number.
-    paths = any(re.search(r"\.\w{2,5}$|[/\\]", name) for name in names) and not any(map(_is_number, following))
+    paths = any(re.search(r"\.\w{2,5}$|[/\\]", name) for name in names) and not any(map(_is_numeric, following))
     return known or (labelled and len(names) > 1 and not paths)
 
 
@@ -138,16 +150,11 @@ def _row(line: Line, table: Table, columns: Columns, source: Path) -> Row:
         fields = _join_spaced_path(line.text, columns.path, spare)
     elif spare:
         _require_fields(line, columns.total, source)
-    tokens = () if columns.target is None else tuple(_decimal(fields[columns.target], table).split()) or ("",)
-    group = None if columns.group is None else fields[columns.group] or None
-    spread = None if columns.spread is None else _decimal(fields[columns.spread], table)
-    propensity = None if columns.propensity is None else _decimal(fields[columns.propensity], table)
+    tokens = () if columns.target is None else tuple(fields[columns.target].split()) or ("",)
+    group = None if columns.group is None or is_unknown(fields[columns.group]) else fields[columns.group]
+    spread = None if columns.spread is None else fields[columns.spread]
+    propensity = None if columns.propensity is None else fields[columns.propensity]
     return Row(line.number, fields[columns.path], tokens, group, spread, propensity)
-
-
-def _decimal(field: str, table: Table) -> str:
-    """Write a decimal comma as a point where commas separate nothing: `3,5` between semicolons."""
-    return _DECIMAL_COMMA.sub(r"\1.\2", field) if table.delimiter == ";" and _DECIMAL_COMMA.fullmatch(field) else field
 
 
 def _join_spaced_path(text: str, path: int, spare: int) -> list[str]:
@@ -162,9 +169,8 @@ def _headless_row(line: Line, table: Table) -> Row:
     """A line of a list without a header: [index] path [label ...]."""
     if table.delimiter is None and '"' not in line.text:
         return _spaced_row(line.number, line.text)
-    fields = [_decimal(field, table) for field in line.fields]
-    path = next((i for i, field in enumerate(fields) if not _is_number(field)), 0)
-    return Row(line.number, line.fields[path], tuple(fields[path + 1 :]), None)
+    path = next((i for i, field in enumerate(line.fields) if not _is_numeric(field)), 0)
+    return Row(line.number, line.fields[path], tuple(line.fields[path + 1 :]), None)
 
 
 def _spaced_row(line: int, text: str) -> Row:
@@ -172,7 +178,7 @@ def _spaced_row(line: int, text: str) -> Row:
     words = list(re.finditer(r"\S+", text))
     ends = [i for i, word in enumerate(words) if re.search(IMAGE_END + "$", word.group())]
     if not ends:
-        ends = [i for i, word in enumerate(words) if not _is_number(word.group())] or [0]
+        ends = [i for i, word in enumerate(words) if not _is_numeric(word.group())] or [0]
     last = ends[-1]
     path = text[words[0].start() : words[last].end()]
     return Row(line, path, tuple(word.group() for word in words[last + 1 :]), None)

@@ -163,6 +163,8 @@ def read_labels(
             "takes the middle one; if they are other columns, add a header line",
             source, len(several), several[0].line, several[0].path, _describe(several[0]),
         )  # fmt: skip
+    if group_column is not None:
+        _warn_of_no_group(labels, source, group_column, optional="group" in optional)
     return without_repeats(labels, source)
 
 
@@ -178,6 +180,17 @@ def _to_label(row: Row, source: Path, *, labelled: bool) -> Label:
     return Label(
         path=row.path, targets=targets, group=row.group, line=row.line, source=source, spread=spread,
         propensity=propensity,
+    )  # fmt: skip
+
+
+def _warn_of_no_group(labels: Sequence[Label], source: Path, column: str, *, optional: bool) -> None:
+    lone = [label for label in labels if label.group is None]
+    if not lone or (optional and len(lone) == len(labels)):
+        # The list has the column, or may do without it.
+        return
+    _log.warning(
+        "%s: %d of %d entries have no group in the column %r, first line %d; each counts as a group of its own",
+        source, len(lone), len(labels), column, lone[0].line,
     )  # fmt: skip
 
 

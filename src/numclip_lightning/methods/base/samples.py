@@ -1,7 +1,7 @@
 """Image features with their targets, gathered from batches and processes."""
 
 from collections.abc import Generator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.methods.base.types import Batch
+from numclip_lightning.methods.base.types import Batch, Prediction
 
 __all__ = ["Samples", "encode_share", "features_of", "gather_by_index"]
 
@@ -31,6 +31,9 @@ class Samples(NamedTuple):
     def num_bytes(self) -> int:
         """Memory of the features in bytes."""
         return self.features.numel() * self.features.element_size()
+
+
+Rows = TypeVar("Rows", Samples, Prediction)
 
 
 def features_of(method: OrdinalMethod, batch: Batch) -> Tensor:
@@ -67,19 +70,19 @@ def encode_share(
             yield Samples(batch["index"], features.cpu(), batch["target"])
 
 
-def gather_by_index(parts: Sequence[Samples]) -> Samples:
+def gather_by_index(parts: Sequence[Rows]) -> Rows:
     """Join batches of all processes: every image once, in the order of its index, in main memory.
 
     Args:
         parts: The batches of this process, which may be none if another process has some.
     """
-    parts = [Samples(*(tensor.detach().cpu() for tensor in part)) for part in parts]
+    parts = [type(part)(*(tensor.detach().cpu() for tensor in part)) for part in parts]
     if dist.is_available() and dist.is_initialized():
-        shares: list[list[Samples]] = [[] for _ in range(dist.get_world_size())]
+        shares: list[list[Rows]] = [[] for _ in range(dist.get_world_size())]
         dist.all_gather_object(shares, parts)
         parts = [part for share in shares for part in share]
     joined = [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
     # A sampler repeats images so that every process has the same number; the last one counts.
     rows = {index: row for row, index in enumerate(joined[0].tolist())}
     order = torch.tensor([rows[index] for index in sorted(rows)])
-    return Samples(*(tensor[order] for tensor in joined))
+    return type(parts[0])(*(tensor[order] for tensor in joined))

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from numclip_lightning.methods.base.mixing import MixSpec, is_mixed, mix_batch, of_partner
 from numclip_lightning.methods.base.types import Batch, Output, Prediction, Reader, Split
 from numclip_lightning.metrics import DEFAULT, EpsilonError, Needs, build_metrics, choose
+from numclip_lightning.models.spread import spread_of
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["OrdinalSteps"]
 
-# What the reader has read is among the output's extras by names that begin so.
-_READ = "read/"
+# The name of what the reader has read, among the output's extras.
+_READ = "read"
 
 
 class OrdinalSteps(L.LightningModule, ABC):
@@ -26,11 +27,13 @@ class OrdinalSteps(L.LightningModule, ABC):
         scale: The ordered scale of the targets.
         mix: How training images are mixed; None leaves them as they are.
         reader: What is read of tested and predicted images besides their number; None for nothing.
+        validated: The predictions of the last validation, a batch each; of this process.
     """
 
     scale: OrdinalScale
     mix: MixSpec | None
     reader: Reader | None = None
+    validated: list[Prediction]
 
     @abstractmethod
     def encode_images(self, images: Tensor) -> Tensor:
@@ -104,9 +107,16 @@ class OrdinalSteps(L.LightningModule, ABC):
             batch = mix_batch(batch, self.mix, self.current_epoch, batch_idx, self.global_rank)
         return self._loss(batch, self._evaluate(batch, "train"), "train")
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget the predictions of the validation before."""
+        super().on_validation_epoch_start()
+        self.validated = []
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Update the validation metrics and the loss."""
-        self._loss(batch, self._evaluate(batch, "val"), "val")
+        """Update the validation metrics and the loss, and keep the predictions."""
+        output = self._evaluate(batch, "val")
+        self.validated.append(self._predict(batch, output))
+        self._loss(batch, output, "val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Update the test metrics and return the predictions, the fields of a `Prediction`.
@@ -153,13 +163,14 @@ class OrdinalSteps(L.LightningModule, ABC):
         output = self.decode_features(features)
         if self.reader is None:
             return output
-        read = {_READ + name: tensor for name, tensor in self.reader(features, output).items()}
-        return output._replace(extras={**output.extras, **read})
+        read = self.reader(features, output).to(output.value.device)
+        return output._replace(extras={**output.extras, _READ: read})
 
     def _predict(self, batch: Batch, output: Output) -> Prediction:
         probabilities = self._probabilities(output)
-        more = {name.removeprefix(_READ): extra for name, extra in output.extras.items() if name.startswith(_READ)}
-        return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities, more)
+        spread = spread_of(output.logits.detach(), self.scale)
+        read = output.extras.get(_READ, output.value.new_zeros(len(output.value), 0))
+        return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities, spread, read)
 
     def _probabilities(self, output: Output) -> Tensor:
         """Return the probability of each level, (B, K), also if logits are over ranks."""

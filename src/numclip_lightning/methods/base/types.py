@@ -1,6 +1,6 @@
 """Types that pass between the shared steps, the losses and the command line."""
 
-from typing import Literal, NamedTuple, Protocol, Self
+from typing import Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -35,26 +35,22 @@ class Prediction(NamedTuple):
         value: The predicted number in the target's unit, (B,).
         level: The most probable level, int64 (B,).
         probabilities: The probability of each level, (B, K).
-        more: What a `Reader` has read besides, by name, each (B, ...).
+        spread: The standard deviation of each predicted distribution, in the target's unit, (B,); NaN where the method
+            predicts the number alone.
+        read: What a `Reader` has read besides, (B, M); M is 0 without one.
     """
 
     index: Tensor  # type: ignore[assignment]  # hides `tuple.index`
     value: Tensor
     level: Tensor
     probabilities: Tensor
-    more: dict[str, Tensor] = {}  # noqa: RUF012 (a named tuple; nobody writes to it)
-
-    def of_rows(self, rows: Tensor) -> Self:
-        """Return the predictions of some of the images: a mask, bool (B,), or their places, int64."""
-        more = {name: tensor[rows] for name, tensor in self.more.items()}
-        return self._replace(
-            index=self.index[rows], value=self.value[rows], level=self.level[rows],
-            probabilities=self.probabilities[rows], more=more,
-        )  # fmt: skip
+    spread: Tensor
+    read: Tensor
 
 
 class Reader(Protocol):
     """Reads more of the images that are tested or predicted, such as whether they are on the scale."""
 
-    def __call__(self, features: Tensor, output: Output) -> dict[str, Tensor]:
-        """Return tensors (B, ...) by name, for the features of the image tower (B, ...) and the method's output."""
+    def __call__(self, features: Tensor, output: Output) -> Tensor:
+        """Return M numbers of each image, (B, M): of the image tower's features (B, ...) and the method's output."""
+        ...
