@@ -206,7 +206,8 @@ class Calibrate(Callback):
         return path
 
     def _layout(self, labels: Any) -> Layout:
-        return Layout(targets=True, groups=any(label.group is not None for label in labels), spread=True)
+        grouped = any(label.group is not None for label in labels)
+        return Layout(targets=True, groups=grouped, spread=True, attributes=labels.attributes)
 
     def _calibrate(self, path: Path, scale: OrdinalScale) -> Calibration:
         heading, rows = read_rows(path)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import secrets
 import shlex
 import shutil
@@ -19,12 +20,14 @@ from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.types import SelectOn
+from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.runs.checkpoints import best_checkpoint, made_by
 from numclip_lightning.runs.counts import write_counts
 from numclip_lightning.runs.endings import called_program
 from numclip_lightning.runs.flatten import flatten
 from numclip_lightning.runs.guessing import Result, guess_of
+from numclip_lightning.runs.prototypes import write_prototypes
 from numclip_lightning.runs.trainer import uses_whole_split
 
 __all__ = [
@@ -36,6 +39,7 @@ __all__ = [
     "new_run_name",
     "print_place",
     "print_result",
+    "require_place",
     "run_folder",
     "selected_on",
 ]
@@ -52,6 +56,14 @@ def new_run_name(subcommand: str) -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{subcommand}-{secrets.token_hex(4)}"
 
 
+def require_place(root: Path) -> None:
+    """Raise ConfigError unless run folders can be made in a folder, which need not exist yet."""
+    place = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        fault = "may not be written to" if place.is_dir() else "is a file"
+        raise ConfigError(f"trainer.default_root_dir={root}: no run folder can be made there: {place} {fault}.")
+
+
 class RunFolder(SaveConfigCallback):
     """Writes the configuration and the metrics of a run into a folder of its own.
 
@@ -63,6 +75,7 @@ class RunFolder(SaveConfigCallback):
       the best checkpoint's path; after a validation or test its metrics; and always `select_on`, which is "test" if
       the checkpoint was selected on test images, also if it is tested later under another configuration; and what
       guessing costs on the same images (`val_guess_mae`, `val_guess_acc`, and with `test_`);
+    - `prototypes.json`: after a test, how alike the prompts are to a method that has them;
     - `train_counts.json`: how many training images each value and each level has, where the training list is there;
 
     and gives the configuration to every other logger. The summary in W&B has the same validation metrics as
@@ -150,6 +163,8 @@ class RunFolder(SaveConfigCallback):
         metrics = metrics_of(trainer, "test_")
         self._write(trainer, {**metrics, **self._compare(trainer, pl_module, "test", metrics)})
         self._write_counts(trainer, pl_module)
+        if trainer.is_global_zero:
+            write_prototypes(pl_module, self.folder)
 
     def _write_counts(self, trainer: L.Trainer, method: L.LightningModule) -> None:
         if trainer.is_global_zero and isinstance(method, OrdinalMethod):
