@@ -93,7 +93,7 @@ class ListDataModule(FileDataModule):
         """Read one list with the columns named.
 
         A folder is one too: its subfolders' names are the numbers. Groups and propensities must be in the training
-        list, spreads in the test list.
+        list, spreads and attributes in the test list.
         """
         if Path(file).is_dir():
             if named := [name for name in _COLUMNS if getattr(self, name) is not None]:
@@ -101,7 +101,10 @@ class ListDataModule(FileDataModule):
                     f"{named[0]}={getattr(self, named[0])!r}: the folder {file} has no columns; give a list"
                 )
             return read_graded_folder(Path(file), self.root)
-        needed = {"group": self.train_file, "propensity": self.train_file, "spread": self.test_file}
+        needed = {
+            "group": self.train_file, "propensity": self.train_file, "spread": self.test_file,
+            "attributes": self.test_file or self.train_file,
+        }  # fmt: skip
         optional = (what for what, given in needed.items() if given and not self._is_list(file, given))
         return read_labels(
             file,
@@ -112,6 +115,7 @@ class ListDataModule(FileDataModule):
             propensity_column=self.propensity_column,
             labelled=labelled,
             optional=tuple(optional),
+            attributes=self.attributes or (),
         )
 
     def _is_list(self, file: str | Path, given: str) -> bool:

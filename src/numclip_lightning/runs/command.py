@@ -19,7 +19,7 @@ import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.runs.callbacks import add_callback_flags, listed, own_callbacks
+from numclip_lightning.runs.callbacks import add_callback_flags, add_on_scale_flags, listed, own_callbacks
 from numclip_lightning.runs.checkpoints import best_checkpoint, explain_misfit
 from numclip_lightning.runs.checks import CheckData, check_targets
 from numclip_lightning.runs.endings import explain
@@ -95,9 +95,16 @@ class NumClipCLI(LightningCLI):
             parser.add_argument(
                 "--test_after_fit", type=bool, default=False, help="Test the best checkpoint at the end."
             )
+        if own_flags and self.verb in ("test", "predict"):
+            add_on_scale_flags(parser)
+        if own_flags and self.verb == "test":
+            parser.add_argument("--corrupt", type=str | None, default=None,
+                                help="Test corrupted images too: all, or kinds such as noise,blur:3.")  # fmt: skip
         if own_flags and self.verb == "predict":
             parser.add_argument("--output", type=str | None, default=None,
                                 help="The CSV to write; predictions.csv in the run folder by default.")  # fmt: skip
+            parser.add_argument("--maps", type=bool, default=False,
+                                help="Write which number each place of an image reads, to maps/")  # fmt: skip
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -221,12 +228,13 @@ class NumClipCLI(LightningCLI):
     after_validate = after_test = _print_result
 
 
-def run_command(verb: str, words: Sequence[str]) -> int:
+def run_command(verb: str, words: Sequence[str], kind: type[NumClipCLI] = NumClipCLI) -> int:
     """Parse, build and run one verb of Lightning.
 
     Args:
         verb: `fit`, `validate`, `test` or `predict`.
         words: The words after the verb.
+        kind: The class that does so.
 
     Returns:
         The exit code 0.
@@ -235,7 +243,7 @@ def run_command(verb: str, words: Sequence[str]) -> int:
         NumClipError: If the words, the data or the checkpoint can't be used. The parser itself exits with code 2.
     """
     try:
-        NumClipCLI([verb, *words])
+        kind([verb, *words])
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
     return 0

@@ -27,6 +27,7 @@ from numclip_lightning.runs.counts import write_counts
 from numclip_lightning.runs.endings import called_program
 from numclip_lightning.runs.flatten import flatten
 from numclip_lightning.runs.guessing import Result, guess_of
+from numclip_lightning.runs.prototypes import write_prototypes
 from numclip_lightning.runs.trainer import uses_whole_split
 
 __all__ = [
@@ -74,6 +75,7 @@ class RunFolder(SaveConfigCallback):
       the best checkpoint's path; after a validation or test its metrics; and always `select_on`, which is "test" if
       the checkpoint was selected on test images, also if it is tested later under another configuration; and what
       guessing costs on the same images (`val_guess_mae`, `val_guess_acc`, and with `test_`);
+    - `prototypes.json`: after a test, how alike the prompts are to a method that has them;
     - `train_counts.json`: how many training images each value and each level has, where the training list is there;
 
     and gives the configuration to every other logger. The summary in W&B has the same validation metrics as
@@ -161,6 +163,8 @@ class RunFolder(SaveConfigCallback):
         metrics = metrics_of(trainer, "test_")
         self._write(trainer, {**metrics, **self._compare(trainer, pl_module, "test", metrics)})
         self._write_counts(trainer, pl_module)
+        if trainer.is_global_zero:
+            write_prototypes(pl_module, self.folder)
 
     def _write_counts(self, trainer: L.Trainer, method: L.LightningModule) -> None:
         if trainer.is_global_zero and isinstance(method, OrdinalMethod):

@@ -17,6 +17,7 @@ from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.runs.calibrating import Calibrate
 from numclip_lightning.runs.calibration import INTERVAL_COLUMNS, with_intervals
 from numclip_lightning.runs.folder import selected_on
+from numclip_lightning.runs.on_scale import OnScale
 from numclip_lightning.runs.rows import Layout, Row, RowsFile, columns, is_finite, rows_of
 from numclip_lightning.runs.skipped import Skipped
 
@@ -30,7 +31,8 @@ class WritePredictions(Callback):
 
     The file of tested images has three more columns: the true number, the phrase of its level, and the error (value
     minus target), and `group` if the list has groups. If the checkpoint was selected on test images, a column
-    `select_on` says `test`. A method with a distribution adds its `spread`, and a run that is calibrated the ends of
+    `select_on` says `test`. A method with a distribution adds its `spread`, lists with
+    attributes `attribute_NAME` of each, and a run that is calibrated the ends of
     intervals and the phrases of sets, `lower`, `upper` and `phrases_in_set`.
 
     Rows are written after each batch, to `NAME.partP` beside the file for each process P. At the end they are joined
@@ -40,15 +42,17 @@ class WritePredictions(Callback):
         predicted: The file for `predict`; its folder is created, an earlier file is replaced.
         tested: The file for `test`, likewise.
         calibrate: Knows the calibration of the run.
+        on_scale: What adds columns that say whether an image is on the scale; None adds none.
 
     Attributes:
         problem: What is wrong with the rows that were written last; None if nothing is.
     """
 
-    def __init__(self, predicted: Path, tested: Path, calibrate: Calibrate) -> None:
+    def __init__(self, predicted: Path, tested: Path, calibrate: Calibrate, on_scale: OnScale | None = None) -> None:
         self.path = predicted
         self.tested = tested
         self.calibrate = calibrate
+        self._on_scale = on_scale
         self.problem: RunError | None = None
         self._file: RowsFile | None = None
         self._layout = Layout(targets=False)
@@ -136,10 +140,11 @@ class WritePredictions(Callback):
         if self._file is None:
             grouped = split == "test" and any(label.group is not None for label in labels)
             spread = bool(batch.spread.isfinite().any())
-            self._layout = Layout(split == "test", grouped, selected_on(trainer) == "test", spread)
+            self._layout = Layout(split == "test", grouped, selected_on(trainer) == "test", spread, labels.attributes)
             path = self.tested if split == "test" else self.path
             heading = columns(method.scale, self._layout)
-            added = INTERVAL_COLUMNS if self.calibrate.calibration else []
+            added = [*(INTERVAL_COLUMNS if self.calibrate.calibration else [])]
+            added += self._on_scale.columns if self._on_scale else []
             self._file = RowsFile(path, [*heading, *added], trainer.global_rank)
         if readable is not None:
             # The dataset of the loader: to build another one, every image of the list would be looked up again.
@@ -149,7 +154,7 @@ class WritePredictions(Callback):
         rows: Iterable[Row] = rows_of(batch, labels, method.scale, self._layout)
         if self.calibrate.calibration:
             rows = with_intervals(rows, columns(method.scale, self._layout), self.calibrate.calibration)
-        self._file.append(rows)
+        self._file.append(self._on_scale.with_cells(rows, batch) if self._on_scale else rows)
 
     def _finish(self, trainer: L.Trainer, method: Any, split: Split) -> None:
         """Write the file, and remember what is wrong with it; all processes agree on that."""

@@ -38,12 +38,14 @@ class Layout(NamedTuple):
         groups: Whether the list has groups, such as patients.
         select_on: Whether the checkpoint was selected on test images.
         spread: Whether the method gives a distribution.
+        attributes: What else is known of the images, such as `("sex",)`.
     """
 
     targets: bool
     groups: bool = False
     select_on: bool = False
     spread: bool = False
+    attributes: tuple[str, ...] = ()
 
 
 def columns(scale: OrdinalScale, layout: Layout) -> list[str]:
@@ -55,9 +57,9 @@ def columns(scale: OrdinalScale, layout: Layout) -> list[str]:
     """
     truth, error = (["target", "true_phrase"], ["error"]) if layout.targets else ([], [])
     probabilities = [f"p({phrase})" for phrase in scale.phrases]
-    group, select_on = ["group"] * layout.groups, ["select_on"] * layout.select_on
-    spread = ["spread"] * layout.spread
-    return ["path", *truth, "value", *error, "phrase", "most_probable", *probabilities, *spread, *group, *select_on]
+    known = ["group"] * layout.groups + [f"attribute_{name}" for name in layout.attributes]
+    spread, select_on = ["spread"] * layout.spread, ["select_on"] * layout.select_on
+    return ["path", *truth, "value", *error, "phrase", "most_probable", *probabilities, *spread, *known, *select_on]
 
 
 def rows_of(batch: Prediction, labels: LabelTable, scale: OrdinalScale, layout: Layout) -> Iterable[Row]:
@@ -84,7 +86,9 @@ def rows_of(batch: Prediction, labels: LabelTable, scale: OrdinalScale, layout: 
             row[:0] = [format_number(target), phrases[int(scale.to_level(torch.tensor(target, dtype=torch.float64)))]]
         row += map(float32_text, probabilities[i])
         row += [float32_text(spreads[i]) if np.isfinite(spreads[i]) else ""] * layout.spread
-        row += [label.group or ""] * layout.groups + ["test"] * layout.select_on
+        attributes = dict(label.attributes)
+        row += [label.group or ""] * layout.groups + [attributes.get(name, "") for name in layout.attributes]
+        row += ["test"] * layout.select_on
         yield index, [label.path, *row]
 
 

@@ -35,7 +35,7 @@ NO_COLUMN = "none"
 class AskedColumns:
     """Columns that are asked for by name; None finds a column by its usual names, and no groups.
 
-    Those in `optional` need not be there.
+    Those in `optional` need not be there; `"attributes"` in it stands for all of `attributes`.
     """
 
     path: str | None = None
@@ -44,6 +44,7 @@ class AskedColumns:
     spread: str | None = None
     propensity: str | None = None
     optional: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
 
     def needed(self, what: str, names: Sequence[str], *, labelled: bool) -> str | None:
         """Return the name asked for, or None if a list whose columns are `names` may do without it."""
@@ -60,6 +61,7 @@ class Columns(NamedTuple):
     group: int | None
     spread: int | None
     propensity: int | None
+    attributes: tuple[tuple[str, int], ...] = ()
 
 
 def find_columns(source: Path, table: Table, asked: AskedColumns, *, labelled: bool) -> Columns:
@@ -83,8 +85,9 @@ def find_columns(source: Path, table: Table, asked: AskedColumns, *, labelled: b
     group = _find_column(source, names, "group_column", group_name, frozenset())
     propensity_name = asked.needed("propensity", names, labelled=labelled)
     propensity = _find_column(source, names, "propensity_column", propensity_name, frozenset())
+    attributes = _find_attributes(source, names, asked, labelled=labelled)
     if target is None and labelled:
-        taken = (path, group, propensity)
+        taken = (path, group, propensity, *(place for _, place in attributes))
         others = [i for i, name in enumerate(names) if i not in taken and not _UNNAMED.fullmatch(name)]
         target = others[0] if len(others) == 1 else None
     if target is None and labelled:
@@ -94,7 +97,17 @@ def find_columns(source: Path, table: Table, asked: AskedColumns, *, labelled: b
         spread_name = asked.needed("spread", names, labelled=labelled)
         certain = names[target].lower() not in SPREAD_COLUMNS
         spread = _find_column(source, names, "spread_column", spread_name, SPREAD_COLUMNS, certain=certain)
-    return Columns(len(names), path, target, group, None if spread == target else spread, propensity)
+    return Columns(len(names), path, target, group, None if spread == target else spread, propensity, attributes)
+
+
+def _find_attributes(
+    source: Path, names: list[str], asked: AskedColumns, *, labelled: bool
+) -> tuple[tuple[str, int], ...]:
+    """Return each attribute with its column; those that a list may do without and lacks are left out."""
+    optional = "attributes" in asked.optional or not labelled
+    known = [name for name in asked.attributes if name in names or not optional]
+    places = [(name, _find_column(source, names, "attributes", name, frozenset())) for name in known]
+    return tuple((name, place) for name, place in places if place is not None)
 
 
 def names_images(name: str) -> bool:

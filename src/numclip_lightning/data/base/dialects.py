@@ -23,6 +23,7 @@ class Row(NamedTuple):
     group: str | None
     spread: str | None = None
     propensity: str | None = None
+    attributes: tuple[tuple[str, str], ...] = ()
 
 
 class Record(NamedTuple):
@@ -45,6 +46,11 @@ def read_rows(source: Path, asked: AskedColumns, *, labelled: bool) -> list[Row]
                 raise DataError(
                     f"{source} has no header line, so {what}_column={name!r} can't be found; add a header line"
                 )
+        if asked.attributes and labelled and "attributes" not in asked.optional:
+            raise DataError(
+                f"{source} has no header line, so the attributes {listed(asked.attributes)} can't be found; add a "
+                "header line"
+            )
         return _with_points([_headless_row(line, table) for line in table.lines], table, source)
     if len(table.lines) == 1:
         raise DataError(f"{source} has a header but no entries")
@@ -154,7 +160,8 @@ def _row(line: Line, table: Table, columns: Columns, source: Path) -> Row:
     group = None if columns.group is None or is_unknown(fields[columns.group]) else fields[columns.group]
     spread = None if columns.spread is None else fields[columns.spread]
     propensity = None if columns.propensity is None else fields[columns.propensity]
-    return Row(line.number, fields[columns.path], tokens, group, spread, propensity)
+    attributes = tuple((name, fields[place].strip()) for name, place in columns.attributes)
+    return Row(line.number, fields[columns.path], tokens, group, spread, propensity, attributes)
 
 
 def _join_spaced_path(text: str, path: int, spare: int) -> list[str]:
