@@ -47,6 +47,7 @@ def test_the_phrase_is_that_of_the_value_and_the_most_probable_one_has_its_own_c
         level=torch.tensor([0]),
         probabilities=torch.tensor([[0.6, 0.4]]),
         spread=torch.tensor([2.5]),
+        read=torch.empty(1, 0),
     )
     heading = columns(HOUSES, Layout(targets=True))
     ((index, cells),) = rows_of(batch, table(1631484.0), HOUSES, Layout(targets=True))
@@ -109,7 +110,12 @@ class TestFile:
 def test_groups_have_a_column_where_the_list_has_them() -> None:
     labels = LabelTable(Label(f"{i}.png", (5.0,), group, i + 1, Path("x")) for i, group in enumerate(["Ann", None]))
     batch = Prediction(
-        torch.arange(2), torch.ones(2), torch.zeros(2, dtype=torch.int64), torch.ones(2, 2) / 2, torch.ones(2)
+        index=torch.arange(2),
+        value=torch.ones(2),
+        level=torch.zeros(2, dtype=torch.int64),
+        probabilities=torch.ones(2, 2) / 2,
+        spread=torch.ones(2),
+        read=torch.empty(2, 0),
     )
     layout = Layout(targets=True, groups=True, select_on=True)
     heading = columns(HOUSES, layout)
