@@ -50,6 +50,10 @@ VERBS = {
     "report": Verb("commands.report", "report", "Write a page about runs, or any file of predictions.", "report"),
     "export": Verb("commands.export", "export_command", "Write a trained model for other programs."),
     "serve": Verb("commands.serve", "serve", "Answer requests for predictions, with a page to try it."),
+    "explain": Verb(
+        "commands.explain", "explain", "Show where in an image the number comes from, and which words say so."
+    ),
+    "regions": Verb("commands.regions", "regions", "Read a number for each box or mask of a list."),
     "splits": Verb("commands.splits", "splits", "Write the training, validation and test lists of a dataset."),
 }
 

@@ -21,6 +21,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     return partial(write_config, tmp_path, {"Zero": ZERO_SHOT, "Probe": PROBE}, datasets=DATA)
 
 
+@pytest.mark.slow
 def test_a_row_is_the_mean_of_its_methods(write: Write, tmp_path: Path) -> None:
     ensembles = {"Both": {"of": ["Zero", "Probe"]}}
     assert main(["benchmark", "--config", str(write(ensembles=ensembles))]) == 0

@@ -1,7 +1,9 @@
 """Ensembles: the law of total variance, what members must share, and the folder that they leave."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,10 @@ import yaml
 from numclip_lightning.cli import main
 from numclip_lightning.errors import DataError
 from numclip_lightning.report.ensemble import combine, join_variances
+from numclip_lightning.report.files import with_metrics_of_files
+from numclip_lightning.report.frame import results_frame
+from numclip_lightning.report.interval_sections import interval_sections
+from numclip_lightning.report.joined_methods import Members, join_methods
 from numclip_lightning.scale import OrdinalScale
 from support.command import Numclip, metrics_of, rows_of
 
@@ -95,12 +101,14 @@ class TestCombine:
             combine([reader(0), change(reader(1))], SCALE, ["a", "b"])  # type: ignore[operator]
 
 
-class TestCommand:
-    @pytest.fixture
-    def runs(self, fitted: Path, numclip: Numclip) -> list[str]:
-        words = ["--model=LinearProbe", "--data.augment=false", "--trainer.max_epochs=1", "--test_after_fit=true"]
-        return [str(fitted), str(numclip("fit", *words))]
+@pytest.fixture(scope="module")
+def runs(fitted: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    numclip = Numclip(data, tmp_path_factory.mktemp("probe"))
+    words = ["--model=LinearProbe", "--data.augment=false", "--trainer.max_epochs=1", "--test_after_fit=true"]
+    return [str(fitted), str(numclip("fit", *words))]
 
+
+class TestCommand:
     def test_the_folder_is_one_of_a_run(self, runs: list[str], tmp_path: Path) -> None:
         output = tmp_path / "joined"
         assert main(["ensemble", *runs, "--output", str(output)]) == 0
@@ -145,3 +153,59 @@ class TestCommand:
         assert main(["ensemble", str(fitted), str(copy), "--output", str(full)]) == 2
         assert "has other files in it" in capsys.readouterr().err
         assert (full / "mine.txt").read_text() == "mine"
+
+
+class TestInABenchmark:
+    def entries(self, runs: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        place = {"dataset": "dots", "fold": 0, "shots": 0, "seed": 0}
+        planned = [
+            {**place, "method": "NumCLIP", "trains": True},
+            {**place, "method": "Probe", "trains": False},
+            {**place, "method": "Probe", "trains": False, "seed": 1},
+            {**place, "method": "NumCLIP", "trains": True, "seed": 1},
+        ]
+        return planned, [
+            {
+                **entry,
+                "status": "finished",
+                "folder": Path(run),
+                "metrics": {"test_mae": metrics_of(Path(run))["test_mae"]},
+            }
+            for entry, run in zip(planned, runs, strict=False)
+        ]
+
+    def test_rows_are_joined_as_far_as_members_have_finished(self, runs: list[str], tmp_path: Path) -> None:
+        planned, records = self.entries(runs)
+        rows, found = join_methods({"Both": Members(["Probe", "NumCLIP"], False)}, planned, records, tmp_path)
+        assert [(row["method"], row["seed"]) for row in rows] == [("Both", 0), ("Both", 1)]
+        (record,) = found
+        joined = pd.read_csv(record["folder"] / "test_predictions.csv")
+        values = np.mean([pd.read_csv(Path(run, "test_predictions.csv"))["value"] for run in runs], axis=0)
+        np.testing.assert_allclose(joined["value"], values)
+        frame = results_frame([*planned, *rows], [*records, *with_metrics_of_files(found, ["test_mae"])], ["test_mae"])
+        value = frame.set_index(["method", "seed", "metric"])["value"].loc[("Both", 0, "test_mae")]
+        assert value == pytest.approx(joined["error"].abs().mean(), rel=1e-5)
+
+    def test_members_of_other_images_are_a_failed_row(self, runs: list[str], data: Path, tmp_path: Path) -> None:
+        planned, records = self.entries(runs)
+        other = tmp_path / "other"
+        shutil.copytree(runs[1], other)
+        lines = (other / "test_predictions.csv").read_text().splitlines()
+        (other / "test_predictions.csv").write_text("\n".join(lines[:-1]) + "\n")
+        records[1]["folder"] = other
+        _, found = join_methods({"Both": Members(["Probe", "NumCLIP"], False)}, planned, records, tmp_path)
+        assert found[0]["status"] == "failed"
+        assert "are not of the same images" in found[0]["error"]
+
+    def test_the_report_shows_the_coverage_of_each_method(self, runs: list[str], tmp_path: Path) -> None:
+        planned, records = self.entries(runs)
+        (tmp_path / "tables").mkdir()
+        frame = results_frame(planned, records, ["test_mae"])
+        text = "\n".join(interval_sections(frame, "dots", 0, tmp_path, "dots"))
+        for method, run in zip(("NumCLIP", "Probe"), runs, strict=True):
+            tested = pd.read_csv(Path(run, "test_predictions.csv"))
+            inside = (tested["lower"] <= tested["target"]) & (tested["target"] <= tested["upper"])
+            assert f"| {method} | {100 * inside.mean():.1f} % |" in text
+            assert f"{(tested['upper'] - tested['lower']).mean():.4g} |" in text
+        kept = pd.read_csv(tmp_path / "tables" / "dots-coverage.csv")
+        assert set(kept["by"]) == {"all images"}, "17 images are too few for groups"

@@ -90,6 +90,9 @@ def test_nothing_to_predict_is_an_error(words: list[str], tmp_path: Path, capsys
 def test_a_folder_is_no_file_to_write(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*words, f"--output={tmp_path}"]) == 2
     assert f"--output {tmp_path} is a folder" in capsys.readouterr().err
+    os.mkfifo(tmp_path / "pipe")
+    assert main([*words, f"--output={tmp_path / 'pipe'}"]) == 2
+    assert "pipe is a device or a pipe" in capsys.readouterr().err
 
 
 def test_a_test_leaves_a_row_for_every_image_that_gives_its_metrics(fitted: Path) -> None:

@@ -13,11 +13,14 @@ from numclip_lightning.losses.fcrc import Weighting, distance_weights, fcrc_imag
 from numclip_lightning.losses.imbalance import balanced_mse, conr
 from numclip_lightning.losses.ordering import image_order, neighbour_order, pair_fidelity, pair_ranking, prompt_order
 from numclip_lightning.losses.rarity import log_prior, rank_weights, smooth_ranks, weighted_mean
+from numclip_lightning.losses.rejection import agreement, apart_loss, no_loss, yes_loss
 from numclip_lightning.losses.thresholds import coral_loss, corn_loss
 
 __all__ = [
     "Distance",
     "Weighting",
+    "agreement",
+    "apart_loss",
     "balanced_mse",
     "conr",
     "coral_loss",
@@ -31,6 +34,7 @@ __all__ = [
     "log_prior",
     "mean_loss",
     "neighbour_order",
+    "no_loss",
     "pair_fidelity",
     "pair_ranking",
     "prompt_order",
@@ -41,4 +45,5 @@ __all__ = [
     "text_to_image_kl",
     "variance_loss",
     "weighted_mean",
+    "yes_loss",
 ]

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 __all__ = [
     "LinearClassifier",
+    "class_gaussians",
     "gaussian_discriminant",
     "line_through",
     "logistic_regression",
@@ -61,6 +62,24 @@ def gaussian_discriminant(features: Tensor, label: Tensor, centers: Tensor) -> L
         >>> (features.double() @ weight.T + bias).argmax(dim=1)
         tensor([0, 0, 1, 1])
     """
+    means, precision = class_gaussians(features, label, centers)
+    weight = means @ precision
+    prior = -torch.tensor(float(len(centers)), dtype=means.dtype).log().to(means.device)
+    return LinearClassifier(weight, prior - (weight * means).sum(dim=1) / 2)
+
+
+def class_gaussians(features: Tensor, label: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean of each class and the precision that all share, as `gaussian_discriminant` describes them.
+
+    Args:
+        features: (N, D), N at least 1.
+        label: The class of each, int64 (N,), 0..C-1.
+        centers: The number of each class, increasing, (C,).
+
+    Returns:
+        Means (C, D) and precision (D, D), float64, on the device of the features; the precision is 0 if all features
+        equal the mean of their class.
+    """
     x, centers = features.double(), centers.to(features.device, torch.float64)
     count, dim = x.shape
     means = _interpolated_means(x, label, centers)
@@ -68,9 +87,7 @@ def gaussian_discriminant(features: Tensor, label: Tensor, centers: Tensor) -> L
     covariance = spread.T @ spread / max(count - 1, 1)
     identity = torch.eye(dim, dtype=x.dtype, device=x.device)
     precision = dim * torch.linalg.pinv((count - 1) * covariance + covariance.trace() * identity, hermitian=True)
-    weight = means @ precision
-    prior = -torch.tensor(float(len(centers)), dtype=x.dtype).log().to(x.device)
-    return LinearClassifier(weight, prior - (weight * means).sum(dim=1) / 2)
+    return means, precision
 
 
 def _interpolated_means(x: Tensor, label: Tensor, centers: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ __all__ = ["interval_sections"]
 _ATTRIBUTE = "attribute_"
 
 
-def interval_sections(  # every section of a dataset has these arguments
+def interval_sections(
     rows: pd.DataFrame,
-    dataset: str,
+    dataset: str,  # noqa: ARG001 (all sections of a dataset are called alike)
     shots: int,
     folder: Path,
     stem: str,
@@ -80,7 +80,7 @@ def _overall(whole: pd.DataFrame) -> pd.DataFrame:
     worst = levels.mean().groupby("method", sort=False, observed=True).min()
     shown = pd.DataFrame(index=order)
     shown["Coverage"] = means["coverage"].map(_percent)
-    shown["Least of a level"] = worst.map(_percent).reindex(order).fillna("")
+    shown["Least of a level"] = worst.reindex(order).map(_percent)
     shown["Mean width"] = means["width"].map("{:.4g}".format)
     shown["Set holds the phrase"] = means["set_coverage"].map(_percent)
     shown["Phrases in a set"] = means["set_size"].map(lambda size: "" if pd.isna(size) else f"{size:.2f}")

@@ -158,53 +158,61 @@ class Calibrate(Callback):
         if _is_selected_on_test(trainer):
             _log.info("no intervals: with data.select_on=test there are no validation images to find them on")
             return
+        path = self._write(trainer, pl_module)
+        found = self._calibrated(path, _scale(pl_module)) if trainer.is_global_zero else None
+        # The other processes may not see the files of the first.
+        self.calibration = trainer.strategy.broadcast(found)
+
+    def _calibrated(self, path: Path, scale: OrdinalScale) -> Calibration | None:
+        if not path.is_file():
+            _log.info("no intervals: there are no predictions of validation images to find them on")
+            return None
         try:
-            path = self._write(trainer, pl_module)
-            if path is None:
-                _log.info("no intervals: there are no predictions of validation images to find them on")
-                return
-            self._calibrate(path, _scale(pl_module))
+            found = self._calibrate(path, scale)
         except NumClipError as error:
             _log.warning("no intervals: %s", error)
-            return
-        if self.calibration and trainer.is_global_zero:
-            write_calibration(path.parent, self.calibration)
-            describe(self.calibration)
+            return None
+        write_calibration(path.parent, found)
+        describe(found)
+        return found
 
-    def _write(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Path | None:
-        """Write the predictions of the best epoch; return their file, or None if there are none."""
+    def _write(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Path:
+        """Write the predictions of the best epoch, if there are any; return their place."""
         path = run_folder(trainer) / VALIDATION
         held, self._held = self._held, []
         data: Any = getattr(trainer, "datamodule", None)
-        if held and data is not None:
-            scale, labels = _scale(pl_module), data.labels("val")
-            layout = self._layout(labels)._replace(spread=any(bool(batch.spread.isfinite().any()) for batch in held))
-            rows = [row for batch in held for row in rows_of(batch, labels, scale, layout)]
-            if trainer.world_size > 1:
-                gathered: list[Any] = [None] * trainer.world_size
-                torch.distributed.all_gather_object(gathered, rows)
-                rows = [row for part in gathered for row in part]
-            if trainer.is_global_zero:
-                file = RowsFile(path, columns(scale, layout), 0)
-                file.finish(rows)
-                file.discard()
+        if data is None:
+            return path
+        scale, labels = _scale(pl_module), data.labels("val")
+        spread = any(bool(batch.spread.isfinite().any()) for batch in held)
+        layout = self._layout(labels)._replace(spread=spread)
+        rows = [row for batch in held for row in rows_of(batch, labels, scale, layout)]
+        if trainer.world_size > 1:
+            # A process may have had no image: all of them take part nevertheless.
+            gathered: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(gathered, (rows, spread))
+            rows = [row for part, _ in gathered for row in part]
+            layout = layout._replace(spread=any(found for _, found in gathered))
+        if trainer.is_global_zero and rows:
+            file = RowsFile(path, columns(scale, layout), 0)
+            file.finish(rows)
+            file.discard()
         elif trainer.is_global_zero:
             # Resumed, and no epoch was better: the best one is in the folder of the fit before.
             best = Path(getattr(best_checkpoint(trainer), "best_model_path", "") or str(path))
             before = next((folder / VALIDATION for folder in best.parents[:2] if (folder / VALIDATION).is_file()), path)
             if before != path:
                 shutil.copy(before, path)
-        trainer.strategy.barrier("numclip_validation_predictions")
-        return path if path.is_file() else None
+        return path
 
     def _layout(self, labels: Any) -> Layout:
         grouped = any(label.group is not None for label in labels)
         return Layout(targets=True, groups=grouped, spread=True, attributes=labels.attributes)
 
-    def _calibrate(self, path: Path, scale: OrdinalScale) -> None:
+    def _calibrate(self, path: Path, scale: OrdinalScale) -> Calibration:
         heading, rows = read_rows(path)
         assert self.choices is not None
-        self.calibration = calibrate_rows(rows, heading, scale, self.choices, split="val", file=path.name)
+        return calibrate_rows(rows, heading, scale, self.choices, split="val", file=path.name)
 
     def _find(self, pl_module: L.LightningModule) -> Calibration | None:
         """Return the calibration that was given, or that of the checkpoint's run; found again if other choices are."""
@@ -217,8 +225,7 @@ class Calibrate(Callback):
             return None
         found = _of_scale(read_calibration(folder), scale, str(folder))
         if found and found.choices != self.choices and (folder / VALIDATION).is_file():
-            self._calibrate(folder / VALIDATION, scale)
-            found = self.calibration
+            found = self._calibrate(folder / VALIDATION, scale)
         return found
 
 

@@ -19,12 +19,20 @@ import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.runs.callbacks import add_callback_flags, listed, own_callbacks
+from numclip_lightning.runs.callbacks import add_callback_flags, add_on_scale_flags, listed, own_callbacks
 from numclip_lightning.runs.checkpoints import best_checkpoint, explain_misfit
 from numclip_lightning.runs.checks import CheckData, check_targets
 from numclip_lightning.runs.endings import explain
 from numclip_lightning.runs.finite import StopDiverged
-from numclip_lightning.runs.folder import RunFolder, discard_unused, new_run_name, print_place, print_result, run_folder
+from numclip_lightning.runs.folder import (
+    RunFolder,
+    discard_unused,
+    new_run_name,
+    print_place,
+    print_result,
+    require_place,
+    run_folder,
+)
 from numclip_lightning.runs.parser import Parser
 from numclip_lightning.runs.predictions import raise_problem
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
@@ -87,9 +95,16 @@ class NumClipCLI(LightningCLI):
             parser.add_argument(
                 "--test_after_fit", type=bool, default=False, help="Test the best checkpoint at the end."
             )
+        if own_flags and self.verb in ("test", "predict"):
+            add_on_scale_flags(parser)
+        if own_flags and self.verb == "test":
+            parser.add_argument("--corrupt", type=str | None, default=None,
+                                help="Test corrupted images too: all, or kinds such as noise,blur:3.")  # fmt: skip
         if own_flags and self.verb == "predict":
             parser.add_argument("--output", type=str | None, default=None,
                                 help="The CSV to write; predictions.csv in the run folder by default.")  # fmt: skip
+            parser.add_argument("--maps", type=bool, default=False,
+                                help="Write which number each place of an image reads, to maps/")  # fmt: skip
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -125,6 +140,7 @@ class NumClipCLI(LightningCLI):
         config = given.trainer
         root, name = config.default_root_dir or ".", new_run_name(self.name)
         self.folder = Path(root, name)
+        require_place(Path(root))
         self.save_config_kwargs = {"folder": self.folder}
         if config.logger is not False:
             # Flushed at every row: what a killed run has measured is not lost.

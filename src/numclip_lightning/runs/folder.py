@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import secrets
 import shlex
 import shutil
@@ -19,6 +20,7 @@ from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.types import SelectOn
+from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.runs.checkpoints import best_checkpoint, made_by
 from numclip_lightning.runs.counts import write_counts
@@ -37,6 +39,7 @@ __all__ = [
     "new_run_name",
     "print_place",
     "print_result",
+    "require_place",
     "run_folder",
     "selected_on",
 ]
@@ -51,6 +54,14 @@ SHARED_KEYS = (
 def new_run_name(subcommand: str) -> str:
     """Return a name that sorts by time and is unique, even if many runs start at once."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{subcommand}-{secrets.token_hex(4)}"
+
+
+def require_place(root: Path) -> None:
+    """Raise ConfigError unless run folders can be made in a folder, which need not exist yet."""
+    place = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        fault = "may not be written to" if place.is_dir() else "is a file"
+        raise ConfigError(f"trainer.default_root_dir={root}: no run folder can be made there: {place} {fault}.")
 
 
 class RunFolder(SaveConfigCallback):

@@ -17,6 +17,7 @@ from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.runs.calibrating import Calibrate
 from numclip_lightning.runs.calibration import INTERVAL_COLUMNS, with_intervals
 from numclip_lightning.runs.folder import selected_on
+from numclip_lightning.runs.on_scale import OnScale
 from numclip_lightning.runs.rows import Layout, Row, RowsFile, columns, is_finite, rows_of
 from numclip_lightning.runs.skipped import Skipped
 
@@ -41,15 +42,17 @@ class WritePredictions(Callback):
         predicted: The file for `predict`; its folder is created, an earlier file is replaced.
         tested: The file for `test`, likewise.
         calibrate: Knows the calibration of the run.
+        on_scale: What adds columns that say whether an image is on the scale; None adds none.
 
     Attributes:
         problem: What is wrong with the rows that were written last; None if nothing is.
     """
 
-    def __init__(self, predicted: Path, tested: Path, calibrate: Calibrate) -> None:
+    def __init__(self, predicted: Path, tested: Path, calibrate: Calibrate, on_scale: OnScale | None = None) -> None:
         self.path = predicted
         self.tested = tested
         self.calibrate = calibrate
+        self._on_scale = on_scale
         self.problem: RunError | None = None
         self._file: RowsFile | None = None
         self._layout = Layout(targets=False)
@@ -59,13 +62,15 @@ class WritePredictions(Callback):
         """Refuse a folder as a file, and fewer images than processes, which Lightning can't divide.
 
         Raises:
-            ConfigError: If the file is a folder.
+            ConfigError: If the file is a folder, or no file that can be put in place of another: a device, a pipe.
             DataError: If a process would have nothing to predict.
         """
         if stage != "predict":
             return
         if self.path.is_dir():
             raise ConfigError(f"--output {self.path} is a folder; give the file to write.")
+        if self.path.exists() and not self.path.is_file():
+            raise ConfigError(f"--output {self.path} is a device or a pipe; give the file to write.")
         number = len(trainer.datamodule.labels("predict"))  # type: ignore[attr-defined]
         if number < trainer.world_size:
             raise DataError(
@@ -138,7 +143,8 @@ class WritePredictions(Callback):
             self._layout = Layout(split == "test", grouped, selected_on(trainer) == "test", spread, labels.attributes)
             path = self.tested if split == "test" else self.path
             heading = columns(method.scale, self._layout)
-            added = INTERVAL_COLUMNS if self.calibrate.calibration else []
+            added = [*(INTERVAL_COLUMNS if self.calibrate.calibration else [])]
+            added += self._on_scale.columns if self._on_scale else []
             self._file = RowsFile(path, [*heading, *added], trainer.global_rank)
         if readable is not None:
             # The dataset of the loader: to build another one, every image of the list would be looked up again.
@@ -148,7 +154,7 @@ class WritePredictions(Callback):
         rows: Iterable[Row] = rows_of(batch, labels, method.scale, self._layout)
         if self.calibrate.calibration:
             rows = with_intervals(rows, columns(method.scale, self._layout), self.calibrate.calibration)
-        self._file.append(rows)
+        self._file.append(self._on_scale.with_cells(rows, batch) if self._on_scale else rows)
 
     def _finish(self, trainer: L.Trainer, method: Any, split: Split) -> None:
         """Write the file, and remember what is wrong with it; all processes agree on that."""

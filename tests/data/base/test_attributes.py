@@ -24,7 +24,8 @@ def write(file: Path, heading: str, rows: Sequence[tuple[str, ...]]) -> str:
 def lists(folder: Path, **arguments: Any) -> ListDataModule:
     make_images(folder, [row[0] for row in ROWS])
     file = write(folder / "list.csv", "path,target,sex,site", ROWS)
-    given: dict[str, Any] = {"train_file": file, "val_file": file, "test_file": file, "attributes": ["site", "sex"], **arguments}
+    files = {f"{split}_file": file for split in ("train", "val", "test")}
+    given: dict[str, Any] = {**files, "attributes": ["site", "sex"], **arguments}
     return ListDataModule(root=str(folder), num_workers=0, **given)
 
 

@@ -12,14 +12,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from numclip_lightning.data.base.arguments import require_least
-from numclip_lightning.data.base.dataset import FeatureDataset
+from numclip_lightning.data.base.dataset import FeatureDataset, OrdinalDataset
 from numclip_lightning.data.base.labels import Label, LabelTable
+from numclip_lightning.data.base.off_scale import off_scale_dataset
 from numclip_lightning.data.base.oversampling import NO_FEATURES, OversampleSpec, oversample
 from numclip_lightning.data.base.reduction import Reduction
 from numclip_lightning.data.base.sampling import RareSampler
 from numclip_lightning.data.base.types import Batch, Split
 from numclip_lightning.errors import ConfigError, check_choice, format_number
-from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Normalize
+from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Normalize, Preprocess, build_transform
 
 __all__ = ["Batch", "OrdinalDataModule", "Split"]
 
@@ -68,6 +69,9 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
             0 takes every image once an epoch.
         oversample: How rare values are filled up with synthetic images in feature space; None adds none. It needs kept
             features.
+        off_scale_file: A list or a folder of images that are known not to be on the scale: a test says how well they
+            are told from the others. Nothing is trained or selected on them.
+        off_scale_root: Folder that the entries of that list are relative to; None is the list's own folder.
 
     Raises:
         ConfigError: If an argument is out of its range, or two of few shots, shift and long tail are given.
@@ -88,6 +92,8 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
     value_step: float | None = None
     sample_power: float = 0.0
     oversample: OversampleSpec | None = None
+    off_scale_file: str | None = None
+    off_scale_root: str | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -158,6 +164,19 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         """Apply few shots, shift or long tail to the training part, if one of them is given."""
         self.no_value_repeats = self._reduction.finds_no_value_twice(train)
         return self._reduction.apply(train, self.seed)
+
+    def off_scale(self) -> OrdinalDataset | None:
+        """Return the images that are known not to be on the scale, made as those of a test; None without a list.
+
+        Raises:
+            DataError: If there are fewer than 2, or the list can't be read.
+        """
+        if self.off_scale_file is None:
+            return None
+        preprocess: Preprocess = getattr(self, "preprocess", "clip")
+        reading = getattr(self, "reading", None)
+        transform = build_transform(self.side, preprocess, train=False, normalization=self.normalization)
+        return off_scale_dataset(self.off_scale_file, self.off_scale_root, transform, reading)
 
     def repeats_images(self, split: Split) -> bool:
         """Return whether the images of a split are the same in every epoch, so that they can be encoded once."""

@@ -8,7 +8,7 @@ from typing import get_args
 
 from numclip_lightning.data.base.arguments import expand_home, require_fraction, require_least
 from numclip_lightning.data.base.attributes import check_attributes, with_attributes
-from numclip_lightning.data.base.checking import CheckImages, check_images, report_rounding
+from numclip_lightning.data.base.checking import CheckImages, check_images, report_one_value, report_rounding
 from numclip_lightning.data.base.datamodule import NEEDED, OrdinalDataModule
 from numclip_lightning.data.base.dataset import OrdinalDataset
 from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
@@ -224,6 +224,7 @@ class FileDataModule(OrdinalDataModule):
         tables = [self.labels(split) for split in NEEDED[stage]]
         if stage == "fit":
             self.split_lists.refuse_shared_images()
+            report_one_value(self.labels("train"))
         if stage == "test":
             self.split_lists.refuse_test_images()
         skips = stage == "predict" and self.on_bad_image == "skip"
