@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from numclip_lightning.report.html.corrupted import corruption_section
 from numclip_lightning.report.html.elements import Section, with_code
 from numclip_lightning.report.html.errors import (
     agreement_section,
@@ -84,5 +85,6 @@ def _sections(runs: Sequence[ReportedRun], load: Loader | None, command: str) ->
         prototype_section(runs),
         gallery_section(runs, load),
         off_scale_section(runs),
+        corruption_section(runs),
         made_section(runs, command),
     ]
