@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from numclip_lightning.report.html.corrupted import corruption_section
 from numclip_lightning.report.html.elements import Section
 from numclip_lightning.report.html.errors import (
     agreement_section,
@@ -67,5 +68,6 @@ def _sections(runs: Sequence[ReportedRun], load: Loader | None, command: str) ->
         prototype_section(runs),
         gallery_section(runs, load),
         off_scale_section(runs),
+        corruption_section(runs),
         made_section(runs, command),
     ]
