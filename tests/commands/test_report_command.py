@@ -59,7 +59,7 @@ def test_two_runs_of_the_same_name_are_told_apart(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("frame", "words", "message"),
     [
-        (FRAME.rename(columns={"value": "values"}), [], "has no column 'value' with the predicted numbers; did you mean"),
+        (FRAME.rename(columns={"value": "values"}), [], "has no column 'value' with the predicted numbers; did you"),
         (FRAME, ["--by", "sexx"], "has no column 'sexx' to compare by"),
         (FRAME, ["--target_column=truth"], "has no column 'truth'"),
         (FRAME.assign(value="many"), [], "column 'value' has an entry that is no number"),
@@ -76,9 +76,7 @@ def test_what_can_not_be_read_is_refused(
     assert not list(tmp_path.rglob("*.html"))
 
 
-def test_a_folder_without_predictions_says_how_to_get_them(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_without_predictions_says_how_to_get_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert failure("report", str(tmp_path)) == 2
     assert "numclip test --config" in capsys.readouterr().err
 

@@ -142,4 +142,3 @@ def test_many_numbers_are_cut_at_their_quartiles_and_gaps_have_a_name(tmp_path: 
 def test_values_are_words_as_the_file_has_them(tmp_path: Path) -> None:
     frame = predictions(100).assign(attribute_sex=["01", "1"] * 50)
     assert set(by_name(compare_groups(reported(frame, tmp_path), "attribute_sex"))) == {"01", "1"}
-

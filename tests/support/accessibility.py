@@ -1,4 +1,4 @@
-"""What a page owes to those who use it by ear, by keyboard or with weak eyes: the serious rules of axe-core, as a script.
+"""What a page owes to those who use it by ear, by keyboard or with weak eyes: serious rules of axe-core, as a script.
 
 Text is checked against the first background behind it that is not transparent, with the contrast of WCAG 2.1, AA.
 """
@@ -20,12 +20,18 @@ _SCRIPT = """
   if (all("h1").length !== 1) say("one h1", document.body);
   const ids = all("[id]").map((node) => node.id);
   ids.filter((id, place) => ids.indexOf(id) !== place).forEach((id) => faults.push(`duplicate-id: ${id}`));
-  all("[aria-labelledby]").forEach((node) => document.getElementById(node.getAttribute("aria-labelledby")) || say("aria", node));
+  all("[aria-labelledby]").forEach((node) => {
+    if (!document.getElementById(node.getAttribute("aria-labelledby"))) say("aria", node);
+  });
   all("img").forEach((node) => node.hasAttribute("alt") || say("image-alt", node));
-  all("svg").forEach((node) => (node.getAttribute("role") === "img" && node.getAttribute("aria-label")) || say("svg-img-alt", node));
+  all("svg").forEach((node) => {
+    if (node.getAttribute("role") !== "img" || !node.getAttribute("aria-label")) say("svg-img-alt", node);
+  });
   all("button, a[href], input, summary, [role=region]").forEach((node) => name(node) || say("no name", node));
   all("a[href^='#']").forEach((node) => document.getElementById(node.hash.slice(1)) || say("skip-link", node));
-  all("th").forEach((node) => (node.scope && node.textContent.trim()) || (node.scope && !node.closest("table.sortable")) || say("th", node));
+  all("th").forEach((node) => (node.scope && node.textContent.trim()) || say("th", node));
+  const regions = all("[role=region]").map(name);
+  regions.filter((text, place) => regions.indexOf(text) !== place).forEach((text) => faults.push(`twice: ${text}`));
   all("table").forEach((node) => node.caption || say("table without caption", node));
   let level = 0;
   all("h1, h2, h3, h4").forEach((node) => {
@@ -52,7 +58,8 @@ _SCRIPT = """
     return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255, 1]);
   };
   const light = (colour) => {
-    const [r, g, b] = colour.map((part) => part / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = colour.map((part) => linear(part / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const seen = new Set();

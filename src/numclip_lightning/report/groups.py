@@ -21,7 +21,7 @@ from numclip_lightning.report.predictions import ATTRIBUTE
 from numclip_lightning.report.reported import ReportedRun
 from numclip_lightning.report.resampling import RESAMPLES, ends, resampled_sums
 
-__all__ = ["FEWEST", "Gap", "GroupResult", "GroupTable", "Number", "compare_groups"]
+__all__ = ["FEWEST", "Gap", "GroupResult", "GroupTable", "Number", "compare_groups", "values_of"]
 
 FEWEST = 30
 """Groups of fewer images get no numbers."""

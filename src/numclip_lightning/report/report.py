@@ -17,6 +17,7 @@ from numclip_lightning.report.cross import Crossed, cross_sections
 from numclip_lightning.report.figures import save_curves, save_errors
 from numclip_lightning.report.files import with_metrics_of_files
 from numclip_lightning.report.frame import COLUMNS, mean_rows, results_frame, shots_name, shots_of
+from numclip_lightning.report.group_sections import group_sections
 from numclip_lightning.report.interval_sections import interval_sections
 from numclip_lightning.report.overall import overall_sections
 from numclip_lightning.report.page import code, comparison_summary, how_to_read, image_sections, what_ran
@@ -208,7 +209,7 @@ def _errors(rows: pd.DataFrame, dataset: str, folder: Path) -> list[str]:
     title = f"Error by value on {dataset}, {shots_name(shots)}"
     save_errors(folder / "plots" / f"{stem}.png", errors, title)
     parts = ["### Error by value", f"![{MARKDOWN.escape(title)}](plots/{stem}.png)"]
-    for sections in (count_sections, curve_sections, interval_sections):
+    for sections in (count_sections, curve_sections, interval_sections, group_sections):
         try:
             parts += sections(rows, dataset, shots, folder, _stem(dataset))
         except DataError as error:

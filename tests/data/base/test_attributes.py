@@ -1,7 +1,9 @@
 """What a list knows of its images travels from its columns, or from the names of the images, into predictions."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,16 +16,17 @@ from support.fake_data import make_images
 ROWS = [("a.png", "1", "f", "north"), ("b.png", "2", "m", ""), ("c.png", "3", "f", "south")]
 
 
-def write(file: Path, heading: str, rows: list[tuple[str, ...]]) -> str:
+def write(file: Path, heading: str, rows: Sequence[tuple[str, ...]]) -> str:
     file.write_text("\n".join([heading, *map(",".join, rows)]) + "\n")
     return file.name
 
 
-def lists(folder: Path, **arguments: object) -> ListDataModule:
+def lists(folder: Path, **arguments: Any) -> ListDataModule:
     make_images(folder, [row[0] for row in ROWS])
     file = write(folder / "list.csv", "path,target,sex,site", ROWS)
-    given = {"train_file": file, "val_file": file, "test_file": file, "attributes": ["site", "sex"], **arguments}
-    return ListDataModule(root=str(folder), num_workers=0, **given)  # type: ignore[arg-type]
+    files = {f"{split}_file": file for split in ("train", "val", "test")}
+    given: dict[str, Any] = {**files, "attributes": ["site", "sex"], **arguments}
+    return ListDataModule(root=str(folder), num_workers=0, **given)
 
 
 def test_columns_are_read_in_the_order_asked_for(tmp_path: Path) -> None:

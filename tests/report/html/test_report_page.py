@@ -36,7 +36,8 @@ def full(size: int = 300) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    return write_page([reported(full(), folder, "ours.csv")], folder / "report.html", load=load, command="numclip report")
+    run = reported(full(), folder, "ours.csv")
+    return write_page([run], folder / "report.html", load=load, command="numclip report")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,8 @@ def column(page: Page, table: str, number: int) -> list[str]:
 @needs_chromium
 class TestInABrowser:
     def test_nothing_is_fetched_or_refused(self, page: Page) -> None:
-        assert page.value("performance.getEntriesByType('resource').filter((e) => !e.name.startsWith('data:')).length") == 0
+        fetched = "performance.getEntriesByType('resource').filter((entry) => !entry.name.startsWith('data:'))"
+        assert page.value(f"{fetched}.map((entry) => entry.name)") == []
         assert page.value("window.refused") == []
 
     def test_headings_sort_by_keyboard(self, page: Page) -> None:
@@ -195,7 +197,7 @@ def test_private_images_are_named_and_not_shown(tmp_path: Path) -> None:
 
 
 def test_images_that_are_not_found_are_counted(tmp_path: Path) -> None:
-    found = sections(reported(predictions(), tmp_path), load=lambda run, paths: {})
+    found = sections(reported(predictions(), tmp_path), load=lambda *_: {})
     assert "24 of 24 images were not found" in found["images"]
 
 

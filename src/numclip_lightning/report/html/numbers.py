@@ -1,6 +1,7 @@
 """The first sections: how good the numbers are beside guessing, and which run is better on the same images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -119,7 +120,7 @@ def comparison_section(runs: Sequence[ReportedRun]) -> Section:
             cell(test["difference"], 3, test["low"], test["high"]),
             cell(test["p"], 4),
             cell(test["p_holm"], 4),
-            Cell(verdict_of({**test}, lower_is_better=True)),
+            Cell(verdict_of(dict[Hashable, Any](test), lower_is_better=True)),
         ])  # fmt: skip
     unit = f" ({known[0].unit})" if known[0].unit else ""
     columns = ["Run", "Images of both", f"Difference of the absolute error{unit}", "p", "p, corrected", "Result"]
