@@ -39,10 +39,9 @@ class TestDistributions:
     @pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
     def test_so_much_lies_below_a_quantile(self, share: float) -> None:
         found = level_quantiles(SHARES, AGES, share)
-        # Ends that were cut to the scale have less beyond them than half a year's share.
-        np.testing.assert_allclose(cumulative_at(SHARES, AGES, found), share, atol=0.04)
-        inside = (found > 0) & (found < 99)
-        np.testing.assert_allclose(cumulative_at(SHARES, AGES, found)[inside], share, atol=1e-9)
+        np.testing.assert_allclose(cumulative_at(SHARES, AGES, found), share, atol=1e-9)
+        assert found.min() >= -0.5
+        assert found.max() <= 99.5
 
     def test_so_much_lies_below_half_past_each_age(self) -> None:
         cumulative = over_values(SHARES).cumsum(axis=1)

@@ -100,7 +100,7 @@ def test_a_focus_on_nothing_is_the_plain_image_and_on_a_colour_changes_nothing(
 def test_the_words_of_each_level_are_those_that_its_own_images_favour(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["explain", "--run", "mini", "--words", "true", "--most_images", "150", "--output", str(tmp_path)]) == 0
+    assert main(["explain", "--run", "mini", "--words", "--most_images", "150", "--output", str(tmp_path)]) == 0
     rows = rows_of(tmp_path / "words.csv")
     strongest: dict[str, tuple[float, str]] = {}
     for row in rows:

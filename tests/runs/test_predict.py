@@ -97,7 +97,7 @@ def test_a_folder_is_no_file_to_write(words: list[str], tmp_path: Path, capsys: 
 
 def test_a_test_leaves_a_row_for_every_image_that_gives_its_metrics(fitted: Path) -> None:
     rows = rows_of(fitted / "test_predictions.csv")
-    assert list(rows[0]) == ["path", "target", "true_phrase", "value", "error", *COLUMNS[2:]]
+    assert list(rows[0]) == ["path", "target", "true_phrase", "value", "error", *COLUMNS[2:], *ADDED]
     assert [row["path"] for row in rows] == [f"test_{i:03d}.png" for i in range(SIZES["test"])]
     errors = [abs(float(row["error"])) for row in rows]
     assert errors == pytest.approx([abs(float(row["value"]) - float(row["target"])) for row in rows], rel=1e-6)

@@ -77,7 +77,8 @@ def level_quantiles(probabilities: ArrayLike, values: LevelValues, share: float)
         share: Which quantile, 0..1.
 
     Returns:
-        Numbers within the scale, shape (N,).
+        Numbers from half a step below the scale to half a step above it, shape (N,). They are not cut to the scale:
+        all images whose number is the first or the last one would have the same score, and ties cover too much.
 
     Example:
         >>> levels = LevelValues((0, 10), (9, 19), 1)
@@ -91,9 +92,8 @@ def level_quantiles(probabilities: ArrayLike, values: LevelValues, share: float)
     rows = np.arange(len(shares))
     mass = shares[rows, level]
     inside = np.divide(share - cumulative[rows, level], mass, out=np.zeros_like(mass), where=mass > 0)
-    found = edges[level] + inside.clip(0, 1) * np.diff(edges)[level]
-    within: Numbers = np.clip(found, values.minimum, values.maximum)
-    return within
+    found: Numbers = edges[level] + inside.clip(0, 1) * np.diff(edges)[level]
+    return found
 
 
 def cumulative_at(probabilities: ArrayLike, values: LevelValues, numbers: ArrayLike) -> Numbers:

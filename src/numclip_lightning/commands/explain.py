@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Subset
 from numclip_lightning.commands.run_data import data_of_run
 from numclip_lightning.data.counting.datamodule import CountingDataModule
 from numclip_lightning.deploy.embedded import EMBEDDED
-from numclip_lightning.deploy.explaining import MAPS, Explainer
+from numclip_lightning.deploy.explaining import MAPS, SHARPNESS, Explainer
 from numclip_lightning.deploy.inputs import named_images
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.deploy.words import image_words, level_words, words_text, write_words
@@ -49,8 +49,8 @@ def explain(words: Sequence[str]) -> int:
     parser.add_argument(
         "--focus", type=str | None, default=None, help="Words for what counts, as after 'a picture of'."
     )
-    parser.add_argument("--sharpness", type=float, default=20.0, help="Of the focus; 0 leaves the image whole.")
-    parser.add_argument("--words", type=bool, default=False,
+    parser.add_argument("--sharpness", type=float, default=SHARPNESS, help="Of the focus; 0 leaves the image whole.")
+    parser.add_argument("--words", type=bool, nargs="?", const=True, default=False,
                         help="Weigh the words of the levels, by validation images and by each image.")  # fmt: skip
     parser.add_argument("--most_images", type=int, default=1000, help="How many validation images weigh words.")
     chosen = parser.parse_args(list(words))

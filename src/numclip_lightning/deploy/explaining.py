@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from numclip_lightning.deploy.inputs import pixels_of
@@ -16,10 +15,12 @@ from numclip_lightning.deploy.prediction import Prediction, read_outputs
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.images.heat import Colours, heat_picture
+from numclip_lightning.models.clip import CLIPBackbone
+from numclip_lightning.models.focus import SHARPNESS, focus_text, focus_weights
 from numclip_lightning.models.maps import integrated_gradients, occlusion, value_map
 from numclip_lightning.models.places import encode_part, encode_places
 
-__all__ = ["MAPS", "Explained", "Explainer", "MapName"]
+__all__ = ["MAPS", "SHARPNESS", "Explained", "Explainer", "MapName"]
 
 MapName = Literal["values", "occlusion", "gradient"]
 MAPS: tuple[MapName, ...] = get_args(MapName)
@@ -87,7 +88,7 @@ class Explainer:
         maps: tuple[MapName, ...] = MAPS,
         *,
         focus: str | None = None,
-        sharpness: float = 20.0,
+        sharpness: float = SHARPNESS,
         cells: int = 8,
         steps: int = 32,
     ) -> Explained:
@@ -151,11 +152,8 @@ class Explainer:
         return value_map(places, lambda features: self.method.decode_features(features).value)
 
     @torch.no_grad()
-    def focus_weights(self, images: Tensor, words: str, sharpness: float = 20.0) -> Tensor:
-        """Return how much each place of images looks like words: (B, rows, columns), the most alike at 1.
-
-        `sigmoid(s (cos - mean cos))`, divided by its largest; with s = 0 all places count alike, and the reading is
-        that of the plain image. The first half of RSRefSeg 2 (arXiv 2507.06231) without training.
+    def focus_weights(self, images: Tensor, words: str, sharpness: float = SHARPNESS) -> Tensor:
+        """Return how much each place of images looks like words, (B, rows, columns); see `models.focus`.
 
         Args:
             images: Normalised images (B, 3, side, side).
@@ -167,16 +165,12 @@ class Explainer:
         """
         self.require_features("a focus")
         clip = self.method.clip
-        if not hasattr(clip, "encode_text"):
+        if not isinstance(clip, CLIPBackbone):
             raise ConfigError(
                 f"a focus in words needs a text tower, which {type(self.method).__name__} lacks; take a method guided "
                 "by language, or a region."
             )
-        text = F.normalize(clip.encode_text([self.method.scale.template.replace("{}", words)]).float(), dim=1)
-        places = encode_places(clip, images)
-        cosines = F.normalize(places.features.float(), dim=-1) @ text[0]
-        weights = (sharpness * (cosines - cosines.mean(dim=1, keepdim=True))).sigmoid()
-        return (weights / weights.amax(dim=1, keepdim=True)).view(len(images), *places.grid)
+        return focus_weights(clip, images, focus_text(clip, self.method.scale.template, words), sharpness)
 
     def require_features(self, what: str) -> None:
         """Refuse a method that reads patches by itself, and not one feature of an image."""

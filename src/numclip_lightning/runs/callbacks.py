@@ -13,6 +13,7 @@ from numclip_lightning.runs.calibrating import Calibrate
 from numclip_lightning.runs.checkpoints import BestCheckpoint
 from numclip_lightning.runs.corrupted import TestCorrupted
 from numclip_lightning.runs.features import KeepFeatures
+from numclip_lightning.runs.focus import Focus
 from numclip_lightning.runs.length import FitLength, StopEarly
 from numclip_lightning.runs.maps import WriteMaps
 from numclip_lightning.runs.off_scale_test import TestOffScale
@@ -20,7 +21,7 @@ from numclip_lightning.runs.on_scale import OnScale
 from numclip_lightning.runs.predictions import WritePredictions
 from numclip_lightning.runs.scale_scores import ScoreName
 
-__all__ = ["add_callback_flags", "add_on_scale_flags", "listed", "own_callbacks"]
+__all__ = ["add_callback_flags", "add_reading_flags", "listed", "own_callbacks"]
 
 
 def add_callback_flags(parser: LightningArgumentParser) -> None:
@@ -58,6 +59,7 @@ def own_callbacks(verb: str, given: Namespace, folder: Path, *, keeps_checkpoint
         callbacks.append(given.checkpoint)
     if not given.trainer.fast_dev_run:
         given.calibration.checkpoint = None if verb == "fit" else given.ckpt_path
+        callbacks += [Focus(given.focus)] if given.get("focus") else []
         callbacks += [given.calibration, *_writers(verb, given, folder)]
         if given.get("corrupt"):
             callbacks.append(TestCorrupted(parse_corruptions(given.corrupt), folder / "corruptions.csv"))
@@ -81,14 +83,16 @@ def _writers(verb: str, given: Namespace, folder: Path) -> list[Callback]:
     return [on_scale, off_scale_test, writer]
 
 
-def add_on_scale_flags(parser: LightningArgumentParser) -> None:
-    """Add the flags of a test and a prediction that ask whether images are on the scale."""
+def add_reading_flags(parser: LightningArgumentParser) -> None:
+    """Add the flags of a test and a prediction: whether images are on the scale, and what of them is read."""
     parser.add_argument("--on_scale", type=ScoreName | None, default=None,
                         help="Say of each image whether it is on the scale at all, by this score.")  # fmt: skip
     parser.add_argument("--reject", type=float | None, default=None,
                         help="Reject images off the scale, and this share of those on it, such as 0.05.")  # fmt: skip
     parser.add_argument("--concepts", type=str | None, default=None,
                         help="A file of words, one a line: the nearest say what an image shows instead.")  # fmt: skip
+    parser.add_argument("--focus", type=str | None, default=None,
+                        help="Read images by the places that look like these words, as 'the disc'.")  # fmt: skip
 
 
 def listed(given: Any) -> list[Any]:

@@ -19,7 +19,7 @@ import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.runs.callbacks import add_callback_flags, add_on_scale_flags, listed, own_callbacks
+from numclip_lightning.runs.callbacks import add_callback_flags, add_reading_flags, listed, own_callbacks
 from numclip_lightning.runs.checkpoints import best_checkpoint, explain_misfit
 from numclip_lightning.runs.checks import CheckData, check_targets
 from numclip_lightning.runs.endings import explain
@@ -96,14 +96,14 @@ class NumClipCLI(LightningCLI):
                 "--test_after_fit", type=bool, default=False, help="Test the best checkpoint at the end."
             )
         if own_flags and self.verb in ("test", "predict"):
-            add_on_scale_flags(parser)
+            add_reading_flags(parser)
         if own_flags and self.verb == "test":
             parser.add_argument("--corrupt", type=str | None, default=None,
                                 help="Test corrupted images too: all, or kinds such as noise,blur:3.")  # fmt: skip
         if own_flags and self.verb == "predict":
             parser.add_argument("--output", type=str | None, default=None,
                                 help="The CSV to write; predictions.csv in the run folder by default.")  # fmt: skip
-            parser.add_argument("--maps", type=bool, default=False,
+            parser.add_argument("--maps", type=bool, nargs="?", const=True, default=False,
                                 help="Write which number each place of an image reads, to maps/")  # fmt: skip
         return parser
 

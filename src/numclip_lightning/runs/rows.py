@@ -1,8 +1,10 @@
 """Rows of predictions as text, and the file that they are written to while they are computed."""
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -10,7 +12,7 @@ import numpy as np
 import torch
 
 from numclip_lightning.data.base.labels import LabelTable
-from numclip_lightning.errors import format_number
+from numclip_lightning.errors import RunError, format_number
 from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.scale import OrdinalScale
 
@@ -121,23 +123,37 @@ class RowsFile:
         self._file.flush()
 
     def read(self) -> list[Row]:
-        """Close the file and return its rows."""
-        self._file.close()
+        """Close the file and return its rows; a last row that a full disk has cut short is left out."""
+        with suppress(OSError):
+            self._file.close()
         with _open(self.part, "r") as file:
-            lines = csv.reader(file)
-            next(lines)
-            return [(int(index), cells) for index, *cells in lines]
+            # The end of a row, which no quoted line break has.
+            text = file.read().rpartition("\r\n")[0]
+        lines = csv.reader(io.StringIO(text, newline=""))
+        next(lines, None)
+        return [(int(index), cells) for index, *cells in lines]
 
     def finish(self, rows: Iterable[Row]) -> int:
         """Write rows to the final place, in the order of their indices, each once; return how many.
 
         The file takes its place in one step, so that there is never half of it.
+
+        Raises:
+            RunError: If it can't be written, as on a full disk; the rows are still where they were.
         """
         ordered = sorted(dict(rows).items())
         whole = self.path.with_name(f"{self.path.name}.whole")
-        with _open(whole, "w") as file:
-            csv.writer(file).writerows([self.heading, *(cells for _, cells in ordered)])
-        whole.replace(self.path)
+        try:
+            with _open(whole, "w") as file:
+                csv.writer(file).writerows([self.heading, *(cells for _, cells in ordered)])
+            whole.replace(self.path)
+        except OSError as error:
+            with suppress(OSError):
+                whole.unlink(missing_ok=True)
+            raise RunError(
+                f"{self.path} can't be written: {error.strerror}. Its {len(ordered)} rows are kept in "
+                f"{self.path.name}.part* beside it, with the number of each image in front."
+            ) from error
         return len(ordered)
 
     def discard(self) -> None:

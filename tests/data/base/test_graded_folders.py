@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from numclip_lightning.data import ListDataModule
+from numclip_lightning.data.base.types import Split
 from numclip_lightning.errors import ConfigError, DataError
 
 
@@ -16,8 +17,8 @@ def make(folder: Path, *names: str) -> Path:
     return folder
 
 
-def labels(data: ListDataModule, split: str) -> list[tuple[str, float]]:
-    return [(label.path, label.target) for label in data.labels(split)]  # type: ignore[arg-type]
+def labels(data: ListDataModule, split: Split) -> list[tuple[str, float]]:
+    return [(label.path, label.target) for label in data.labels(split)]
 
 
 class TestFolders:

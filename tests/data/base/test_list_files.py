@@ -12,8 +12,11 @@ from numclip_lightning.errors import DataError
 FRAME = pd.DataFrame({"file_name": ["a.png", "b.png"], "price": [1234567.25, 950000.0], "house": ["h1", None]})
 
 
-def rows(file: Path, **columns: str) -> list[tuple[str, float, str | None, int]]:
-    return [(label.path, label.target, label.group, label.line) for label in read_labels(file, **columns)]
+def rows(
+    file: Path, *, target_column: str | None = None, group_column: str | None = None
+) -> list[tuple[str, float, str | None, int]]:
+    found = read_labels(file, target_column=target_column, group_column=group_column)
+    return [(label.path, label.target, label.group, label.line) for label in found]
 
 
 class TestWorkbooks:

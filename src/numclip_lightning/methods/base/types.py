@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 __all__ = ["Batch", "Output", "Prediction", "Reader", "Split"]
@@ -45,7 +46,7 @@ class Prediction(NamedTuple):
     level: Tensor
     probabilities: Tensor
     spread: Tensor
-    read: Tensor
+    read: Tensor = torch.zeros(0, 0)
 
 
 class Reader(Protocol):

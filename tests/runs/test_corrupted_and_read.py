@@ -1,4 +1,4 @@
-"""`numclip test --corrupt`: the error on corrupted images beside that on clean ones; and `predict --maps`."""
+"""`numclip test --corrupt`: the error on corrupted images beside that on clean ones; `--maps` and `--focus`."""
 
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from numclip_lightning.images.corruptions import Corruption
 from numclip_lightning.images.loading import load_rgb
 from numclip_lightning.images.transforms import build_transform
 from numclip_lightning.methods import NumCLIP
+from numclip_lightning.models.focus import encode_focus, focus_text
 from numclip_lightning.report.corruptions import corruption_markdown, corruption_table
 from support.command import SIZES, Numclip, failure, metrics_of, rows_of
 
@@ -70,9 +71,29 @@ def test_what_can_not_be_corrupted_is_refused(words: list[str], capsys: pytest.C
 
 
 def test_each_predicted_image_has_a_map_of_its_name(words: list[str], data: Path, numclip: Numclip) -> None:
-    run = numclip.plain("predict", *words, "--maps=true", f"--data.predict_path={data / 'val_003.png'}")
+    run = numclip.plain("predict", *words, "--maps", f"--data.predict_path={data / 'val_003.png'}")
     numbers = np.load(run / "maps" / "000000-val_003.npy")
     assert numbers.shape == (2, 2)
     assert ((numbers >= 10) & (numbers <= 19)).all()
     with Image.open(run / "maps" / "000000-val_003.png") as picture:
         assert picture.size == (2 * 256 + 8, 256 + 34)
+
+
+def test_a_focus_reads_every_image_by_its_places(
+    words: list[str], fitted: Path, data: Path, numclip: Numclip, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = rows_of(numclip.plain("predict", *words) / "predictions.csv")
+    rows = rows_of(numclip.plain("predict", *words, "--focus=a dot") / "predictions.csv")
+    assert rows != plain
+    method = NumCLIP.load_from_checkpoint(fitted / "checkpoints" / "best.ckpt").eval()
+    image = build_transform(32, "clip", train=False)(load_rgb(data / rows[3]["path"]))[None]
+    with torch.inference_mode():
+        text = focus_text(method.clip, method.scale.template, "a dot")
+        expected = method.decode_features(encode_focus(method.clip, image, text)).value.item()
+        unsharp = encode_focus(method.clip, image, text, sharpness=0.0)
+        assert torch.equal(unsharp, method.encode_images(image))
+    assert float(rows[3]["value"]) == pytest.approx(expected, abs=1e-4)
+
+    flags = [word for word in numclip.flags if not word.startswith("--model=")]
+    assert failure("test", "--model=L1Regression", *flags, "--focus=a dot") == 2
+    assert "needs a text tower, which L1Regression lacks" in capsys.readouterr().err
