@@ -14,9 +14,10 @@ from numclip_lightning.report.html.errors import (
 from numclip_lightning.report.html.gallery import Loader, gallery_section
 from numclip_lightning.report.html.made import made_section
 from numclip_lightning.report.html.numbers import comparison_section, summary_section
+from numclip_lightning.report.html.off_scale import off_scale_section
 from numclip_lightning.report.html.people import group_section
 from numclip_lightning.report.html.sure import coverage_section, distribution_section, selective_section
-from numclip_lightning.report.html.trust import off_scale_section, prototype_section, reliability_section
+from numclip_lightning.report.html.trust import prototype_section, reliability_section
 from numclip_lightning.report.html.writing import render, write_html
 from numclip_lightning.report.reported import ReportedRun
 
@@ -67,7 +68,7 @@ def _sections(runs: Sequence[ReportedRun], load: Loader | None, command: str) ->
         group_section(runs),
         prototype_section(runs),
         gallery_section(runs, load),
-        off_scale_section(runs),
+        off_scale_section(runs, load),
         corruption_section(runs),
         made_section(runs, command),
     ]
