@@ -21,9 +21,9 @@ import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.runs.averaging import AverageWeights
+from numclip_lightning.methods.base.saved import CLASS_PATH, NOT_ARGUMENTS
+from numclip_lightning.runs.averaging import AverageWeights, end_lightnings_averages
 from numclip_lightning.runs.checkpoints import (
-    NOT_RESTORED,
     BestCheckpoint,
     best_checkpoint,
     explain_misfit,
@@ -134,9 +134,9 @@ class NumClipCLI(LightningCLI):
         if not path or self.until == "parsed":
             return
         known = read_hyperparameters(path)
-        arguments = {key: value for key, value in known.items() if key not in NOT_RESTORED}
+        arguments = {key: value for key, value in known.items() if key not in NOT_ARGUMENTS}
         given = self.config[self.verb].model.init_args.as_dict()
-        method = {"class_path": known["_class_path"], "init_args": arguments}
+        method = {"class_path": known[CLASS_PATH], "init_args": arguments}
         self.config = self.parser.parse_object({self.verb: {"model": method}}, self.config)
         used = self.config[self.verb].model.init_args.as_dict()
         if ignored := ignored_flags(self.words, given, used):
@@ -241,6 +241,7 @@ class NumClipCLI(LightningCLI):
         best = getattr(keeper, "best_model_path", "") or getattr(keeper, "last_model_path", "")
         self._print_result()
         if self.config.fit.test_after_fit:
+            end_lightnings_averages(self.trainer)
             self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best or None)
             self._print_result()
         if best:
