@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from numclip_lightning.deploy.parts import exportable
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.deploy.resizing import InGraph
+from numclip_lightning.deploy.translations import translated
 from numclip_lightning.errors import ConfigError
 
 __all__ = ["FORMATS", "Format", "WholeModel", "export", "needs"]
@@ -160,7 +161,7 @@ def _write_onnx(predictor: OrdinalPredictor, file: Path) -> None:
     model = WholeModel(predictor).eval()
     with _explained("onnx"), exportable(), _quiet():
         model(example)
-        program = torch.export.export(model, (example,), dynamic_shapes=(sizes,), strict=False)
+        program = translated(torch.export.export(model, (example,), dynamic_shapes=(sizes,), strict=False))
         _drop_unused(program)
         torch.onnx.export(
             program, (example,), str(file), input_names=[INPUT], output_names=list(model.names),
