@@ -16,8 +16,8 @@ from numclip_lightning.deploy.parity import RESULTS
 
 # One epoch of the shipped configuration: what is compared is arithmetic, not skill.
 DATA = {
-    "counting": ["configs/counting.yaml", "--data.num_train=1280", "--data.num_val=200"],
-    "faces": ["configs/faces_mini.yaml", "--data.num_shots=8"],
+    "counting": ["configs/counting.yaml", "--data.num_train=640", "--data.num_val=200"],
+    "faces": ["configs/faces_mini.yaml", "--data.num_shots=4"],
 }
 METHODS = {
     "NumCLIP": None,
@@ -42,7 +42,7 @@ def measure(place: Path, data: str, method: str) -> list[dict[str, float]]:
                 f"--trainer.default_root_dir={place}")  # fmt: skip
         run = next(place.glob("*-fit-*"))
         numclip("export", f"--run={run}", f"--format={','.join(FORMATS)}", f"--output={place / 'exported'}",
-                "--check=true")  # fmt: skip
+                "--check=true", "--most_images=120")  # fmt: skip
     found: list[dict[str, float]] = json.loads((place / "exported" / RESULTS).read_text(encoding="utf-8"))
     return found
 

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from numclip_lightning.cli import main
-from numclip_lightning.deploy.formats import FORMATS, export, metadata, needs
+from numclip_lightning.deploy.formats import FORMATS, export, metadata
+from numclip_lightning.deploy.libraries import needs
 from numclip_lightning.deploy.parity import compare, parity_table, runner
 from numclip_lightning.deploy.recipe import Recipe
 from numclip_lightning.deploy.resizing import InGraph

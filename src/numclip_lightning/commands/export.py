@@ -63,8 +63,10 @@ def export_command(words: Sequence[str]) -> int:
     shown, calibration = Images([]), Images([])
     if chosen.check or "onnx-int8" in formats:
         shown, calibration = _split(_images(chosen, predictor), "onnx-int8" in formats)
+    onnx: Path | None = None
     for name in formats:
-        file = export(predictor, name, folder, calibration.pixels)
+        file = export(predictor, name, folder, calibration.pixels, onnx)
+        onnx = file if name == "onnx" else onnx
         print(f"{name}: {file} ({file.stat().st_size / 1e6:.1f} MB)")  # noqa: T201
     if not chosen.check:
         return 0

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from numclip_lightning.deploy.formats import FORMATS, INPUT, Format, Pixels, needs
+from numclip_lightning.deploy.formats import FORMATS, INPUT, Format, Pixels
+from numclip_lightning.deploy.libraries import needs
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.errors import ConfigError
 
