@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import local
 
@@ -66,6 +67,17 @@ class Client:
         return time.perf_counter() - start, is_good
 
 
+def wait(port: int) -> None:
+    """Wait until the server can answer."""
+    end = time.monotonic() + 300
+    while time.monotonic() < end:
+        with suppress(OSError):
+            if Client(port).ask("/ready")[0] == 200:
+                return
+        time.sleep(0.2)
+    raise SystemExit("the server did not start")
+
+
 def free_port() -> int:
     """Return a port that nobody listens at."""
     with socket.socket() as one:
@@ -108,12 +120,7 @@ def main(model: str, requests: str = "10000") -> None:
         [sys.executable, "-m", "numclip_lightning", "serve", f"--model={model}", f"--port={port}"]
     )
     try:
-        for _ in range(1200):
-            try:
-                if Client(port).ask("/ready")[0] == 200:
-                    break
-            except OSError:
-                time.sleep(0.1)
+        wait(port)
         print("| clients | requests per second | p50 (ms) | p99 (ms) | answered |\n| --- | --- | --- | --- | --- |")
         for clients in CLIENTS:
             seconds, times, answered = load(port, images, clients, PER_LEVEL)

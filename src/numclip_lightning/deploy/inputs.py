@@ -95,6 +95,8 @@ def _decode(content: bytes, reading: Reading) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(content)) as image:
             return rgb_of(image, reading)
+    except DataError:
+        raise
     except UNREADABLE as error:
         # Pillow names the object that held the bytes.
         reason = str(error).partition(" <_io.BytesIO")[0]
