@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from numclip_lightning.deploy.formats import FORMATS
 from numclip_lightning.deploy.parity import RESULTS
@@ -33,7 +34,7 @@ def numclip(*words: str) -> None:
     subprocess.run([sys.executable, "-m", "numclip_lightning", *words], check=True)
 
 
-def measure(place: Path, data: str, method: str) -> list[dict[str, float]]:
+def measure(place: Path, data: str, method: str) -> list[dict[str, Any]]:
     """Return the rows of `parity.json` for a method on some data."""
     if not (place / "exported" / RESULTS).is_file():
         config, *flags = DATA[data]
@@ -43,7 +44,7 @@ def measure(place: Path, data: str, method: str) -> list[dict[str, float]]:
         run = next(place.glob("*-fit-*"))
         numclip("export", f"--run={run}", f"--format={','.join(FORMATS)}", f"--output={place / 'exported'}",
                 "--check=true", "--most_images=120")  # fmt: skip
-    found: list[dict[str, float]] = json.loads((place / "exported" / RESULTS).read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = json.loads((place / "exported" / RESULTS).read_text(encoding="utf-8"))
     return found
 
 

@@ -216,7 +216,6 @@ class TestARun:
         moved.parent.mkdir(parents=True)
         moved.write_bytes((fitted / "checkpoints" / "best.ckpt").read_bytes())
         for source, message in (
-            (None, "None is no path; give a folder"),
             (tmp_path / "nothing", "neither a file, a folder nor the name"),
             (tmp_path, "has no best.ckpt"),
             (text, "is no checkpoint, or was cut short"),
@@ -224,6 +223,8 @@ class TestARun:
         ):
             with pytest.raises(ConfigError, match=message):
                 OrdinalPredictor.load(source)
+        with pytest.raises(ConfigError, match="None is no path; give a folder"):
+            OrdinalPredictor.load(None)  # type: ignore[arg-type]
         assert OrdinalPredictor.load(moved, recipe=RECIPE).recipe == RECIPE
 
     def test_missing_weights_are_refused(self, fitted: Path, tmp_path: Path) -> None:

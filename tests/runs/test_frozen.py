@@ -12,9 +12,13 @@ from safetensors.torch import load_file, save_file
 
 from numclip_lightning.cli import main
 from numclip_lightning.deploy import OrdinalPredictor
+from numclip_lightning.deploy.checkpoints import load_checkpoint
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods import SORD
+from numclip_lightning.methods.base.frozen import find_again, fingerprint, left_out, put_back, take_out
+from numclip_lightning.runs.interpolation_files import read_whole, write_checkpoint
 from support.command import Numclip, failure, metrics_of, rows_of
+from support.scales import DOTS
 
 LEAVE_OUT = "--checkpoint.frozen=leave_out"
 
@@ -120,6 +124,17 @@ def test_a_resumed_fit_goes_on_to_the_same_weights(twins: Twins) -> None:
     assert all(torch.equal(tensor, keep["state_dict"][name]) for name, tensor in leave["state_dict"].items())
 
 
+def test_interpolated_weights_are_read_whole_and_left_out_again(twins: Twins, tmp_path: Path) -> None:
+    best, kept = twins.checkpoint("leave_out"), tmp_path / "interpolated.ckpt"
+    method = load_checkpoint(best)
+    whole = read_whole(str(best), method)
+    assert whole["state_dict"].keys() == method.state_dict().keys()
+    write_checkpoint(kept, whole, method.state_dict(), {}, "val")
+    assert kept.stat().st_size < twins.checkpoint("keep").stat().st_size / 2
+    again = load_checkpoint(kept).state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in method.state_dict().items())
+
+
 class TestWhatDoesNotFit:
     def test_other_weights_of_the_same_shape(
         self, twins: Twins, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -177,9 +192,6 @@ def test_random_weights_are_kept_and_it_is_said(numclip: Numclip, caplog: pytest
 
 
 def test_a_tuned_tower_is_kept_and_so_is_a_frozen_tensor_that_was_changed() -> None:
-    from numclip_lightning.methods.base.frozen import find_again, fingerprint, left_out, put_back, take_out
-    from support.scales import DOTS
-
     arguments: dict[str, Any] = {"scale": DOTS, "backbone": "mini", "pretrained": "auto"}
     tuned = SORD(**arguments)
     assert find_again(tuned, "mini", "auto") == {}
