@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 # onnxruntime reports its use to its makers unless this is set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime  # noqa: E402
+import onnxruntime
 
 
 def main(model: str, *names: str) -> None:
