@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+# Imported here: its log writes to what is the standard error then, which in a test is closed afterwards.
+import lightning.pytorch  # noqa: F401
 import pytest
 import torch
 

@@ -30,16 +30,30 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "fit": Verb("runs.command", "fit", "Train a method and keep its best checkpoint."),
+    "fit": Verb("commands.test", "fit", "Train a method and keep its best checkpoint."),
     "validate": Verb("runs.command", "validate", "Measure a checkpoint on the validation images."),
-    "test": Verb("runs.command", "test", "Measure a checkpoint on the test images."),
+    "test": Verb("commands.test", "test", "Measure a checkpoint on the test images."),
     "predict": Verb("runs.command", "predict", "Write the predicted number of each image to a CSV file."),
     "interpolate": Verb(
         "commands.interpolate", "interpolate", "Go from a fit part of the way back to CLIP, as validation says."
     ),
+    "calibrate": Verb(
+        "commands.calibrate",
+        "calibrate_command",
+        "Say how sure predictions are, from files of any program.",
+        "benchmark",
+    ),
+    "ensemble": Verb(
+        "commands.ensemble", "ensemble", "Join the predictions of several runs into one answer.", "benchmark"
+    ),
     "benchmark": Verb("commands.benchmark", "benchmark", "Compare many methods on many datasets.", "benchmark"),
+    "report": Verb("commands.report", "report", "Write a page about runs, or any file of predictions.", "report"),
     "export": Verb("commands.export", "export_command", "Write a trained model for other programs."),
     "serve": Verb("commands.serve", "serve", "Answer requests for predictions, with a page to try it."),
+    "explain": Verb(
+        "commands.explain", "explain", "Show where in an image the number comes from, and which words say so."
+    ),
+    "regions": Verb("commands.regions", "regions", "Read a number for each box or mask of a list."),
     "splits": Verb("commands.splits", "splits", "Write the training, validation and test lists of a dataset."),
 }
 

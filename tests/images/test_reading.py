@@ -148,3 +148,18 @@ class TestFolders:
             with pytest.raises(DataError, match=r"need pillow-heif: pip install 'numclip-lightning\[heic\]'"):
                 load_rgb(tmp_path / "x.heic")
         assert list_images(tmp_path) == [tmp_path / "x.heic"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS.*git lfs pull"),
+        (b"\n<!DOCTYPE html><html>404</html>", "a web page or other XML, not an image"),
+        (b"anything", "cannot identify image file"),
+    ],
+)
+def test_what_only_has_the_name_of_an_image_is_named(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(content)
+    with pytest.raises(DataError, match=f"can't read image .*x.jpg: .*{message}"):
+        load_rgb(tmp_path / "x.jpg")

@@ -1,4 +1,4 @@
-"""The methods without language: cosine classifier, L1 regression, CORAL, CORN, SORD and mean-variance loss."""
+"""The methods without language: classifiers, regression, thresholds, outputs and losses of ordered classes."""
 
 import math
 from pathlib import Path
@@ -10,13 +10,18 @@ from torch import Tensor
 
 from numclip_lightning.data.counting import CountingDataModule
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.losses import crps_loss, earth_mover_loss
 from numclip_lightning.methods.base import LearningRates, OptimizerSpec, OrdinalMethod, SchedulerSpec
 from numclip_lightning.methods.coral import CORAL
 from numclip_lightning.methods.corn import CORN
 from numclip_lightning.methods.cosine import CosineClassifier
+from numclip_lightning.methods.crps import CRPSClassifier
+from numclip_lightning.methods.cumulative_link import CumulativeLink
 from numclip_lightning.methods.l1 import L1Regression
 from numclip_lightning.methods.mean_variance import MeanVariance
 from numclip_lightning.methods.sord import SORD
+from numclip_lightning.methods.stick_breaking import StickBreaking
+from numclip_lightning.methods.unimodal import UnimodalClassifier
 from numclip_lightning.runs.checks import CheckData
 from numclip_lightning.scale import OrdinalScale
 from support.tiny_clip import register_tiny_clips
@@ -33,7 +38,8 @@ SCALE = OrdinalScale(
     levels=[{"phrase": "old", "start": 1930}, {"phrase": "new", "start": 1960}],
 )
 DECADES: dict[str, Any] = {"scale": SCALE, "backbone": "tiny-vit", "pretrained": None}
-METHODS: list[Any] = [CosineClassifier, L1Regression, CORAL, CORN, SORD, MeanVariance]
+ORDERED: list[Any] = [CumulativeLink, StickBreaking, UnimodalClassifier, CRPSClassifier]
+METHODS: list[Any] = [CosineClassifier, L1Regression, CORAL, CORN, SORD, MeanVariance, *ORDERED]
 every_method = pytest.mark.parametrize("method", METHODS)
 
 
@@ -99,6 +105,16 @@ def test_sord_trains_with_its_soft_labels() -> None:
     soft = torch.tensor([[-((j - y) ** 2) / 0.5 for j in range(6)] for y in (1, 5)]).softmax(dim=1)
     expected = torch.nn.functional.cross_entropy(output.logits, soft)
     assert method.losses(output, truth)["soft_labels"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("distance", "loss"), [("squared", crps_loss), ("absolute", earth_mover_loss)])
+def test_distances_of_distributions_are_in_steps_of_the_scale(distance: Any, loss: Any) -> None:
+    method = CRPSClassifier(**DECADES, distance=distance, cross_entropy=0.5)
+    output, truth = method(torch.randn(2, 3, 32, 32)), batch_of(method, [1940.0, 1980.0])
+    losses = {name: found.item() for name, found in method.losses(output, truth).items()}
+    assert losses["distance"] == pytest.approx(loss(output.logits, torch.tensor([1.0, 5.0]), torch.arange(6.0)).item())
+    entropy = torch.nn.functional.cross_entropy(output.logits, torch.tensor([1, 5])).item()
+    assert losses["cross_entropy"] == pytest.approx(0.5 * entropy, rel=1e-5)
 
 
 def test_regression_starts_in_the_middle_and_counts_errors_in_steps() -> None:
@@ -239,6 +255,10 @@ def test_images_of_another_size_are_refused_before_the_first_step(method: Any) -
         (SORD, {"distance": "cubed"}, "distance is 'cubed'; choose one of 'absolute', 'squared'"),
         (MeanVariance, {"mean": -1}, r"mean is -1; give 0 \(left out\) or a positive number"),
         (MeanVariance, {"variance": float("nan")}, "variance is nan"),
+        (CumulativeLink, {"link": "log"}, "link is 'log'; choose one of 'logit', 'probit'"),
+        (UnimodalClassifier, {"form": "flat"}, "form is 'flat'; choose one of 'folded', 'binomial', 'poisson'"),
+        (CRPSClassifier, {"distance": "cubed"}, "distance is 'cubed'; choose one of 'squared', 'absolute'"),
+        (CRPSClassifier, {"cross_entropy": -1}, "cross_entropy is -1"),
         (CORAL, {"decode": "argmax"}, "decode is 'argmax'; choose one of 'median', 'expectation'"),
         (CORAL, {"scale": OrdinalScale(3, 3)}, r"the scale 3\.\.3 in steps of 1 has a single value"),
         (CORN, {"scale": OrdinalScale(3, 3)}, r"no threshold to ask about; raise scale\.maximum"),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.report import intervals
+from numclip_lightning.report import intervals, resampling
 from numclip_lightning.report.intervals import bootstrap_difference, bootstrap_mean, sign_flip_test
 
 Array = NDArray[np.float64]
@@ -88,7 +88,7 @@ class TestBootstrap:
     def test_what_is_held_at_a_time_changes_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         numbers, _ = errors(50, seed=1)
         at_once = bootstrap_mean(numbers, resamples=300)
-        monkeypatch.setattr(intervals, "_HELD", 7 * 50)
+        monkeypatch.setattr(resampling, "_HELD", 7 * 50)
         assert bootstrap_mean(numbers, resamples=300) == at_once
 
     def test_the_interval_covers_the_truth_as_often_as_it_says(self) -> None:

@@ -7,18 +7,12 @@ import pandas as pd
 import pytest
 
 from numclip_lightning.metrics import measure_of
+from numclip_lightning.report.comparison_tables import comparison_table
+from numclip_lightning.report.cost_table import cost_table
 from numclip_lightning.report.frame import results_frame
 from numclip_lightning.report.published import PublishedFigure
 from numclip_lightning.report.statistics import compare, summarise
-from numclip_lightning.report.tables import (
-    LATEX,
-    MARKDOWN,
-    comparison_table,
-    cost_table,
-    latex_table,
-    markdown_table,
-    notes,
-)
+from numclip_lightning.report.tables import LATEX, MARKDOWN, latex_table, markdown_table, notes
 from support.benchmark_runs import make_plan, rows_of, write_failure, write_run
 
 PUBLISHED = PublishedFigure("A", "test_acc", 0.6961, "A Paper & Co, 2024")

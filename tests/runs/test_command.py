@@ -147,6 +147,17 @@ class TestCheckpoints:
         tested = {key: value for key, value in metrics_of(fitted).items() if key.startswith("test_")}
         assert metrics_of(run) == pytest.approx({**tested, "select_on": "val"}, abs=1e-5)
 
+    def test_without_the_weights_of_its_tag_images_are_normalised_as_by_the_tag(
+        self, fitted: Path, numclip: Numclip, tmp_path: Path
+    ) -> None:
+        checkpoint = torch.load(fitted / "checkpoints" / "best.ckpt", weights_only=True)
+        # Trained on images with mean 0.5, unlike other weights of this model.
+        checkpoint["hyper_parameters"] |= {"backbone": "ViT-L-14", "pretrained": "laion2b_s32b_b82k"}
+        torch.save(checkpoint, tmp_path / "tagged.ckpt")
+        method = NumClipCLI(["test", *numclip.flags, f"--ckpt_path={tmp_path / 'tagged.ckpt'}"], until="built").model
+        assert (method.clip.mean, method.clip.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        assert method.hparams["pretrained"] == "laion2b_s32b_b82k"
+
     def test_one_from_elsewhere_is_refused(self, tmp_path: Path) -> None:
         torch.save({"state_dict": {"weight": torch.zeros(1)}}, tmp_path / "foreign.ckpt")
         with pytest.raises(ConfigError, match="was not made by `numclip fit`"):

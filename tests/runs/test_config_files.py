@@ -47,3 +47,34 @@ def test_a_missing_file_and_a_folder_are_refused_before_anything_is_built(
     assert "nowhere.yaml: no such file" in capsys.readouterr().err
     assert main(["fit", f"--config={tmp_path}"]) == 2
     assert "is a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "model:\n\ttolerance: 3\n",
+            "line 2: this is no YAML: found character '.*'.*; indent with blanks, not with tabs",
+        ),
+        ("model: {tolerance: 3\n", "line 2: this is no YAML"),
+        ("", "is empty; give a file with sections such as model: and data:"),
+        ("path,target\na.png,3\n", "is no configuration; give a file with sections"),
+        ("- model\n", "is no configuration; give a file with sections"),
+        (
+            "model:\n  tolerance: 1\n  scale: {unit: a}\n  tolerance: 2\n",
+            "line 4: 'tolerance' is there twice, first in line 2",
+        ),
+        ("model: &m\n  levels:\n    - {phrase: a, phrase: b}\ndata: *m\n", "line 3: 'phrase' is there twice"),
+    ],
+)
+def test_what_is_no_configuration_is_refused_by_line(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"mine\.yaml:? {message}"):
+        with_readable_configs(["--config", str(file)])
+
+
+def test_anchors_and_merged_keys_are_no_doubles(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("a: &a {x: 1}\nb: {<<: *a, x: 2}\nc: {<<: *a}\n", encoding="utf-8")
+    assert with_readable_configs(["--config", str(file)]) == ["--config", str(file)]

@@ -155,6 +155,17 @@ def test_a_fit_counts_every_sample_once(folder: Path, fitted_by_two: Path) -> No
         assert same({key: kept[key] for key in expected}, expected)
 
 
+def test_validation_images_of_two_processes_are_in_one_calibration(fitted_by_two: Path) -> None:
+    rows = rows_of(fitted_by_two / "validation_predictions.csv")
+    assert [row["path"] for row in rows] == [f"val_{i:03d}.png" for i in range(SIZES["val"])]
+    error = sum(abs(float(row["error"])) for row in rows) / len(rows)
+    assert error == pytest.approx(metrics_of(fitted_by_two)["val_mae"], abs=1e-4)
+    calibration = json.loads((fitted_by_two / "calibration.json").read_text(encoding="utf-8"))
+    assert calibration["n"] == SIZES["val"]
+    # Both processes know it: each row has its interval.
+    assert all(row["lower"] and row["upper"] for row in rows_of(fitted_by_two / "test_predictions.csv"))
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [("all", []), ("few", ["--data.root={few}", "--data.batch_size=1"]), ("one", ["--data.root={one}"])],

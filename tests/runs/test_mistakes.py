@@ -54,6 +54,8 @@ class TestMisspelt:
             ("--data.preprocess=none", "Literal['clip', 'published']. Got value: none"),
             ("--model.learning_rates.head=fast", "Expected a <class 'float'>. Got value: fast"),
             ("--trainer.max_epochs=two", "trainer.max_epochs"),
+            ("--model.scale.levels=[{phrase: no, start: 10}]", "YAML reads yes, no, on and off without quotes as true"),
+            ("--model.scale.levels=[{phrase: 1, start: 10}]", "YAML reads it so: put the words in quotes"),
             ("--config=nowhere.yaml", "nowhere.yaml"),
         ],
     )
@@ -193,3 +195,16 @@ def test_few_shots_that_change_nothing_are_refused_with_what_counts_the_values_o
     (tmp_path / "scores.txt").write_text("\n".join(scores), encoding="utf-8")
     words = [f"--data.train_file={tmp_path / 'scores.txt'}", "--data.num_shots=1"]
     assert "set data.value_step to the width of what counts as one value, such as 1 (the step" in error(*words)
+
+
+def test_a_place_for_runs_that_is_a_file_is_refused_in_words(error: Refusal, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    found = error(f"--trainer.default_root_dir={tmp_path / 'file' / 'runs'}")
+    assert f"no run folder can be made there: {tmp_path / 'file'} is a file." in found
+
+
+def test_training_images_with_one_number_are_said(numclip: Numclip, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = (numclip.data / "train.txt").read_text().splitlines()
+    (numclip.data / "one.txt").write_text("".join(f"{line.split()[0]} 12\n" for line in lines))
+    numclip.try_out("fit", *numclip.flags, "--data.train_file=one.txt")
+    assert "all 21 training images have the target 12, so that nothing but this number can" in capsys.readouterr().err

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.runs.benchmark import Benchmark, CrossEntry, DatasetEntry, MeanEntry, MethodEntry
+from numclip_lightning.runs.benchmark import Benchmark
+from numclip_lightning.runs.entries import CrossEntry, DatasetEntry, MeanEntry, MethodEntry
 from numclip_lightning.runs.plan import plan
 from support.places import REPOSITORY
 

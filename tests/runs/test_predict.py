@@ -18,6 +18,7 @@ from numclip_lightning.methods import NumCLIP
 from support.command import SIZES, Numclip, failure, metrics_of, rows_of
 
 COLUMNS = ["path", "value", "phrase", "most_probable", "p(few)", "p(some)", "p(many)"]
+ADDED = ["spread", "lower", "upper", "phrases_in_set"]
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_a_folder_gives_the_numbers_of_the_method(
 
     rows = rows_of(numclip.plain(*words, f"--data.predict_path={folder}") / "predictions.csv")
 
-    assert list(rows[0]) == COLUMNS
+    assert list(rows[0]) == [*COLUMNS, *ADDED]
     assert [row["path"] for row in rows] == [
         path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.png"))
     ]
@@ -89,11 +90,14 @@ def test_nothing_to_predict_is_an_error(words: list[str], tmp_path: Path, capsys
 def test_a_folder_is_no_file_to_write(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*words, f"--output={tmp_path}"]) == 2
     assert f"--output {tmp_path} is a folder" in capsys.readouterr().err
+    os.mkfifo(tmp_path / "pipe")
+    assert main([*words, f"--output={tmp_path / 'pipe'}"]) == 2
+    assert "pipe is a device or a pipe" in capsys.readouterr().err
 
 
 def test_a_test_leaves_a_row_for_every_image_that_gives_its_metrics(fitted: Path) -> None:
     rows = rows_of(fitted / "test_predictions.csv")
-    assert list(rows[0]) == ["path", "target", "true_phrase", "value", "error", *COLUMNS[2:]]
+    assert list(rows[0]) == ["path", "target", "true_phrase", "value", "error", *COLUMNS[2:], *ADDED]
     assert [row["path"] for row in rows] == [f"test_{i:03d}.png" for i in range(SIZES["test"])]
     errors = [abs(float(row["error"])) for row in rows]
     assert errors == pytest.approx([abs(float(row["value"]) - float(row["target"])) for row in rows], rel=1e-6)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from numclip_lightning.data.base.labels import Label, LabelTable
-from numclip_lightning.errors import format_number
+from numclip_lightning.errors import RunError, format_number
 from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.runs.rows import Layout, RowsFile, columns, float32_text, rows_of
 from numclip_lightning.scale import OrdinalScale
@@ -46,6 +46,8 @@ def test_the_phrase_is_that_of_the_value_and_the_most_probable_one_has_its_own_c
         value=torch.tensor([1631484.125]),
         level=torch.tensor([0]),
         probabilities=torch.tensor([[0.6, 0.4]]),
+        spread=torch.tensor([2.5]),
+        read=torch.empty(1, 0),
     )
     heading = columns(HOUSES, Layout(targets=True))
     ((index, cells),) = rows_of(batch, table(1631484.0), HOUSES, Layout(targets=True))
@@ -87,10 +89,34 @@ class TestFile:
         file.discard()
         assert (tmp_path / "out.csv").read_text(encoding="utf-8").split() == ["path", "a", "b", "c"]
 
+    def test_a_row_that_a_full_disk_has_cut_short_is_left_out(self, tmp_path: Path) -> None:
+        file = RowsFile(tmp_path / "out.csv", ["path", "value"], 0)
+        file.append([(0, ["a\nb.png", "1.5"]), (1, ["c.png", "2.25"])])
+        content = file.part.read_bytes()
+        file.part.write_bytes(content[: content.index(b"2.25") + 2])
+        assert file.read() == [(0, ["a\nb.png", "1.5"])]
+
+    def test_rows_whose_place_cannot_be_written_are_kept_and_named(self, tmp_path: Path) -> None:
+        (tmp_path / "out.csv").mkdir()
+        file = RowsFile(tmp_path / "out.csv", ["path"], 0)
+        file.append([(0, ["a.png"])])
+        rows = file.read()
+        with pytest.raises(RunError, match=r"out.csv can't be written: .* Its 1 rows are kept in out.csv.part\*"):
+            file.finish(rows)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.csv.part0"]
+        assert file.part.read_text().splitlines() == ["index,path", "0,a.png"]
+
 
 def test_groups_have_a_column_where_the_list_has_them() -> None:
     labels = LabelTable(Label(f"{i}.png", (5.0,), group, i + 1, Path("x")) for i, group in enumerate(["Ann", None]))
-    batch = Prediction(torch.arange(2), torch.ones(2), torch.zeros(2, dtype=torch.int64), torch.ones(2, 2) / 2)
+    batch = Prediction(
+        index=torch.arange(2),
+        value=torch.ones(2),
+        level=torch.zeros(2, dtype=torch.int64),
+        probabilities=torch.ones(2, 2) / 2,
+        spread=torch.ones(2),
+        read=torch.empty(2, 0),
+    )
     layout = Layout(targets=True, groups=True, select_on=True)
     heading = columns(HOUSES, layout)
     rows = [dict(zip(heading, cells, strict=True)) for _, cells in rows_of(batch, labels, HOUSES, layout)]

@@ -16,9 +16,11 @@ import torch
 from filelock import FileLock
 
 from numclip_lightning.cli import main
-from numclip_lightning.runs.benchmark import Benchmark, DatasetEntry, MethodEntry
+from numclip_lightning.runs.benchmark import Benchmark
 from numclip_lightning.runs.code import CodeVersion
-from numclip_lightning.runs.plan import PlannedRun, plan
+from numclip_lightning.runs.entries import DatasetEntry, MethodEntry
+from numclip_lightning.runs.plan import plan
+from numclip_lightning.runs.planned import PlannedRun
 from numclip_lightning.runs.workers import execute, gpu_of, peak_memory
 from support.command import metrics_of, rows_of
 from support.places import REPOSITORY

@@ -60,8 +60,9 @@ class Numclip:
         ]
 
     def __call__(self, subcommand: str, *words: str) -> Path:
-        """Run a subcommand with the flags and further words; return its run folder."""
-        return self.plain(subcommand, *self.flags, *words)
+        """Run a subcommand with the flags and further words, without a page at its end; return its run folder."""
+        quiet = ["--report=false"] if subcommand in ("fit", "test") else []
+        return self.plain(subcommand, *self.flags, *quiet, *words)
 
     def plain(self, *words: str) -> Path:
         """Run exactly these words; return the run folder."""

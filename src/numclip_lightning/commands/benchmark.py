@@ -13,13 +13,17 @@ from tqdm import tqdm
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.report.cross import Crossed
 from numclip_lightning.report.frame import run_name
+from numclip_lightning.report.joined_methods import Members, join_methods
 from numclip_lightning.report.marks import check_page, update_page
 from numclip_lightning.report.report import Request, write_report
+from numclip_lightning.report.trials import Tried
 from numclip_lightning.runs.benchmark import Benchmark
 from numclip_lightning.runs.code import current_code
-from numclip_lightning.runs.plan import PlannedRun, plan
+from numclip_lightning.runs.plan import plan, plan_trials
+from numclip_lightning.runs.planned import PlannedRun, PlannedTrial
 from numclip_lightning.runs.records import find_record, has_finished
 from numclip_lightning.runs.terminal import unwrap_errors
+from numclip_lightning.runs.tuning import choose
 from numclip_lightning.runs.workers import execute
 
 __all__ = ["benchmark", "parse"]
@@ -46,15 +50,26 @@ def benchmark(words: Sequence[str]) -> int:
     chosen, output, report_only = parse(words)
     here = _datasets_here(chosen)
     request = _request(chosen, here, words)
-    request.check(list(chosen.methods), here)
+    request.check([*chosen.methods, *chosen.ensembles], here)
     if chosen.page:
         check_page(Path(chosen.page))
-    runs = plan(chosen)
+    # Before the trials: what is wrong in a configuration is said before anything is run.
+    trials, runs = plan_trials(chosen), plan(chosen)
+    if trials:
+        if not (report_only or _run_all(chosen, trials)):
+            return _STOPPED
+        runs = plan(chosen, choose(trials))
     if not (report_only or _run_all(chosen, runs)):
         return _STOPPED
     tests = [test for run in runs for test in run.tests]
     crossed = Crossed([test.entry for test in tests], _records(tests))
-    report = write_report([run.entry for run in runs], _records(runs), output, request, crossed)
+    entries, records = [run.entry for run in runs], _records(runs)
+    joined, their_records = join_methods(
+        {name: Members(entry.of, entry.across_seeds) for name, entry in chosen.ensembles.items()}, entries, records,
+        Path(chosen.root),
+    )  # fmt: skip
+    whole, found = [*entries, *joined], [*records, *their_records]
+    report = write_report(whole, found, output, request, crossed, _tried(trials))
     jobs = [*runs, *tests]
     finished = sum(map(has_finished, jobs))
     counted = "%d of %d runs have finished" + (f" ({len(tests)} of them tests on other images)" if tests else "")
@@ -64,6 +79,13 @@ def benchmark(words: Sequence[str]) -> int:
     elif chosen.page:
         _log.warning("%s is left as it is until all runs have finished, or --report_only=true asks for it", chosen.page)
     return int(finished < len(jobs))
+
+
+def _tried(trials: Sequence[PlannedTrial]) -> Tried:
+    best = choose(trials)
+    return Tried(
+        [{**trial.entry, "chosen": best.get(trial.place) == trial.trial} for trial in trials], _records(trials)
+    )
 
 
 def _records(runs: Sequence[PlannedRun]) -> list[dict[str, Any]]:
@@ -148,8 +170,12 @@ def _repeatable(words: Sequence[str]) -> list[str]:
     return kept
 
 
-def _run_all(chosen: Benchmark, runs: Sequence[PlannedRun]) -> bool:
+def _run_all(chosen: Benchmark, planned: Sequence[PlannedRun]) -> bool:
     """Execute the runs that aren't finished yet; return False if stopped with Ctrl-C."""
+    runs = [run for run in planned if not run.waits]
+    for run in planned:
+        if run.waits:
+            _log.warning("%s is not run: no trial of it has finished", run_name(run.entry))
     jobs = [job for run in runs for job in (run, *run.tests)]
     done = sum(map(has_finished, jobs))
     # Once, at the start: a commit made while the benchmark runs is not in its runs.
@@ -190,5 +216,7 @@ def _outcome(record: dict[str, Any] | None, metrics: Sequence[str]) -> str:
         return "left to another process that is running it"
     if record["status"] != "finished":
         return f"FAILED: {record['error']} ({record['folder']})"
-    found = [f"{name} {record['metrics'][name]:.3f}" for name in metrics if name in record["metrics"]]
+    # A trial has no test; what it is chosen by says more.
+    names = [*metrics, *(["val_mae"] if "trial" in record else [])]
+    found = [f"{name} {record['metrics'][name]:.3f}" for name in names if name in record["metrics"]]
     return ", ".join([*found, f"{record['seconds']:.0f} s"])

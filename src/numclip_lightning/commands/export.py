@@ -7,21 +7,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
-# Imported for their names: `class_path: ListDataModule` finds every class that is imported here.
-import numclip_lightning.data  # noqa: F401
-from numclip_lightning.data.base.datamodule import OrdinalDataModule
+from numclip_lightning.commands.run_data import data_of_run
 from numclip_lightning.deploy.formats import FORMATS, Format, export
 from numclip_lightning.deploy.inputs import pixels_of
 from numclip_lightning.deploy.parity import compare, parity_table, write_parity
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.images.folders import list_images
-from numclip_lightning.runs.parser import Parser
-from numclip_lightning.runs.terminal import unwrap_errors
 
 __all__ = ["export_command"]
 
@@ -112,15 +107,10 @@ def _images(chosen: Namespace, predictor: OrdinalPredictor) -> Images:
     if given is not None:
         files = list_images(given) if Path(given).is_dir() else [Path(given)]
         return Images([pixels_of(file, predictor.recipe.reading) for file in files[:most]])
-    found = [place / "config.yaml" for place in (run, *run.parents[:2]) if (place / "config.yaml").is_file()]
-    if not found:
+    module = data_of_run(run, "export")
+    if module is None:
         raise ConfigError(f"{run} is no run folder, so that it has no validation images; give images with --images.")
-    parser = Parser(prog="numclip export")
-    parser.add_subclass_arguments(OrdinalDataModule, "data", required=True)
-    data = yaml.safe_load(found[0].read_text(encoding="utf-8"))["data"]
-    with unwrap_errors():
-        module = parser.instantiate(parser.parse_object({"data": data})).data
-    dataset = module.dataset("val")
+    dataset: Any = module.dataset("val")
     # Several numbers of an image are those of several people who looked at it.
     targets = [fmean(label.targets) for label in module.labels("val")][:most]
     if (scenes := getattr(dataset, "pixels", None)) is not None:

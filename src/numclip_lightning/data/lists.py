@@ -1,10 +1,11 @@
-"""Datamodule for your own CSV, TSV or text lists."""
+"""Datamodule for your own lists, and for folders that are named by numbers."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from numclip_lightning.data.base.arguments import require_fraction
 from numclip_lightning.data.base.files import FileDataModule
+from numclip_lightning.data.base.graded_folders import read_graded_folder
 from numclip_lightning.data.base.labels import LabelTable, read_labels
 from numclip_lightning.data.base.splits import random_split
 from numclip_lightning.data.base.types import Split
@@ -13,11 +14,16 @@ from numclip_lightning.errors import ConfigError
 __all__ = ["ListDataModule"]
 
 
+_COLUMNS = ("path_column", "target_column", "group_column", "spread_column", "propensity_column")
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
 class ListDataModule(FileDataModule):
-    """Your own CSV, TSV, JSONL or text lists: give `train_file` and `test_file`, and `val_file` if you have one.
+    """Your own lists: give `train_file` and `test_file`, and `val_file` if you have one.
 
-    One list is enough with `test_fraction`, which draws the test part from it.
+    A list is CSV, TSV, JSONL, text, an Excel workbook or Parquet (extra `lists`), or a folder whose subfolders have the
+    numbers as names: `train/0/a.png`, `train/KL3/b.png`. One list is enough with `test_fraction`, which draws the test
+    part from it.
 
     The other arguments are those of `FileDataModule`.
 
@@ -86,9 +92,19 @@ class ListDataModule(FileDataModule):
     def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
         """Read one list with the columns named.
 
-        Groups and propensities must be in the training list, spreads in the test list.
+        A folder is one too: its subfolders' names are the numbers. Groups and propensities must be in the training
+        list, spreads and attributes in the test list.
         """
-        needed = {"group": self.train_file, "propensity": self.train_file, "spread": self.test_file}
+        if Path(file).is_dir():
+            if named := [name for name in _COLUMNS if getattr(self, name) is not None]:
+                raise ConfigError(
+                    f"{named[0]}={getattr(self, named[0])!r}: the folder {file} has no columns; give a list"
+                )
+            return read_graded_folder(Path(file), self.root)
+        needed = {
+            "group": self.train_file, "propensity": self.train_file, "spread": self.test_file,
+            "attributes": self.test_file or self.train_file,
+        }  # fmt: skip
         optional = (what for what, given in needed.items() if given and not self._is_list(file, given))
         return read_labels(
             file,
@@ -99,6 +115,7 @@ class ListDataModule(FileDataModule):
             propensity_column=self.propensity_column,
             labelled=labelled,
             optional=tuple(optional),
+            attributes=self.attributes or (),
         )
 
     def _is_list(self, file: str | Path, given: str) -> bool:

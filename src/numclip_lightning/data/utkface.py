@@ -1,11 +1,12 @@
 """UTKFace: faces of ages 0 to 116; the age is the first field of the file name."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from numclip_lightning.data.base.labels import LabelTable
+from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.pools import DrawnDataModule, NameLabel, read_names
 from numclip_lightning.data.base.types import Split
 from numclip_lightning.errors import ConfigError, DataError, check_choice
@@ -14,8 +15,11 @@ __all__ = ["UTKFaceDataModule"]
 
 Subset = Literal["full", "21-60"]
 
-# Only the age is read: the rest is malformed in four published names, and the codes of sex differ between sources.
 _AGE = re.compile(r"(\d{1,3})_")
+# The rest is malformed in four published names. The codes are those of UTKFace; other sources turn those of sex round.
+_NAME = re.compile(r"\d{1,3}_([01])_([0-4])_")
+_SEXES = ("male", "female")
+_ETHNICITIES = ("White", "Black", "Asian", "Indian", "Other")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -23,6 +27,9 @@ class UTKFaceDataModule(DrawnDataModule):
     """UTKFace by list files, or by the images' names if no list file is given.
 
     Names are `[age]_[gender]_[race]_[time].jpg`, or `.jpg.chip.jpg` for aligned faces, in `root` or `root/images`.
+    The names also give the attributes `sex` and `ethnicity`, if `attributes` asks for them: as UTKFace's authors have
+    estimated them, not what the people say of themselves.
+
     There is no official split: a part of the images is drawn for testing, and a part of the rest for validation. The
     other arguments are those of `DrawnDataModule` and `FileDataModule`.
 
@@ -56,6 +63,12 @@ class UTKFaceDataModule(DrawnDataModule):
         """Return the images whose names have an age, in `root` or `root/images`."""
         faces = read_names(self.root, ("images",), _age)
         return self._keep_ages(faces, self.root) if faces else faces
+
+    def attributes_of(self, label: Label) -> Mapping[str, str]:
+        """Return sex and ethnicity from the image's name, empty where it is malformed; columns of a list come first."""
+        match = _NAME.match(label.path.replace("\\", "/").rsplit("/", 1)[-1])
+        sex, ethnicity = (_SEXES[int(match[1])], _ETHNICITIES[int(match[2])]) if match else ("", "")
+        return {"sex": sex, "ethnicity": ethnicity, **super().attributes_of(label)}
 
     def expected(self, split: Split) -> str:
         """Describe the images' names."""

@@ -100,7 +100,7 @@ def _example(predictor: OrdinalPredictor) -> tuple[Tensor, dict[int, Any]]:
 
 
 def metadata(predictor: OrdinalPredictor) -> dict[str, str]:
-    """Return what a file says of itself: scale, preprocessing, outputs and method, as JSON."""
+    """Return what a file says of itself: scale, preprocessing, outputs, method and calibration, as JSON."""
     about = {
         "format": "numclip-model",
         "method": predictor.config["method"],
@@ -108,6 +108,8 @@ def metadata(predictor: OrdinalPredictor) -> dict[str, str]:
         "preprocessing": predictor.recipe.to_dict(),
         "outputs": predictor.halves.names,
     }
+    if "calibration" in predictor.about:
+        about["calibration"] = predictor.about["calibration"]
     return {"numclip": json.dumps(about, ensure_ascii=False)}
 
 

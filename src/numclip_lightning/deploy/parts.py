@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from numclip_lightning.models.spread import class_moments
 from numclip_lightning.precision import at_least_float32
 from numclip_lightning.scale import OrdinalScale
 
@@ -58,11 +59,8 @@ class Decoder(nn.Module):
         certain = bool(output.logits.isinf().any())
         self._extras = [name for name, found in output.extras.items() if found.shape == (len(example),)]
         self.names = ["value", "probabilities", *([] if certain else ["spread"]), *self._extras]
-        over_levels = output.logits.shape[1] == self._levels
-        within = (scale.upper - scale.lower) / scale.step + 1
-        self.register_buffer("means", scale.centers if over_levels else scale.values, persistent=False)
-        # Of values spread evenly over a level; a single value has none.
-        variances = (within.square() - 1) / 12 * scale.step**2 if over_levels else torch.zeros(scale.num_ranks)
+        means, variances = class_moments(scale, output.logits.shape[1])
+        self.register_buffer("means", means, persistent=False)
         self.register_buffer("variances", variances, persistent=False)
 
     means: Tensor

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 from huggingface_hub import ModelHubMixin
 from torch import Tensor
 
+from numclip_lightning.calibration import calibration_of
 from numclip_lightning.deploy.embedded import EMBEDDED, embedded_method
 from numclip_lightning.deploy.folder import Halves, is_exported, read_folder, write_folder
 from numclip_lightning.deploy.inputs import is_one_image, named_images, pixels_of
@@ -41,7 +42,8 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         halves: The model.
         scale: Its scale.
         recipe: How its images are made.
-        about: What else is known of it: `method`, `arguments`, `training` (see `facts_of_run`).
+        about: What else is known of it: `method`, `arguments`, `training` (see `facts_of_run`), `calibration` (of the
+            run, as plain values: predictions then have intervals).
         device: Where it computes, such as `cpu` or `cuda:0`.
         precision: Of the image tower; all that follows is computed in float32.
         batch_size: Images at once.
@@ -50,6 +52,7 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         scale: The scale.
         recipe: How images are made.
         about: What is known of the model, as plain values.
+        calibration: That of the run; None if it has none.
 
     Raises:
         ConfigError: If the precision is unknown, the batch size below 1 or the device not here.
@@ -84,6 +87,8 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"device={str(device)!r} can't be used: {str(error).splitlines()[0]}") from error
         self.scale, self.recipe, self.about = scale, recipe, dict(about or {})
+        known = self.about.get("calibration")
+        self.calibration = calibration_of(known, "the calibration of this model") if known else None
         self.precision, self.batch_size = precision, batch_size
 
     @classmethod
@@ -125,7 +130,7 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         if place.is_dir() and is_exported(place):
             halves, scale, config = read_folder(place)
             about: dict[str, Any] = {
-                name: config[name] for name in ("method", "arguments", "training") if name in config
+                name: config[name] for name in ("method", "arguments", "training", "calibration") if name in config
             }
             recipe = recipe or Recipe.of(config["preprocessing"])
         else:
@@ -199,7 +204,16 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         readable = self._readable(images, on_error, skipped)
         while batch := list(islice(readable, self.batch_size)):
             names, tensors = zip(*batch, strict=True)
-            yield from read_outputs(self.predict_tensors(torch.stack(tensors)), self.scale, names)
+            yield from self.predictions(torch.stack(tensors), names)
+
+    def predictions(self, images: Tensor, names: Sequence[str]) -> list[Prediction]:
+        """Predict images that were made by `recipe`.
+
+        Args:
+            images: Normalised images (B, 3, side, side).
+            names: The name of each, B of them.
+        """
+        return read_outputs(self.predict_tensors(images), self.scale, names, self.calibration)
 
     def _readable(self, images: Any, on_error: OnError, skipped: dict[str, str]) -> Iterator[tuple[str, Tensor]]:
         for name, image in named_images(images):

@@ -5,6 +5,7 @@ from typing import Any
 
 from huggingface_hub import snapshot_download
 
+from numclip_lightning.calibration import plain_calibration, read_calibration
 from numclip_lightning.deploy.folder import CONFIG, WEIGHTS, Halves
 from numclip_lightning.deploy.recipe import Recipe
 from numclip_lightning.errors import ConfigError
@@ -56,4 +57,6 @@ def load_run(
     about = {"method": type(method).__name__, "arguments": arguments_of(method)}
     if folder:
         about["training"] = facts_of_run(folder)
+        if calibration := read_calibration(folder):
+            about["calibration"] = plain_calibration(calibration)
     return halves_of(method), method.scale, recipe, about

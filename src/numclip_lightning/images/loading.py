@@ -1,12 +1,5 @@
 """Loading image files: any kind becomes 8-bit RGB, upright."""
 
-import math
-import struct
-import threading
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +8,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from numclip_lightning.errors import DataError
-from numclip_lightning.images.folders import HEIF_SUFFIXES
+from numclip_lightning.images.opening import MAX_PIXELS, UNREADABLE, open_image, quiet, shrink
 
 __all__ = ["MAX_PIXELS", "UNREADABLE", "Reading", "Remarks", "inspect_image", "load_rgb", "rgb_of"]
-
-# Exceptions of Pillow's decoders for files that aren't images, are cut short or damaged.
-UNREADABLE = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error,
-    Image.DecompressionBombError,
-)  # fmt: skip
-MAX_PIXELS = 178_956_970
-"""Where Pillow refuses an image: half a gigabyte as RGB."""
 
 _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE = 258
@@ -40,8 +25,6 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _DEEP_MODES = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
-# Pillow's limit and Python's filter of warnings are globals, and a list is checked in several threads.
-_GLOBALS = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -93,7 +76,7 @@ def load_rgb(path: str | Path, reading: Reading | None = None) -> npt.NDArray[np
     """
     reading = reading or Reading()
     try:
-        with _open(path, reading) as (image, _):
+        with open_image(path, reading.max_pixels) as (image, _):
             return np.array(_to_rgb(_upright(image), reading))
     except FileNotFoundError as error:
         raise DataError(f"image {path} doesn't exist") from error
@@ -116,7 +99,7 @@ def rgb_of(image: Image.Image, reading: Reading | None = None) -> npt.NDArray[np
     """
     reading = reading or Reading()
     try:
-        _shrink(image, reading.max_pixels)
+        shrink(image, reading.max_pixels)
         return np.array(_to_rgb(_upright(image), reading))
     except UNREADABLE as error:
         raise DataError(f"can't read the image: {error}") from error
@@ -134,7 +117,7 @@ def inspect_image(path: str | Path, reading: Reading, *, decode: bool) -> Remark
         FileNotFoundError: If it is missing.
         Exception: One of `UNREADABLE`, with the reason, if it can't be loaded.
     """
-    with _open(path, reading) as (image, shrunk):
+    with open_image(path, reading.max_pixels) as (image, shrunk):
         several = image.format in ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
         pages = int(getattr(image, "n_frames", 1)) if several else 1
         if image.mode == "F":
@@ -148,58 +131,11 @@ def inspect_image(path: str | Path, reading: Reading, *, decode: bool) -> Remark
     return Remarks(pages, shrunk, peak)
 
 
-@contextmanager
-def _open(path: str | Path, reading: Reading) -> Iterator[tuple[Image.Image, int]]:
-    """Open an image within the limit of pixels; by what it is divided comes with it."""
-    if Path(path).suffix.lower() in HEIF_SUFFIXES:
-        _learn_heif()
-    with _quiet():
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            image = Image.open(path)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-    with image:
-        yield image, _shrink(image, reading.max_pixels)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Pillow from warning of tags that nothing here reads; one thread at a time, since it changes globals."""
-    with _GLOBALS, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        yield
-
-
-def _learn_heif() -> None:
-    try:
-        import pillow_heif
-    except ImportError as error:
-        raise ValueError("HEIC images need pillow-heif: pip install 'numclip-lightning[heic]'") from error
-    pillow_heif.register_heif_opener()
-
-
-def _shrink(image: Image.Image, most: int) -> int:
-    width, height = image.size
-    if width * height <= most:
-        return 1
-    for divisor in (2, 4, 8):
-        size = (math.ceil(width / divisor), math.ceil(height / divisor))
-        # Only decoders of JPEG can do it.
-        if image.format in ("JPEG", "MPO") and size[0] * size[1] <= most:
-            image.draft(None, (width // divisor, height // divisor))
-            return divisor
-    raise ValueError(
-        f"it has {width} x {height} pixels, more than max_pixels={most}; make it smaller, or set "
-        f"data.max_pixels={width * height} if each loading process may take {width * height * 8 / 1e9:.1f} GB"
-    )
-
-
 def _upright(image: Image.Image) -> Image.Image:
     """Turn an image by its EXIF orientation alone: other tags may be damaged, and nothing depends on them."""
     image.load()
     try:
-        with _quiet():
+        with quiet():
             turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except (*UNREADABLE, LookupError, TypeError, AttributeError):
         turn = None

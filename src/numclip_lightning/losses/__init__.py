@@ -1,8 +1,8 @@
 """Losses, pure functions of tensors: contrast of images and phrases, distributions, thresholds, order."""
 
+from numclip_lightning.losses.cumulative import crps_loss, earth_mover_loss
 from numclip_lightning.losses.distributions import (
     Distance,
-    crps_loss,
     mean_loss,
     soft_label_loss,
     soft_labels,
@@ -11,24 +11,31 @@ from numclip_lightning.losses.distributions import (
 )
 from numclip_lightning.losses.fcrc import Weighting, distance_weights, fcrc_image_to_text, fcrc_text_to_image
 from numclip_lightning.losses.imbalance import balanced_mse, conr
-from numclip_lightning.losses.ordering import image_order, pair_ranking, prompt_order
+from numclip_lightning.losses.ordering import image_order, neighbour_order, pair_fidelity, pair_ranking, prompt_order
 from numclip_lightning.losses.rarity import log_prior, rank_weights, smooth_ranks, weighted_mean
+from numclip_lightning.losses.rejection import agreement, apart_loss, no_loss, yes_loss
 from numclip_lightning.losses.thresholds import coral_loss, corn_loss
 
 __all__ = [
     "Distance",
     "Weighting",
+    "agreement",
+    "apart_loss",
     "balanced_mse",
     "conr",
     "coral_loss",
     "corn_loss",
     "crps_loss",
     "distance_weights",
+    "earth_mover_loss",
     "fcrc_image_to_text",
     "fcrc_text_to_image",
     "image_order",
     "log_prior",
     "mean_loss",
+    "neighbour_order",
+    "no_loss",
+    "pair_fidelity",
     "pair_ranking",
     "prompt_order",
     "rank_weights",
@@ -38,4 +45,5 @@ __all__ = [
     "text_to_image_kl",
     "variance_loss",
     "weighted_mean",
+    "yes_loss",
 ]

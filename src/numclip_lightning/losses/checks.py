@@ -6,7 +6,7 @@ from torch import Tensor
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.precision import at_least_float32
 
-__all__ = ["check_logits"]
+__all__ = ["check_logits", "check_over_values"]
 
 
 def check_logits(logits: Tensor, index: Tensor, name: str, columns: str | None = None) -> Tensor:
@@ -30,5 +30,24 @@ def check_logits(logits: Tensor, index: Tensor, name: str, columns: str | None =
         raise ConfigError(
             f"{name} is {index.dtype} of shape {tuple(index.shape)} for logits of shape {tuple(logits.shape)}; give "
             f"one int64 {name} for each image, shape ({len(logits)},)."
+        )
+    return at_least_float32(logits)
+
+
+def check_over_values(logits: Tensor, target: Tensor, values: Tensor) -> Tensor:
+    """Check the shapes of logits over the values of a scale; return them in float32 at least.
+
+    Args:
+        logits: Expected to be of shape (B, R).
+        target: True numbers, (B,).
+        values: The number of each value, (R,).
+
+    Raises:
+        ConfigError: If the shapes don't fit.
+    """
+    if logits.ndim != 2 or logits.shape != (len(target), len(values)):
+        raise ConfigError(
+            f"logits have shape {tuple(logits.shape)}; {len(target)} targets and {len(values)} values take shape "
+            f"({len(target)}, {len(values)})."
         )
     return at_least_float32(logits)

@@ -1,4 +1,4 @@
-"""Losses of whole distributions: over the values of a scale (soft labels, CRPS, mean-variance), over a batch (KL).
+"""Losses of whole distributions: over the values of a scale (soft labels, mean-variance), over a batch (KL).
 
 All are pure functions without loops over samples or copies between host and device. Logits in half precision are
 computed in float32. Ranks come from `OrdinalScale.to_rank`, which refuses targets outside the scale; they are not
@@ -12,13 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from numclip_lightning.errors import ConfigError, check_choice
-from numclip_lightning.losses.checks import check_logits
-from numclip_lightning.precision import at_least_float32
+from numclip_lightning.losses.checks import check_logits, check_over_values
 
 __all__ = [
     "Distance",
     "batch_kl",
-    "crps_loss",
     "mean_loss",
     "soft_label_loss",
     "soft_labels",
@@ -92,39 +90,9 @@ def soft_label_loss(logits: Tensor, target: Tensor, values: Tensor, width: Tenso
         >>> soft_label_loss(torch.zeros(1, 3), torch.tensor([31.0]), torch.tensor([30.0, 31.0, 32.0]), width=1.0)
         tensor(1.0986)
     """
-    z = _over_values(logits, target, values)
+    z = check_over_values(logits, target, values)
     distance = (target[:, None].to(z.dtype) - values.to(z.dtype)) / width
     return functional.cross_entropy(z, (-distance.square() / 2).softmax(dim=1))
-
-
-def crps_loss(logits: Tensor, target: Tensor, values: Tensor) -> Tensor:
-    """Continuous ranked probability score: `integral (F(x) - [x >= y])^2 dx`, with F the distribution over the values.
-
-    A proper score in the target's unit, which is the absolute error if the distribution is a single value. F is a step
-    function; a target between two values divides their interval.
-
-    Source: Gneiting and Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation", JASA 2007, equation 20.
-
-    Args:
-        logits: Over the values, shape (B, R), any floating dtype.
-        target: True numbers, (B,), not outside the values.
-        values: The number of each value of the scale, increasing, (R,).
-
-    Returns:
-        The mean over the images, a scalar in the target's unit; float32, or float64 for float64 logits.
-
-    Raises:
-        ConfigError: If the logits are not (B, R).
-
-    Example:
-        >>> crps_loss(torch.tensor([[0.0, 0.0, -100.0]]), torch.tensor([1.0]), torch.tensor([0.0, 1.0, 2.0]))
-        tensor(0.2500)
-    """
-    z = _over_values(logits, target, values)
-    v = values.to(z.dtype)
-    gap, reached = v.diff(), z.softmax(dim=1).cumsum(dim=1)[:, :-1]
-    below = ((target[:, None].to(z.dtype) - v[:-1]) / gap).clamp(0, 1)
-    return (gap * (below * reached.square() + (1 - below) * (1 - reached).square())).sum(dim=1).mean()
 
 
 def mean_loss(logits: Tensor, rank: Tensor) -> Tensor:
@@ -226,13 +194,3 @@ def _moments(logits: Tensor) -> tuple[Tensor, Tensor]:
     ranks = torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device)
     mean = (chances * ranks).sum(dim=1)
     return mean, (chances * (ranks - mean[:, None]).square()).sum(dim=1)
-
-
-def _over_values(logits: Tensor, target: Tensor, values: Tensor) -> Tensor:
-    """Check the shapes of logits over values; return them in float32 at least."""
-    if logits.ndim != 2 or logits.shape != (len(target), len(values)):
-        raise ConfigError(
-            f"logits have shape {tuple(logits.shape)}; {len(target)} targets and {len(values)} values take shape "
-            f"({len(target)}, {len(values)})."
-        )
-    return at_least_float32(logits)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.losses import Weighting, crps_loss, log_prior, soft_label_loss, weighted_mean
 from numclip_lightning.methods.base import Batch, LearningRates, OptimizerSpec, Output, SchedulerSpec, SolvedStart
+from numclip_lightning.methods.base.many_values import check_number_of_values
 from numclip_lightning.methods.numclip import LossWeights, NumCLIP, Reading
 from numclip_lightning.models.heads import build_decoder, expected_value
 from numclip_lightning.models.image_heads import mean_square_one
@@ -96,6 +97,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
         if self.decode == "head":
             raise ConfigError("NumCLIPPlus has no head; set decode to median, expectation or argmax.")
         super().check()
+        check_number_of_values("NumCLIPPlus", self.scale)
         weights = self.loss_weights
         if not (weights.soft_labels or weights.crps or weights.value):
             raise ConfigError(

@@ -103,6 +103,17 @@ class CLIPBackbone(ImageTower):
                 raise ConfigError(f"the text {text!r} contains the backbone's start or end token; remove it")
         return tokens
 
+    def pieces(self, text: str) -> list[str]:
+        """Return the tokens of a text as they are written: pieces of words, the last of each with `</w>` at its end.
+
+        Args:
+            text: The text.
+
+        Raises:
+            ConfigError: As `tokenize`.
+        """
+        return [self._tokenizer.decoder[token] for token in self.tokenize([text])[0]]
+
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Encode texts as open_clip's own `encode_text` does.
 

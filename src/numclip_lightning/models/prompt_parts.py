@@ -67,7 +67,7 @@ class Prompts(nn.Module):
                 "shorten the phrase, the template or num_context"
             )
         copies = context.embeddings.repeat(1 if shared else len(phrases), 1)
-        self.random_context = context.random
+        self.random_context, self.num_context, self.split = context.random, num_context, context.split
         self.context = nn.Parameter(copies) if num_context else None
         fixed = [clip.text.start_id, clip.text.end_id, clip.text.pad_id, *context.stop]
         index, end = _layout(lengths, num_context, context.split, len(context.stop), shared=shared)

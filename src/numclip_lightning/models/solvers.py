@@ -1,4 +1,4 @@
-"""Linear classifiers without training steps: Gaussian discriminant analysis and logistic regression.
+"""Linear maps without training steps: discriminant analysis, logistic regression, least squares.
 
 Always in float64: covariances of features of length one have eigenvalues far below the precision of float32.
 """
@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["LinearClassifier", "gaussian_discriminant", "logistic_regression", "residual_regression"]
+__all__ = [
+    "LinearClassifier",
+    "class_gaussians",
+    "gaussian_discriminant",
+    "line_through",
+    "logistic_regression",
+    "residual_regression",
+    "ridge_regression",
+]
 
 # Bias of a class without training images: its probability is 0, and the loss of such an image large but finite.
 _NEVER = -1e4
@@ -54,6 +62,24 @@ def gaussian_discriminant(features: Tensor, label: Tensor, centers: Tensor) -> L
         >>> (features.double() @ weight.T + bias).argmax(dim=1)
         tensor([0, 0, 1, 1])
     """
+    means, precision = class_gaussians(features, label, centers)
+    weight = means @ precision
+    prior = -torch.tensor(float(len(centers)), dtype=means.dtype).log().to(means.device)
+    return LinearClassifier(weight, prior - (weight * means).sum(dim=1) / 2)
+
+
+def class_gaussians(features: Tensor, label: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean of each class and the precision that all share, as `gaussian_discriminant` describes them.
+
+    Args:
+        features: (N, D), N at least 1.
+        label: The class of each, int64 (N,), 0..C-1.
+        centers: The number of each class, increasing, (C,).
+
+    Returns:
+        Means (C, D) and precision (D, D), float64, on the device of the features; the precision is 0 if all features
+        equal the mean of their class.
+    """
     x, centers = features.double(), centers.to(features.device, torch.float64)
     count, dim = x.shape
     means = _interpolated_means(x, label, centers)
@@ -61,9 +87,7 @@ def gaussian_discriminant(features: Tensor, label: Tensor, centers: Tensor) -> L
     covariance = spread.T @ spread / max(count - 1, 1)
     identity = torch.eye(dim, dtype=x.dtype, device=x.device)
     precision = dim * torch.linalg.pinv((count - 1) * covariance + covariance.trace() * identity, hermitian=True)
-    weight = means @ precision
-    prior = -torch.tensor(float(len(centers)), dtype=x.dtype).log().to(x.device)
-    return LinearClassifier(weight, prior - (weight * means).sum(dim=1) / 2)
+    return means, precision
 
 
 def _interpolated_means(x: Tensor, label: Tensor, centers: Tensor) -> Tensor:
@@ -145,6 +169,37 @@ def residual_regression(
     with torch.enable_grad():
         _minimise(weight, bias, lambda: loss(features @ weight.T + bias), penalty, most_steps)
     return LinearClassifier(weight.detach(), bias.detach())
+
+
+def ridge_regression(features: Tensor, target: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """Least squares with a penalty: the minimum of `sum_n (w x_n + b - y_n)^2 + ridge |w|^2`, b not penalised.
+
+    Args:
+        features: (N, D), N at least 1.
+        target: (N,).
+        ridge: 0 or more; with 0 the shortest of the best w.
+
+    Returns:
+        w, float64 (D,), and b, a scalar, on the device of the features.
+    """
+    x, y = features.double(), target.double()
+    middle, mean = x.mean(dim=0), y.mean()
+    u, scale, v = torch.linalg.svd(x - middle, full_matrices=False)
+    # Directions without spread have no weight; without the limit, rounding would be divided by rounding.
+    kept = scale > scale[:1] * max(x.shape) * torch.finfo(x.dtype).eps
+    shrunk = torch.where(kept, scale / (scale.square() + ridge).clamp(min=torch.finfo(x.dtype).tiny), 0.0)
+    weight: Tensor = v.T @ (shrunk * (u.T @ (y - mean)))
+    return weight, mean - middle @ weight
+
+
+def line_through(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Least squares line `slope * x + offset` through points, x and y (N,); flat if all x are equal.
+
+    Returns:
+        Slope and offset, float64 scalars.
+    """
+    weight, offset = ridge_regression(x[:, None], y, 0.0)
+    return weight[0], offset
 
 
 def _minimise(

@@ -105,13 +105,7 @@ class TextTower(nn.Module):
         Raises:
             ConfigError: If the prompts are longer than the tower's context.
         """
-        # The layer norm acts on each token by itself: only the pooled token needs it.
-        pooled: Tensor = self.ln_final(self._pick(self._read(embeddings), end))
-        if isinstance(self.projection, nn.Linear):
-            pooled = self.projection(pooled)
-        elif self.projection is not None:
-            pooled = pooled @ self.projection
-        return pooled
+        return self.pooled(self._read(embeddings), end)[0]
 
     def tokens(self, embeddings: Tensor) -> Tensor:
         """Return one feature for each token: embeddings as in `forward` (N, L, W) -> (N, L, W), not projected.
@@ -122,7 +116,17 @@ class TextTower(nn.Module):
         hidden: Tensor = self.ln_final(self._read(embeddings)[:, : embeddings.shape[1]])
         return hidden
 
-    def _read(self, embeddings: Tensor) -> Tensor:
+    def embedded(self, embeddings: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what the first block takes: embeddings with their positions, (N, L, W), and the attention mask (L, L).
+
+        L is the tower's whole context unless it stops at the end of a text.
+
+        Args:
+            embeddings: As in `forward`.
+
+        Raises:
+            ConfigError: If the prompts are longer than the tower's context.
+        """
         if embeddings.shape[1] > self.context_length:
             raise ConfigError(
                 f"prompts of {embeddings.shape[1]} tokens are too long for the text tower ({self.context_length}); "
@@ -132,20 +136,36 @@ class TextTower(nn.Module):
             embeddings = self._fill(embeddings)
         length = embeddings.shape[1]
         mask = None if self.mask is None else self.mask[:length, :length]
-        hidden: Tensor = self.transformer(embeddings + self.positional_embedding[:length], attn_mask=mask)
+        return embeddings + self.positional_embedding[:length], mask
+
+    def pooled(self, hidden: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+        """Read the features off what the last block leaves.
+
+        Args:
+            hidden: (N, L, W).
+            end: As in `forward`.
+
+        Returns:
+            Text features (N, D), not normalised, and the token that each is read from, int64 (N,).
+        """
+        place = {"first": torch.zeros_like(end), "last": torch.full_like(end, hidden.shape[1] - 1)}.get(self._pool, end)
+        # The layer norm acts on each token by itself: only the pooled token needs it.
+        found: Tensor = self.ln_final(hidden[torch.arange(len(hidden), device=hidden.device), place])
+        if isinstance(self.projection, nn.Linear):
+            found = self.projection(found)
+        elif self.projection is not None:
+            found = found @ self.projection
+        return found, place
+
+    def _read(self, embeddings: Tensor) -> Tensor:
+        x, mask = self.embedded(embeddings)
+        hidden: Tensor = self.transformer(x, attn_mask=mask)
         return hidden
 
     def _fill(self, embeddings: Tensor) -> Tensor:
         missing = self.context_length - embeddings.shape[1]
         padding = self.token_embedding.weight[self.pad_id].expand(embeddings.shape[0], missing, -1)
         return torch.cat([embeddings, padding], dim=1)
-
-    def _pick(self, hidden: Tensor, end: Tensor) -> Tensor:
-        if self._pool == "first":
-            return hidden[:, 0]
-        if self._pool == "last":
-            return hidden[:, -1]
-        return hidden[torch.arange(hidden.shape[0], device=hidden.device), end]
 
 
 def _find_text_tower(model: nn.Module, name: str) -> tuple[Any, str, int]:

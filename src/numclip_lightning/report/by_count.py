@@ -9,8 +9,7 @@ import torch
 from numclip_lightning.metrics import measure_of
 from numclip_lightning.metrics.by_count import SHOT_GROUPS, ShotMAE, shot_groups
 from numclip_lightning.report.cells import cells_of, save_table
-from numclip_lightning.report.counts import TrainingCounts, runs_with_predictions
-from numclip_lightning.report.guessing import GUESSES
+from numclip_lightning.report.counts import TrainingCounts, predictions_of_runs
 
 __all__ = ["count_sections", "errors_by_count"]
 
@@ -32,20 +31,13 @@ def errors_by_count(rows: pd.DataFrame, shots: int) -> pd.DataFrame:
     Raises:
         DataError: If a file of a run is missing or can't be used.
     """
-    found: list[dict[str, object]] = []
-    guessed: dict[tuple[int, int], list[dict[str, object]]] = {}
-    for run, frame, counts in runs_with_predictions(rows, shots):
-        if counts is None:
-            continue
-        value, target = (frame[name].to_numpy("float64") for name in ("value", "target"))
-        facts = {name: run[name] for name in ("fold", "seed", "select_on")}
-        found += [{"method": run["method"], **facts, **group} for group in _groups(value, target, counts)]
-        if (part := (run["fold"], run["seed"])) not in guessed:
-            constant = np.full_like(target, counts.median)
-            guess = {"method": GUESSES["mae"], **facts, "select_on": "val"}
-            guessed[part] = [{**guess, **group} for group in _groups(constant, target, counts)]
-    every = [*found, *(group for groups in guessed.values() for group in groups)]
-    return pd.DataFrame(every, columns=["method", "fold", "seed", "select_on", "group", "images", "value"])
+    found = [
+        {**run.facts, **group}
+        for run in predictions_of_runs(rows, shots)
+        if run.counts is not None
+        for group in _groups(run.values, run.targets, run.counts)
+    ]
+    return pd.DataFrame(found, columns=["method", "fold", "seed", "select_on", "group", "images", "value"])
 
 
 def _groups(value: np.ndarray, target: np.ndarray, counts: TrainingCounts) -> list[dict[str, object]]:

@@ -1,10 +1,10 @@
 """The training images of runs, counted by value, as `train_counts.json` in their folders has them."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from numclip_lightning.errors import DataError
 from numclip_lightning.report.frame import KEY, at_every_shots, run_name
+from numclip_lightning.report.guessing import GUESSES
 from numclip_lightning.report.predictions import read_predictions
 
-__all__ = ["TrainingCounts", "counts_of", "finished_runs", "read_counts", "runs_with_predictions"]
+__all__ = ["RunPredictions", "TrainingCounts", "counts_of", "finished_runs", "predictions_of_runs", "read_counts"]
 
 _COUNTS = "train_counts.json"
 
@@ -90,17 +91,41 @@ def counts_of(runs: pd.DataFrame) -> list[TrainingCounts | None]:
     ]
 
 
-def runs_with_predictions(
-    rows: pd.DataFrame, shots: int
-) -> Iterator[tuple[dict[str, Any], pd.DataFrame, TrainingCounts | None]]:
-    """Yield each finished run at a number of shots, its predictions and its counts of training images.
+class RunPredictions(NamedTuple):
+    """The predictions of one run, or the one answer of a guess.
+
+    Attributes:
+        facts: Its method, fold, seed and select_on.
+        values: The predicted numbers (N,).
+        targets: The true ones (N,).
+        counts: The training images of the run; None if they were not counted.
+    """
+
+    facts: dict[str, Any]
+    values: NDArray[np.float64]
+    targets: NDArray[np.float64]
+    counts: TrainingCounts | None
+
+
+def predictions_of_runs(rows: pd.DataFrame, shots: int) -> list[RunPredictions]:
+    """Return the predictions of each finished run at a number of shots, and after them those of guessing.
+
+    Guessing answers the training median; it is a method too, with a run for each training part that was counted.
 
     Raises:
         DataError: If a file of a run is missing or can't be used.
     """
     runs = finished_runs(rows, shots)
+    found: list[RunPredictions] = []
+    guesses: dict[tuple[int, int], RunPredictions] = {}
     for run, counts in zip(runs.to_dict("records"), counts_of(runs), strict=True):
         frame = read_predictions(run)
         if counts and not np.isfinite(counts.step * counts.minimum * counts.median):
             raise DataError(f"the counts of training images of {run_name(run)} have no finite scale; delete the file.")
-        yield {str(name): value for name, value in run.items()}, frame, counts
+        facts = {name: run[name] for name in ("method", "fold", "seed", "select_on")}
+        values, targets = (frame[name].to_numpy("float64") for name in ("value", "target"))
+        found.append(RunPredictions(facts, values, targets, counts))
+        if counts and (part := (run["fold"], run["seed"])) not in guesses:
+            guess = {**facts, "method": GUESSES["mae"], "select_on": "val"}
+            guesses[part] = RunPredictions(guess, np.full_like(targets, counts.median), targets, counts)
+    return [*found, *guesses.values()]

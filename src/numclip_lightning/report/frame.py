@@ -75,8 +75,9 @@ def results_frame(
 
 
 def run_name(run: Mapping[str, Any]) -> str:
-    """Name a run for people: its dataset, method, fold, shots and seed, and other images that it is tested on."""
+    """Name a run for people: its dataset, method, fold, shots, seed, trial, and other images that it is tested on."""
     name = f"{run['dataset']}, {run['method']}, fold {run['fold']}, {shots_name(run['shots'])}, seed {run['seed']}"
+    name += f", trial {run['trial']}" if run.get("trial") else ""
     return name + (f", tested on {run['tested_on']}" if run.get("tested_on") else "")
 
 

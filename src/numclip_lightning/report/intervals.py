@@ -7,7 +7,7 @@ These intervals are of the test images alone. That another training run would en
 which only several seeds show: see `paired`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.report.resampling import chunks, ends
 
 __all__ = ["Difference", "Interval", "bootstrap_difference", "bootstrap_mean", "sign_flip_test"]
 
 _Numbers = NDArray[np.float64]
-# How many drawn indices are held at a time, 8 bytes each.
-_HELD = 500_000
 # Sums of the same numbers in another order differ by this share of their absolute sum at most.
 _ROUNDING = 1e-12
 
@@ -92,7 +91,7 @@ def bootstrap_mean(
     """
     values = _checked("numbers", numbers)
     drawn, units = _drawn_means(values, groups, level, resamples, seed)
-    low, high = _ends(drawn, level)
+    low, high = ends(drawn, level)
     return Interval(mean=float(values.mean()), low=low, high=high, level=level, images=len(values), groups=units)
 
 
@@ -130,7 +129,7 @@ def bootstrap_difference(
     """
     values = _paired(ours, theirs)
     drawn, units = _drawn_means(values, groups, level, resamples, seed)
-    low, high = _ends(drawn, level)
+    low, high = ends(drawn, level)
     edge = _ROUNDING * float(np.abs(values).mean())
     # With the observed one among them, p is never 0 (Davison and Hinkley, section 4.2).
     beyond = min(int((drawn <= edge).sum()), int((drawn >= -edge).sum()))
@@ -181,7 +180,7 @@ def sign_flip_test(
         return float((np.abs(signs @ sums) >= bound).mean())
     random = np.random.default_rng(seed)
     beyond = 0
-    for rows in _chunks(resamples, len(sums)):
+    for rows in chunks(resamples, len(sums)):
         signs = 1.0 - 2.0 * random.integers(0, 2, (rows, len(sums)), dtype=np.int8)
         beyond += int((np.abs(signs @ sums) >= bound).sum())
     return (beyond + 1) / (resamples + 1)
@@ -199,16 +198,11 @@ def _drawn_means(
         raise ConfigError("there is 1 image, or 1 group of images; an interval needs 2 or more.")
     random = np.random.default_rng(seed)
     means = []
-    for rows in _chunks(resamples, len(sums)):
+    for rows in chunks(resamples, len(sums)):
         drawn = random.integers(0, len(sums), (rows, len(sums)))
         # Without groups, as many images are drawn as there are.
         means.append(sums[drawn].sum(axis=1) / (len(sums) if groups is None else counts[drawn].sum(axis=1)))
     return np.concatenate(means), len(sums)
-
-
-def _ends(drawn: _Numbers, level: float) -> tuple[float, float]:
-    low, high = np.percentile(drawn, [50 * (1 - level), 50 * (1 + level)])
-    return float(low), float(high)
 
 
 def _by_group(values: _Numbers, groups: Sequence[Any] | NDArray[Any] | None) -> tuple[_Numbers, _Numbers]:
@@ -219,13 +213,6 @@ def _by_group(values: _Numbers, groups: Sequence[Any] | NDArray[Any] | None) -> 
         raise ConfigError(f"groups has {len(groups)} entries for {len(values)} images; give the group of each image.")
     _, place, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     return np.bincount(place, weights=values).astype(np.float64), counts.astype(np.float64)
-
-
-def _chunks(resamples: int, units: int) -> Iterator[int]:
-    """Split a number of resamples so that each part holds few numbers at a time."""
-    most = max(1, _HELD // units)
-    for start in range(0, resamples, most):
-        yield min(most, resamples - start)
 
 
 def _paired(ours: ArrayLike, theirs: ArrayLike) -> _Numbers:

@@ -11,10 +11,11 @@ import pandas as pd
 
 from numclip_lightning.errors import DataError
 from numclip_lightning.metrics import Measure, measure_of
+from numclip_lightning.report.comparison_tables import comparison_table, interval_table
 from numclip_lightning.report.frame import KEY, run_name, shots_name, shots_of
 from numclip_lightning.report.images import IMAGE_ASSUMPTIONS, compare_images, image_intervals, image_numbers
 from numclip_lightning.report.statistics import ASSUMPTIONS, LEVEL
-from numclip_lightning.report.tables import MARKDOWN, comparison_table, interval_table, markdown_grid
+from numclip_lightning.report.tables import MARKDOWN, markdown_grid
 
 __all__ = ["code", "comparison_summary", "how_to_read", "image_sections", "what_ran"]
 

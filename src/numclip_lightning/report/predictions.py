@@ -1,6 +1,7 @@
 """The predictions of finished runs, and errors by target from them."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numclip_lightning.errors import DataError
 from numclip_lightning.report.frame import KEY, at_every_shots, run_name
 
-__all__ = ["errors_by_value", "probability_columns", "read_predictions"]
+__all__ = ["ATTRIBUTE", "errors_by_value", "probability_columns", "read_file", "read_predictions", "target_bins"]
 
 _PREDICTIONS = "test_predictions.csv"
 # Up to so many different targets each has a bin of its own; more share at most as many bins, with round ends.
@@ -18,8 +19,10 @@ _MOST_BINS = 12
 # Runs of versions before 0.1.0 stay readable, as their records do: `level` was the phrase of the most probable level.
 _RENAMED = {"true_level": "true_phrase", "level": "most_probable"}
 # Words are read as they are, also a phrase such as "None"; numbers may be missing.
-_WORDS = dict.fromkeys(("path", "phrase", "true_phrase", "most_probable", "group", "select_on", *_RENAMED), "str")
+_WORDS = ("path", "phrase", "true_phrase", "most_probable", "group", "select_on", *_RENAMED)
 _NO_NUMBER = {name: ["", "nan", "NaN"] for name in ("target", "value", "error")}
+ATTRIBUTE = "attribute_"
+"""How the name of a column begins that holds an attribute of an image, such as `attribute_sex`."""
 
 
 def errors_by_value(rows: pd.DataFrame, shots: int) -> pd.DataFrame:
@@ -44,7 +47,7 @@ def errors_by_value(rows: pd.DataFrame, shots: int) -> pd.DataFrame:
     if finished.empty:
         return pd.DataFrame(columns=columns)
     frame = pd.concat([_read_errors(run) for run in finished.to_dict("records")], ignore_index=True)
-    lows, highs = _bins(np.unique(frame["target"]).tolist())
+    lows, highs = target_bins(np.unique(frame["target"]).tolist())
     frame["bin"] = np.searchsorted(lows, frame["target"], side="right") - 1
     # Methods in the order of the plan.
     frame["method"] = pd.Categorical(frame["method"], runs["method"].cat.categories)
@@ -74,16 +77,28 @@ def read_predictions(run: Mapping[Any, Any]) -> pd.DataFrame:
     path = f"{run['folder']}/{_PREDICTIONS}"
     again = f"delete {run['folder']} and run the benchmark again."
     try:
-        frame = pd.read_csv(
-            path, dtype=_WORDS, keep_default_na=False, na_values=_NO_NUMBER, encoding_errors="surrogateescape"
-        )
-        frame = frame.astype({"target": "float64", "value": "float64"})
+        frame = read_file(path).astype({"target": "float64", "value": "float64"})
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path}, the predictions of {run_name(run)}, can't be read ({error}); {again}") from error
     if frame.empty or not np.isfinite(frame["target"]).all():
         raise DataError(
             f"{path}, the predictions of {run_name(run)}, has no rows, or a target that is no number; {again}"
         )
+    return frame
+
+
+def read_file(path: str | Path) -> pd.DataFrame:
+    """Read any CSV of predictions as it is: words as words, also a phrase such as "None"; old names as today's.
+
+    Raises:
+        OSError: If it can't be read.
+        ValueError: If it is no table.
+    """
+    header = pd.read_csv(path, nrows=0, encoding_errors="surrogateescape")
+    words = {name: "str" for name in header.columns if name in _WORDS or name.startswith(ATTRIBUTE)}
+    frame = pd.read_csv(
+        path, dtype=words, keep_default_na=False, na_values=_NO_NUMBER, encoding_errors="surrogateescape"
+    )
     return frame if "true_phrase" in frame else frame.rename(columns=_RENAMED)
 
 
@@ -94,8 +109,8 @@ def _read_errors(run: Mapping[Any, Any]) -> pd.DataFrame:
     return pd.DataFrame({"method": run["method"], "target": frame["target"], "error": errors})
 
 
-def _bins(targets: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Return the lower and upper ends of the bins for the different targets, ascending."""
+def target_bins(targets: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Return the lower and upper ends of the bins for different targets, ascending; equal ends for single numbers."""
     if len(targets) <= _MOST_BINS:
         return list(targets), list(targets)
     edges = [float(edge) for edge in MaxNLocator(_MOST_BINS).tick_values(targets[0], targets[-1])]

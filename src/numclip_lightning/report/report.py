@@ -12,17 +12,21 @@ import pandas as pd
 from numclip_lightning.errors import ConfigError, DataError, check_choice
 from numclip_lightning.metrics import measure_of
 from numclip_lightning.report.by_count import count_sections
+from numclip_lightning.report.cost_table import cost_table
 from numclip_lightning.report.cross import Crossed, cross_sections
 from numclip_lightning.report.figures import save_curves, save_errors
 from numclip_lightning.report.files import with_metrics_of_files
 from numclip_lightning.report.frame import COLUMNS, mean_rows, results_frame, shots_name, shots_of
+from numclip_lightning.report.group_sections import group_sections
+from numclip_lightning.report.interval_sections import interval_sections
 from numclip_lightning.report.overall import overall_sections
 from numclip_lightning.report.page import code, comparison_summary, how_to_read, image_sections, what_ran
 from numclip_lightning.report.predictions import errors_by_value
 from numclip_lightning.report.published import PublishedFigure, published_figures
 from numclip_lightning.report.score_curve import curve_sections
 from numclip_lightning.report.statistics import compare, costs, summarise
-from numclip_lightning.report.tables import LATEX, MARKDOWN, cost_table, latex_table, markdown_table, notes
+from numclip_lightning.report.tables import LATEX, MARKDOWN, latex_table, markdown_table, notes
+from numclip_lightning.report.trials import Tried, trial_sections
 
 __all__ = ["Request", "write_report"]
 
@@ -81,6 +85,7 @@ def write_report(
     folder: Path,
     request: Request,
     crossed: Crossed | None = None,
+    tried: Tried | None = None,
 ) -> Path:
     """Write the report of a benchmark with its files, in place of an earlier report.
 
@@ -93,6 +98,7 @@ def write_report(
         folder: Where to write; created if it doesn't exist.
         request: The content.
         crossed: The tests of the runs on other images, if there are any.
+        tried: The trials that arguments were chosen by, if there are any.
 
     Returns:
         The path of `report.md`.
@@ -118,6 +124,7 @@ def write_report(
     parts = _sections(frame, datasets, request, folder)
     stems = {dataset: _stem(dataset) for dataset in datasets}
     parts += cross_sections(frame, crossed or Crossed(), request.metrics, folder, stems)
+    parts += trial_sections(tried or Tried(), folder)
     text = "\n\n".join(part.strip() for part in parts)
     report.write_text(text + "\n", encoding="utf-8")
     return report
@@ -202,7 +209,7 @@ def _errors(rows: pd.DataFrame, dataset: str, folder: Path) -> list[str]:
     title = f"Error by value on {dataset}, {shots_name(shots)}"
     save_errors(folder / "plots" / f"{stem}.png", errors, title)
     parts = ["### Error by value", f"![{MARKDOWN.escape(title)}](plots/{stem}.png)"]
-    for sections in (count_sections, curve_sections):
+    for sections in (count_sections, curve_sections, interval_sections, group_sections):
         try:
             parts += sections(rows, dataset, shots, folder, _stem(dataset))
         except DataError as error:

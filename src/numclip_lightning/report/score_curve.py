@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numclip_lightning.metrics import measure_of
 from numclip_lightning.metrics.curve import CumulativeScoreCurve
 from numclip_lightning.report.cells import cells_of, save_table
-from numclip_lightning.report.counts import runs_with_predictions
+from numclip_lightning.report.counts import predictions_of_runs
 from numclip_lightning.report.figures import save_score_curves
 from numclip_lightning.report.frame import shots_name
 from numclip_lightning.report.guessing import GUESSES
@@ -38,26 +38,22 @@ def score_curves(rows: pd.DataFrame, shots: int) -> pd.DataFrame:
     Raises:
         DataError: If a file of a run is missing or can't be used.
     """
-    errors: list[tuple[dict[str, object], np.ndarray]] = []
-    guessed: dict[tuple[int, int], tuple[dict[str, object], np.ndarray]] = {}
-    for run, frame, counts in runs_with_predictions(rows, shots):
-        # float32, as a run measures its errors.
-        value, target = (frame[name].to_numpy("float32") for name in ("value", "target"))
-        facts = {name: run[name] for name in ("method", "fold", "seed", "select_on")}
-        if np.isfinite(value).all():
-            errors.append((facts, np.abs(value - target)))
-        if counts and (part := (run["fold"], run["seed"])) not in guessed:
-            guess = {**facts, "method": GUESSES["mae"], "select_on": "val"}
-            guessed[part] = (guess, np.abs(np.float32(counts.median) - target))
+    # float32, as a run measures its errors.
+    errors = [
+        (run.facts, np.abs(run.values.astype("float32") - run.targets.astype("float32")))
+        for run in predictions_of_runs(rows, shots)
+        if np.isfinite(run.values).all()
+    ]
     columns = ["method", "fold", "seed", "select_on", "tolerance", "is_tick", "value"]
-    if not errors:
+    own = [error for facts, error in errors if facts["method"] not in GUESSES.values()]
+    if not own:
         return pd.DataFrame(columns=columns)
-    ticks = _ticks(float(np.quantile(np.concatenate([own for _, own in errors]), 1 - _BEYOND)))
+    ticks = _ticks(float(np.quantile(np.concatenate(own), 1 - _BEYOND)))
     tolerances = sorted({*ticks, *np.linspace(0, ticks[-1], _POINTS + 1).tolist()})
     found = []
-    for facts, own in [*errors, *guessed.values()]:
+    for facts, error in errors:
         curve = CumulativeScoreCurve(tolerances)
-        curve.update(torch.from_numpy(own), torch.zeros(len(own)))
+        curve.update(torch.from_numpy(error), torch.zeros(len(error)))
         shares = zip(tolerances, curve.compute().tolist(), strict=True)
         found += [{**facts, "tolerance": t, "is_tick": t in ticks, "value": share} for t, share in shares]
     return pd.DataFrame(found, columns=columns)

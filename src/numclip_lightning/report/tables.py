@@ -1,6 +1,5 @@
 """Tables as text: a frame of formatted cells, as Markdown for pages and LaTeX for papers."""
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -8,18 +7,15 @@ from typing import NamedTuple
 import pandas as pd
 
 from numclip_lightning.metrics import Measure
-from numclip_lightning.report.frame import KEY, shots_name, shots_of
+from numclip_lightning.report.frame import shots_name
 from numclip_lightning.report.guessing import GUESSES
 from numclip_lightning.report.published import PublishedFigure
-from numclip_lightning.report.statistics import costs
 
 __all__ = [
     "LATEX",
     "MARKDOWN",
-    "comparison_table",
-    "cost_table",
+    "escape_markdown",
     "format_cells",
-    "interval_table",
     "latex_table",
     "markdown_grid",
     "markdown_table",
@@ -43,7 +39,8 @@ def _escape_latex(text: str) -> str:
     return text.translate(_LATEX_SPECIAL)
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Keep Markdown from reading marks in a text as its own."""
     return re.sub(r"([|*<])", r"\\\1", text)
 
 
@@ -57,7 +54,7 @@ class Style(NamedTuple):
     dagger: str
 
 
-MARKDOWN = Style(_escape_markdown, "**{}**", "<u>{}</u>", " ± ", " †")
+MARKDOWN = Style(escape_markdown, "**{}**", "<u>{}</u>", " ± ", " †")
 LATEX = Style(_escape_latex, r"\textbf{{{}}}", r"\underline{{{}}}", r" $\pm$ ", r"$^{\dagger}$")
 
 
@@ -177,94 +174,3 @@ def latex_table(
     end = r"\end{table}"
     footnote = f"\\par\\smallskip\n{{\\footnotesize {below}}}\n{end}"
     return "% \\usepackage{booktabs}\n" + text.replace(end, footnote)
-
-
-def comparison_table(tests: pd.DataFrame, measure: Measure, pairs: str = "Pairs") -> str:
-    """Write paired tests in Markdown; differences are in the unit in which the metric is printed.
-
-    Args:
-        tests: See `compare`.
-        measure: The metric.
-        pairs: What was paired, the heading of their number.
-    """
-    shown = pd.DataFrame(
-        {
-            "Method": tests["method"].map(_escape_markdown),
-            "Shots": ["any" if pd.isna(shots) else shots_name(shots) for shots in tests["shots"]],
-            pairs: tests["n"],
-            "Difference": _texts(tests["difference"], measure.text),
-            "95 % interval": _texts(tests["low"], measure.text, " to ") + _texts(tests["high"], measure.text),
-            "p": _texts(tests["p"], _p_text),
-            "p, corrected": _texts(tests["p_holm"], _p_text),
-            "Result": tests["verdict"],
-        }
-    )
-    return markdown_grid(shown)
-
-
-def interval_table(intervals: pd.DataFrame, measure: Measure) -> str:
-    """Write intervals over images in Markdown: a row for each method, a column for each number of shots.
-
-    Args:
-        intervals: See `image_intervals`.
-        measure: The metric.
-    """
-    texts = [
-        f"{measure.text(cell['mean'])} ({measure.text(cell['low'])} to {measure.text(cell['high'])})"
-        for cell in intervals.to_dict("records")
-    ]
-    grid = intervals.assign(text=texts).pivot(index="method", columns="shots", values="text")
-    grid = grid.reindex(index=intervals["method"].unique(), columns=_all_last(intervals["shots"].unique().tolist()))
-    shown = grid.fillna("").rename(columns=shots_name, index=_escape_markdown)
-    return markdown_grid(shown.rename_axis(index="Method", columns=None).reset_index())
-
-
-def _all_last(shots: list[int]) -> list[int]:
-    return sorted(shots, key=lambda number: number or math.inf)
-
-
-def _texts(numbers: pd.Series, text: Callable[[float], str], after: str = "") -> pd.Series:
-    return pd.Series(["" if pd.isna(number) else text(number) + after for number in numbers], dtype="object")
-
-
-def _p_text(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def cost_table(rows: pd.DataFrame) -> str:
-    """Write the costs on a dataset in Markdown: seconds for each number of shots, memory and parameters over all.
-
-    Args:
-        rows: The rows of one dataset, see `results_frame`.
-    """
-    groups = costs(rows).groupby("method", observed=False, sort=False)
-    seconds = costs(rows).pivot(index="method", columns="shots", values="seconds")[shots_of(rows)]
-    shown = seconds.map(lambda number: "" if pd.isna(number) else f"{number:,.1f}")
-    shown.columns = [f"Seconds, {shots_name(number)}" for number in shown.columns]
-    memory, least, most = (
-        groups["peak_memory_mib"].max(), groups["trained_parameters"].min(), groups["trained_parameters"].max()
-    )  # fmt: skip
-    shown["Peak memory (MiB)"] = memory.map(lambda number: "" if pd.isna(number) else f"{number:,.0f}")
-    # Some methods train more if they have seen more images.
-    shown["Trained or solved parameters"] = [
-        "" if pd.isna(low) else " to ".join(dict.fromkeys((f"{low:,.0f}", f"{high:,.0f}")))
-        for low, high in zip(least, most, strict=True)
-    ]
-    shown = shown.rename(index=_escape_markdown).rename_axis(index="Method", columns=None).reset_index()
-    return f"{markdown_grid(shown)}\n\n{_cost_notes(rows)}\n"
-
-
-def _cost_notes(rows: pd.DataFrame) -> str:
-    found = (
-        "Means over the finished runs of a method at a number of shots; of the memory, the largest of these. "
-        "Solved are parameters that are set without a step: a closed form, or a cache of training features, which has "
-        "an entry for each image. A method that learns nothing was run once for all numbers of shots. "
-        "Memory on a GPU is that of the run; on a CPU it is that of the whole process, with the libraries."
-    )
-    runs = rows[rows["status"] == "finished"].drop_duplicates(KEY)
-    known = runs[runs["device"].notna()]
-    if known.empty:
-        return found
-    devices = sorted({f"{run.device}, {run.processes} at once" for run in known.itertuples()})
-    others = "" if len(known) == len(runs) else "; unknown for the others"
-    return f"{found} Made on {'; '.join(devices)}{others}."

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.runs.entries import DatasetEntry, EnsembleEntry, MeanEntry, MethodEntry
 from numclip_lightning.runs.flatten import flatten
 
-__all__ = ["ALL_IMAGES", "Benchmark", "CrossEntry", "DatasetEntry", "MeanEntry", "MethodEntry"]
+__all__ = ["ALL_IMAGES", "Benchmark"]
 
 ALL_IMAGES = 0
 # Arguments that the plan itself sets, and the argument of the benchmark for each.
@@ -24,81 +25,6 @@ _PLANNED = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossEntry:
-    """Other images that what was trained on a dataset is also tested on.
-
-    Args:
-        config: A run configuration whose `data` section has them; None takes that of the dataset.
-        args: Further arguments by their names on the command line, such as `{data.test_file: other.csv}`.
-        needs: A folder or file; without it these images are left out, with a warning.
-    """
-
-    config: str | None = None
-    args: dict[str, Any] = field(default_factory=dict)
-    needs: str | None = None
-
-    @property
-    def is_here(self) -> bool:
-        """Whether the needed folder or file exists."""
-        return self.needs is None or Path(self.needs).exists()
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetEntry:
-    """A dataset of a benchmark.
-
-    Args:
-        config: A complete run configuration, such as `configs/counting.yaml`.
-        args: Further arguments by their names on the command line, such as `{data.num_train: 2000}`, or as a tree.
-        folds: Its folds, a run for each; None takes those of the benchmark, an empty list none.
-        needs: A folder or file; without it the dataset is left out, with a warning.
-        published: The name under which published figures are looked up, such as `morph`; None compares with none.
-        tests: Other images by their names in tables: the best checkpoint of each finished run is tested on them too.
-    """
-
-    config: str
-    args: dict[str, Any] = field(default_factory=dict)
-    folds: list[int] | None = None
-    needs: str | None = None
-    published: str | None = None
-    tests: dict[str, CrossEntry] = field(default_factory=dict)
-
-    @property
-    def is_here(self) -> bool:
-        """Whether the needed folder or file exists."""
-        return self.needs is None or Path(self.needs).exists()
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeanEntry:
-    """The mean over several datasets, as papers print one number for the parts of a benchmark; it has no runs.
-
-    Args:
-        of: Two datasets or more, with the same folds.
-        published: The name under which published figures are looked up, such as `aesthetics`.
-    """
-
-    of: list[str]
-    published: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodEntry:
-    """A method of a benchmark.
-
-    Args:
-        config: An overlay such as `configs/methods/coop.yaml`; None takes the method of the dataset's configuration.
-        args: Further arguments by their names on the command line, such as `{model.weighting: none}`.
-        trains: Whether there is anything to fit. A method that learns nothing is tested once, for any number of shots.
-            None builds the method, on the first dataset, to see it.
-    """
-
-    config: str | None = None
-    args: dict[str, Any] = field(default_factory=dict)
-    trains: bool | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """The methods and datasets that are compared, and how often.
 
@@ -108,6 +34,7 @@ class Benchmark:
         methods: The methods by their names in tables.
         overlays: A pattern of overlays, such as `configs/methods/*.yaml`. Each file that no entry of `methods` has as
             its config becomes a method too, after them and by the name in its first line, `# Overlay: NAME: ...`.
+        ensembles: Answers of several methods as one, by their names in tables, shown like methods, after them.
         means: Means over datasets, shown as datasets of their own; left out if one of theirs is.
         seeds: Seeds of the method and of the data, a run for each.
         shots: Training images per value, a run for each; 0 takes all.
@@ -120,6 +47,7 @@ class Benchmark:
         page: A Markdown page to put the report into, between the lines `<!-- report -->` and `<!-- end of report -->`,
             once every run has finished.
         processes: How many runs at once, each on one device. Several GPUs are used in turn.
+        tuning_seed: The seed of the trials, none of `seeds`; None takes the number after the largest of them.
         keep_checkpoints: Whether the checkpoints of finished runs are kept; they take most of the space.
 
     Raises:
@@ -130,6 +58,7 @@ class Benchmark:
     datasets: dict[str, DatasetEntry]
     methods: dict[str, MethodEntry] = field(default_factory=dict)
     overlays: str | None = None
+    ensembles: dict[str, EnsembleEntry] = field(default_factory=dict)
     means: dict[str, MeanEntry] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     shots: list[int] = field(default_factory=lambda: [ALL_IMAGES])
@@ -141,6 +70,7 @@ class Benchmark:
     output: str | None = None
     page: str | None = None
     processes: int = 1
+    tuning_seed: int | None = None
     keep_checkpoints: bool = False
 
     def __post_init__(self) -> None:
@@ -165,8 +95,13 @@ class Benchmark:
                 _check_args(f"args of the test {other!r} of {name!r}", test.args)
         for name, method in self.methods.items():
             _check_args(f"args of {name!r}", method.args)
+            self._check_trials(name, method)
+        if self.tuning_seed is not None:
+            self._check_tuning_seed(self.tuning_seed)
         for name, mean in self.means.items():
             self._check_mean(name, mean)
+        for name, ensemble in self.ensembles.items():
+            self._check_ensemble(name, ensemble)
 
     def _included(self) -> dict[str, MethodEntry]:
         """Return the overlays that no entry has, by name, sorted by file."""
@@ -186,6 +121,40 @@ class Benchmark:
                 raise ConfigError(f"the overlay {file!r} has the name of another method, {name!r}; rename one.")
             found[name] = MethodEntry(config=file)
         return found
+
+    @property
+    def seed_of_trials(self) -> int:
+        """The seed of the trials."""
+        return max(self.seeds) + 1 if self.tuning_seed is None else self.tuning_seed
+
+    def _check_tuning_seed(self, seed: int) -> None:
+        if seed < 0 or seed in self.seeds:
+            raise ConfigError(
+                f"tuning_seed is {seed}; give a number of 0 or more that is none of seeds, {self.seeds}: what is "
+                "chosen on a run is no surprise in it."
+            )
+
+    def _check_ensemble(self, name: str, ensemble: EnsembleEntry) -> None:
+        for method in ensemble.of:
+            check_choice(f"ensembles: of {name!r}", method, self.methods)
+        if name in self.methods:
+            raise ConfigError(f"ensembles: {name!r} has the name of a method; give another.")
+        runs = len(set(ensemble.of)) * (len(self.seeds) if ensemble.across_seeds else 1)
+        if runs < 2 or len(set(ensemble.of)) < len(ensemble.of):
+            raise ConfigError(
+                f"ensembles: {name!r} joins {', '.join(ensemble.of) or 'nothing'}; name two methods or more, each "
+                "once, or join one across_seeds."
+            )
+
+    def _check_trials(self, name: str, method: MethodEntry) -> None:
+        if len(method.trials) == 1:
+            raise ConfigError(
+                f"trials of {name!r} has one entry; give two or more to choose from, or put it into args."
+            )
+        if method.trials and method.trains is False:
+            raise ConfigError(f"{name!r} has trials, but learns nothing (trains: false); remove one of them.")
+        for trial, args in method.trials.items():
+            _check_args(f"trial {trial!r} of {name!r}", args)
 
     def _check_mean(self, name: str, mean: MeanEntry) -> None:
         if name in self.datasets:

@@ -3,7 +3,6 @@
 import logging
 import re
 import shutil
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,13 +16,11 @@ from numclip_lightning.methods.base.frozen import find_again
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.saved import method_class, read_checkpoint, remedy_for
 from numclip_lightning.runs.code import current_code
-from numclip_lightning.runs.flatten import flatten
 
 __all__ = [
     "BestCheckpoint",
     "best_checkpoint",
     "explain_misfit",
-    "ignored_flags",
     "made_by",
     "read_hyperparameters",
 ]
@@ -116,27 +113,6 @@ def best_checkpoint(trainer: L.Trainer) -> ModelCheckpoint | None:
     found = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
     own = [callback for callback in found if isinstance(callback, BestCheckpoint)]
     return next(iter([*own, *found]), None)
-
-
-def ignored_flags(words: Sequence[str], given: Mapping[str, Any], used: Mapping[str, Any]) -> list[str]:
-    """Describe the flags of the method that a checkpoint overrides with other values.
-
-    Args:
-        words: The words of the command line.
-        given: The method's arguments before the checkpoint is read, nested.
-        used: The same from the checkpoint.
-
-    Example:
-        >>> ignored_flags(["--model.tolerance=50"], {"tolerance": 50.0}, {"tolerance": 20.0})
-        ['--model.tolerance=50.0 (the checkpoint has 20.0)']
-    """
-    flags = {word.partition("=")[0].removeprefix("--model.") for word in words if word.startswith("--model.")}
-    before, after = flatten(given), flatten(used)
-    return [
-        f"--model.{key}={value} (the checkpoint has {after[key]})"
-        for key, value in before.items()
-        if key in after and after[key] != value and any(key == flag or key.startswith(f"{flag}.") for flag in flags)
-    ]
 
 
 def read_hyperparameters(path: str) -> dict[str, Any]:

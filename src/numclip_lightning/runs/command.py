@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
-from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
@@ -21,23 +19,24 @@ import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.methods.base.saved import CLASS_PATH, NOT_ARGUMENTS
-from numclip_lightning.runs.averaging import AverageWeights, end_lightnings_averages
-from numclip_lightning.runs.checkpoints import (
-    BestCheckpoint,
-    best_checkpoint,
-    explain_misfit,
-    ignored_flags,
-    read_hyperparameters,
-)
+from numclip_lightning.runs.averaging import end_lightnings_averages
+from numclip_lightning.runs.callbacks import add_callback_flags, add_reading_flags, listed, own_callbacks
+from numclip_lightning.runs.checkpoints import best_checkpoint, explain_misfit
 from numclip_lightning.runs.checks import CheckData, check_targets
 from numclip_lightning.runs.endings import explain
-from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.runs.finite import StopDiverged
-from numclip_lightning.runs.folder import RunFolder, discard_unused, new_run_name, print_place, print_result, run_folder
-from numclip_lightning.runs.length import FitLength, StopEarly
+from numclip_lightning.runs.folder import (
+    RunFolder,
+    discard_unused,
+    new_run_name,
+    print_place,
+    print_result,
+    require_place,
+    run_folder,
+)
 from numclip_lightning.runs.parser import Parser
-from numclip_lightning.runs.predictions import WritePredictions, raise_problem
+from numclip_lightning.runs.predictions import raise_problem
+from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
 from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.trainer import Trainer
 
@@ -97,26 +96,21 @@ class NumClipCLI(LightningCLI):
             parser.add_argument(
                 "--test_after_fit", type=bool, default=False, help="Test the best checkpoint at the end."
             )
+        if own_flags and self.verb in ("test", "predict"):
+            add_reading_flags(parser)
+        if own_flags and self.verb == "test":
+            parser.add_argument("--corrupt", type=str | None, default=None,
+                                help="Test corrupted images too: all, or kinds such as noise,blur:3.")  # fmt: skip
         if own_flags and self.verb == "predict":
             parser.add_argument("--output", type=str | None, default=None,
                                 help="The CSV to write; predictions.csv in the run folder by default.")  # fmt: skip
+            parser.add_argument("--maps", type=bool, nargs="?", const=True, default=False,
+                                help="Write which number each place of an image reads, to maps/")  # fmt: skip
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks with settings, which a list of callbacks in a configuration can't replace."""
-        parser.add_lightning_class_args(KeepFeatures, "features")
-        # Plain classes and not Lightning's: those would be callbacks of every run, some of which keep none.
-        parser.add_class_arguments(BestCheckpoint, "checkpoint", fail_untyped=False, sub_configs=True)
-        parser.add_class_arguments(AverageWeights, "averaging")
-        parser.add_class_arguments(StopEarly, "early_stopping")
-        parser.add_class_arguments(FitLength, "length")
-        parser.set_defaults({
-            "checkpoint.monitor": "val_mae",
-            "checkpoint.mode": "min",
-            "checkpoint.filename": "best",
-            "checkpoint.save_last": True,
-            "checkpoint.enable_version_counter": False,
-        })  # fmt: skip
+        add_callback_flags(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the words."""
@@ -127,26 +121,19 @@ class NumClipCLI(LightningCLI):
         """Let the hyperparameters in a checkpoint override configuration and flags, as Lightning does.
 
         Overridden although it is private: Lightning has no switch for it, and it would also restore the place of the
-        CLIP. That may have moved, or be missing on the machine that tests or predicts, and the checkpoint holds its
-        weights (`--model.pretrained=null` then asks for no others).
+        CLIP (see `restore_arguments`).
         """
         path = self.config[self.verb].ckpt_path
-        if not path or self.until == "parsed":
-            return
-        known = read_hyperparameters(path)
-        arguments = {key: value for key, value in known.items() if key not in NOT_ARGUMENTS}
-        given = self.config[self.verb].model.init_args.as_dict()
-        method = {"class_path": known[CLASS_PATH], "init_args": arguments}
-        self.config = self.parser.parse_object({self.verb: {"model": method}}, self.config)
-        used = self.config[self.verb].model.init_args.as_dict()
-        if ignored := ignored_flags(self.words, given, used):
-            _log.warning("--ckpt_path: the arguments of the checkpoint are used, not %s", ", ".join(ignored))
+        if path and self.until != "parsed":
+            self.config = restore_arguments(self.parser, self.config, self.verb, path, self.words)
 
     def instantiate_classes(self) -> None:
         """Build everything, unless the words are only to be parsed."""
         if self.until != "parsed":
             with unwrap_errors():
                 super().instantiate_classes()
+            if path := self.config[self.verb].ckpt_path:
+                restore_normalization(self.model, path)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Build the trainer around one run folder."""
@@ -154,32 +141,22 @@ class NumClipCLI(LightningCLI):
         config = given.trainer
         root, name = config.default_root_dir or ".", new_run_name(self.name)
         self.folder = Path(root, name)
+        require_place(Path(root))
         self.save_config_kwargs = {"folder": self.folder}
         if config.logger is not False:
             # Flushed at every row: what a killed run has measured is not lost.
             csv = CSVLogger(root, "", name, flush_logs_every_n_steps=1)
-            kwargs["logger"] = [*_listed(config.logger), csv]
+            kwargs["logger"] = [*listed(config.logger), csv]
         if self.verb != "fit" or config.fast_dev_run:
             kwargs["enable_checkpointing"] = False
         keeps = kwargs.get("enable_checkpointing", config.enable_checkpointing) is not False
-        kwargs["callbacks"] = [*_listed(config.callbacks), *self._own_callbacks(given, keeps)]
+        own = own_callbacks(self.verb, given, self.folder, keeps_checkpoints=keeps)
+        kwargs["callbacks"] = [*listed(config.callbacks), *own]
         try:
             return super().instantiate_trainer(**kwargs)
         except (TypeError, ValueError) as error:
             # Such as an accelerator that doesn't exist: nothing but the user's `trainer` section is involved.
             raise ConfigError(f"trainer: {error}") from error
-
-    def _own_callbacks(self, given: Namespace, keeps_checkpoints: bool) -> list[Callback]:
-        callbacks: list[Callback] = []
-        if self.verb == "fit":
-            callbacks += [given.averaging, given.length, *given.early_stopping.callbacks()]
-        if keeps_checkpoints:
-            given.checkpoint.dirpath = given.checkpoint.dirpath or str(self.folder / "checkpoints")
-            callbacks.append(given.checkpoint)
-        if not given.trainer.fast_dev_run:
-            predicted = Path(given.get("output") or self.folder / "predictions.csv")
-            callbacks.append(WritePredictions(predicted, self.folder / "test_predictions.csv"))
-        return callbacks
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run the verb.
@@ -253,12 +230,13 @@ class NumClipCLI(LightningCLI):
     after_validate = after_test = _print_result
 
 
-def run_command(verb: str, words: Sequence[str]) -> int:
+def run_command(verb: str, words: Sequence[str], kind: type[NumClipCLI] = NumClipCLI) -> int:
     """Parse, build and run one verb of Lightning.
 
     Args:
         verb: `fit`, `validate`, `test` or `predict`.
         words: The words after the verb.
+        kind: The class that does so.
 
     Returns:
         The exit code 0.
@@ -267,7 +245,7 @@ def run_command(verb: str, words: Sequence[str]) -> int:
         NumClipError: If the words, the data or the checkpoint can't be used. The parser itself exits with code 2.
     """
     try:
-        NumClipCLI([verb, *words])
+        kind([verb, *words])
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
     return 0
@@ -277,10 +255,3 @@ fit = partial(run_command, "fit")
 validate = partial(run_command, "validate")
 test = partial(run_command, "test")
 predict = partial(run_command, "predict")
-
-
-def _listed(given: Any) -> list[Any]:
-    """Return loggers or callbacks of the `trainer` section as a list; None and True mean that none were given."""
-    if given is None or given is True:
-        return []
-    return list(given) if isinstance(given, list) else [given]

@@ -1,8 +1,10 @@
-"""Configuration files as users have them: missing ones and other encodings, found before anything is imported."""
+"""Configuration files as users have them: missing, in other encodings or no YAML, found before the long imports."""
 
 import codecs
 from collections.abc import Sequence
 from pathlib import Path
+
+import yaml
 
 from numclip_lightning.errors import ConfigError
 
@@ -25,7 +27,8 @@ def with_readable_configs(words: Sequence[str]) -> list[str]:
         words: The words after the verb.
 
     Raises:
-        ConfigError: If a file is missing, or is neither UTF-8 nor starts with the mark of another encoding.
+        ConfigError: If a file is missing, is neither UTF-8 nor starts with the mark of another encoding, is no YAML
+            with sections, or has a key twice, of which YAML would keep the last.
     """
     found = list(words)
     for i, word in enumerate(words):
@@ -55,8 +58,10 @@ def _text_of_other_encoding(name: str) -> str | None:
     content = file.read_bytes()
     for mark, encoding in _MARKS:
         if content.startswith(mark):
-            return _decoded(name, content, encoding)
-    _decoded(name, content, "UTF-8")
+            text = _decoded(name, content, encoding)
+            _check_yaml(name, text)
+            return text
+    _check_yaml(name, _decoded(name, content, "UTF-8"))
     return None
 
 
@@ -69,3 +74,41 @@ def _decoded(name: str, content: bytes, encoding: str) -> str:
             f"--config {name}: line {line} is not {encoding}; it may be in an encoding of Windows such as cp1252: "
             "save it as UTF-8."
         ) from error
+
+
+def _check_yaml(name: str, text: str) -> None:
+    """Raise ConfigError unless a text is YAML with sections and each key once."""
+    try:
+        root = yaml.compose(text, yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        tabs = "; indent with blanks, not with tabs" if "'\\t'" in str(error.problem) else ""
+        raise ConfigError(f"--config {name}: {line}this is no YAML: {error.problem}{tabs}.") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--config {name}: this is no YAML: {error}") from error
+    if not isinstance(root, yaml.MappingNode):
+        what = "is empty" if root is None else "is no configuration"
+        raise ConfigError(f"--config {name} {what}; give a file with sections such as model: and data:.")
+    if twice := _doubled_key(root, set()):
+        first, second = (node.start_mark.line + 1 for node in twice)
+        raise ConfigError(
+            f"--config {name}: line {second}: {twice[1].value!r} is there twice, first in line {first}; keep one."
+        )
+
+
+def _doubled_key(node: yaml.Node, seen: set[int]) -> tuple[yaml.Node, yaml.Node] | None:
+    """Return two equal keys of one mapping at or below a node; anchors may make it a circle."""
+    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+        return None
+    seen.add(id(node))
+    below: list[yaml.Node] = []
+    first: dict[str, yaml.Node] = {}
+    for entry in node.value:
+        if not isinstance(entry, tuple):
+            below.append(entry)
+            continue
+        key, value = entry
+        below.append(value)
+        if isinstance(key, yaml.ScalarNode) and key.value != "<<" and first.setdefault(key.value, key) is not key:
+            return first[key.value], key
+    return next((found for child in below if (found := _doubled_key(child, seen))), None)

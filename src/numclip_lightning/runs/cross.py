@@ -10,7 +10,7 @@ import yaml
 import numclip_lightning.data
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.runs.plan import PlannedTest
+from numclip_lightning.runs.planned import PlannedTest
 
 __all__ = ["write_given"]
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import secrets
 import shlex
 import shutil
@@ -19,21 +20,26 @@ from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.types import SelectOn
+from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.runs.checkpoints import best_checkpoint, made_by
 from numclip_lightning.runs.counts import write_counts
 from numclip_lightning.runs.endings import called_program
 from numclip_lightning.runs.flatten import flatten
 from numclip_lightning.runs.guessing import Result, guess_of
+from numclip_lightning.runs.prototypes import write_prototypes
 from numclip_lightning.runs.trainer import uses_whole_split
 
 __all__ = [
     "SHARED_KEYS",
     "RunFolder",
     "discard_unused",
+    "is_better",
+    "metrics_of",
     "new_run_name",
     "print_place",
     "print_result",
+    "require_place",
     "run_folder",
     "selected_on",
 ]
@@ -41,12 +47,21 @@ __all__ = [
 # The sections that every verb understands; the others (`ckpt_path`, `test_after_fit`, ...) belong to one call.
 SHARED_KEYS = (
     "seed_everything", "trainer", "model", "data", "checkpoint", "features", "averaging", "early_stopping", "length",
+    "calibration",
 )  # fmt: skip
 
 
 def new_run_name(subcommand: str) -> str:
     """Return a name that sorts by time and is unique, even if many runs start at once."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{subcommand}-{secrets.token_hex(4)}"
+
+
+def require_place(root: Path) -> None:
+    """Raise ConfigError unless run folders can be made in a folder, which need not exist yet."""
+    place = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        fault = "may not be written to" if place.is_dir() else "is a file"
+        raise ConfigError(f"trainer.default_root_dir={root}: no run folder can be made there: {place} {fault}.")
 
 
 class RunFolder(SaveConfigCallback):
@@ -60,6 +75,7 @@ class RunFolder(SaveConfigCallback):
       the best checkpoint's path; after a validation or test its metrics; and always `select_on`, which is "test" if
       the checkpoint was selected on test images, also if it is tested later under another configuration; and what
       guessing costs on the same images (`val_guess_mae`, `val_guess_acc`, and with `test_`);
+    - `prototypes.json`: after a test, how alike the prompts are to a method that has them;
     - `train_counts.json`: how many training images each value and each level has, where the training list is there;
 
     and gives the configuration to every other logger. The summary in W&B has the same validation metrics as
@@ -124,18 +140,18 @@ class RunFolder(SaveConfigCallback):
         """Remember the metrics of the best epoch; after `numclip validate`, write them."""
         if trainer.sanity_checking:
             return
-        metrics = _metrics(trainer, "val_")
+        metrics = metrics_of(trainer, "val_")
         checkpoint = best_checkpoint(trainer)
         if trainer.state.fn == "validate":
             self._write(trainer, {**metrics, **self._compare(trainer, pl_module, "val", metrics)})
-        elif checkpoint and _is_better(metrics, self._best, checkpoint):
+        elif checkpoint and is_better(metrics, self._best, checkpoint):
             self._best = metrics
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the metrics of the fit; give W&B those of the best epoch, because it keeps the last ones."""
         best = getattr(best_checkpoint(trainer), "best_model_path", "")
         guessed = self._compare(trainer, pl_module, "val", self._best)
-        self._write(trainer, {**_metrics(trainer, "train_"), **self._best, **guessed, "best_checkpoint": best})
+        self._write(trainer, {**metrics_of(trainer, "train_"), **self._best, **guessed, "best_checkpoint": best})
         self._write_counts(trainer, pl_module)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and trainer.is_global_zero:
@@ -144,9 +160,11 @@ class RunFolder(SaveConfigCallback):
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the metrics of the test."""
-        metrics = _metrics(trainer, "test_")
+        metrics = metrics_of(trainer, "test_")
         self._write(trainer, {**metrics, **self._compare(trainer, pl_module, "test", metrics)})
         self._write_counts(trainer, pl_module)
+        if trainer.is_global_zero:
+            write_prototypes(pl_module, self.folder)
 
     def _write_counts(self, trainer: L.Trainer, method: L.LightningModule) -> None:
         if trainer.is_global_zero and isinstance(method, OrdinalMethod):
@@ -215,7 +233,7 @@ def _callback(trainer: L.Trainer) -> RunFolder | None:
     return next((callback for callback in trainer.callbacks if isinstance(callback, RunFolder)), None)  # type: ignore[attr-defined]
 
 
-def _is_better(new: dict[str, float], old: dict[str, float], checkpoint: ModelCheckpoint) -> bool:
+def is_better(new: dict[str, float], old: dict[str, float], checkpoint: ModelCheckpoint) -> bool:
     """Compare two epochs as the checkpoint does: NaN is worse than any number, and any epoch is better than none."""
     if checkpoint.monitor not in new:
         return False
@@ -224,5 +242,6 @@ def _is_better(new: dict[str, float], old: dict[str, float], checkpoint: ModelCh
     return not old or now < before or (math.isnan(before) and not math.isnan(now))
 
 
-def _metrics(trainer: L.Trainer, prefix: str) -> dict[str, float]:
+def metrics_of(trainer: L.Trainer, prefix: str) -> dict[str, float]:
+    """Return what was logged last under names that begin with a prefix."""
     return {key: value.item() for key, value in trainer.callback_metrics.items() if key.startswith(prefix)}

@@ -71,9 +71,9 @@ class Result:
         unit = f" {self.unit}" if self.unit else ""
         accuracy = "" if self.acc is None else f", accuracy {self.acc:.3f}"
         return (
-            f"{self.split}: MAE {self.mae:.4g}{unit}{accuracy}; guessing costs MAE {self.guess.mae:.4g}{unit} (always "
-            f"{self.guess.value:.7g}, the training median) and has accuracy {self.guess.acc:.3f} (always "
-            f"{self.guess.phrase!r}, the commonest level)"
+            f"{self.split}: MAE {_short(self.mae)}{unit}{accuracy}; guessing costs MAE {_short(self.guess.mae)}{unit} "
+            f"(always {_short(self.guess.value, 7)}, the training median) and has accuracy {self.guess.acc:.3f} "
+            f"(always {self.guess.phrase!r}, the commonest level)"
         )
 
     def advice(self, config: Path) -> str:
@@ -91,6 +91,11 @@ class Result:
             f"these images:\n  {shlex.join([*called_program(), *probe])}\n"
             "`numclip benchmark` compares it with the other methods on your list (README, Is the result any good?)."
         )
+
+
+def _short(number: float, digits: int = 4) -> str:
+    """Write a number with a few digits, but all of those before the point: `0.5625`, `841900`."""
+    return f"{number:.0f}" if abs(number) >= 10**digits else f"{number:.{digits}g}"
 
 
 def guess(train: Sequence[float], targets: Sequence[float], scale: OrdinalScale) -> Guess:

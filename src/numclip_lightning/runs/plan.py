@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,93 +12,59 @@ from typing import Any
 import yaml
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.runs.benchmark import ALL_IMAGES, Benchmark, CrossEntry
+from numclip_lightning.runs.benchmark import ALL_IMAGES, Benchmark
 from numclip_lightning.runs.code import own_sources
+from numclip_lightning.runs.entries import CrossEntry
 from numclip_lightning.runs.flatten import flatten
 from numclip_lightning.runs.learns import learns
+from numclip_lightning.runs.planned import GIVEN, Place, PlannedRun, PlannedTest, PlannedTrial
 
-__all__ = ["PlannedRun", "PlannedTest", "plan"]
-
-
-GIVEN = "given.yaml"
+__all__ = ["plan", "plan_trials"]
 
 
-@dataclass(frozen=True)
-class PlannedRun:
-    """One run of `numclip`.
-
-    Attributes:
-        dataset: Its name in the benchmark.
-        method: Its name in the benchmark.
-        fold: The fold; 0 if the dataset has none.
-        shots: Training images per value; 0 for all.
-        seed: The seed.
-        trains: Whether it fits before it tests.
-        words: The words after `numclip`, except the run's place.
-        folder: Its run folder. The name ends with a digest of the words and the files they name, so that a run is found
-            again until something about it changes, including a method's own file outside the package.
-        tests: The tests of its best checkpoint on other images, each in a folder below its own.
-    """
-
-    dataset: str
-    method: str
-    fold: int
-    shots: int
-    seed: int
-    trains: bool
-    words: tuple[str, ...]
-    folder: Path
-    tests: tuple["PlannedTest", ...] = ()
-
-    @property
-    def entry(self) -> dict[str, Any]:
-        """The facts that a report has before the run."""
-        return {name: getattr(self, name) for name in ("dataset", "method", "fold", "shots", "seed", "trains")}
+_TEST = "--test_after_fit=true"
 
 
-@dataclass(frozen=True)
-class PlannedTest(PlannedRun):
-    """One test of a finished run on other images.
-
-    Attributes:
-        tested_on: The name of these images in the benchmark.
-        source: The folder of the run whose best checkpoint is tested.
-        data_config: The run configuration whose `data` section has the images; None takes that of the run.
-    """
-
-    tested_on: str = ""
-    source: Path = Path()
-    data_config: str | None = None
-
-    @property
-    def entry(self) -> dict[str, Any]:
-        """The facts that a report has before the test."""
-        return {**super().entry, "tested_on": self.tested_on}
-
-    @property
-    def given(self) -> Path:
-        """The configuration of the test, which is written when the run has finished."""
-        return self.folder / GIVEN
-
-
-def plan(benchmark: Benchmark) -> list[PlannedRun]:
-    """List all runs, seed by seed, so that a benchmark that is stopped has whole tables of fewer seeds.
+def plan_trials(benchmark: Benchmark) -> list[PlannedTrial]:
+    """List the trials, if methods have any, in the order of the runs.
 
     Args:
         benchmark: The configuration. Datasets whose folder is absent are left out.
 
     Raises:
+        ConfigError: If a configuration file is missing.
+    """
+    trials = []
+    for (dataset, fold), shots, method in product(_places(benchmark), benchmark.shots, benchmark.methods):
+        for name in benchmark.methods[method].trials:
+            seed = benchmark.seed_of_trials
+            run = _run(benchmark, dataset, method, fold, shots, seed, trains=True, trial=name)
+            facts = {
+                part.name: getattr(run, part.name) for part in fields(run) if part.name not in ("words", "predicts")
+            }
+            words = tuple(word for word in run.words if word != _TEST)
+            trials.append(PlannedTrial(**facts, words=words, trial=name))
+    return trials
+
+
+def plan(benchmark: Benchmark, chosen: Mapping[Place, str] | None = None) -> list[PlannedRun]:
+    """List all runs, seed by seed, so that a benchmark that is stopped has whole tables of fewer seeds.
+
+    Args:
+        benchmark: The configuration. Datasets whose folder is absent are left out.
+        chosen: The trial that was best for each place, see `choose`. Runs of a method with trials wait without it.
+
+    Raises:
         ConfigError: If a configuration file is missing, or two runs would share a folder.
     """
-    places = [
-        (name, fold) for name, entry in benchmark.datasets.items() if entry.is_here for fold in benchmark.folds_of(name)
-    ]
+    places = _places(benchmark)
     trains = {name: _trains(benchmark, name, places[0][0]) for name in benchmark.methods} if places else {}
     runs: dict[Path, PlannedRun] = {}
     for seed, (dataset, fold), shots, method in product(benchmark.seeds, places, benchmark.shots, benchmark.methods):
         if not trains[method]:
             shots = ALL_IMAGES
-        run = _run(benchmark, dataset, method, fold, shots, seed, trains=trains[method])
+        trial = (chosen or {}).get((dataset, method, fold or 0, shots))
+        run = _run(benchmark, dataset, method, fold, shots, seed, trains=trains[method], trial=trial)
         twin = runs.setdefault(run.folder, run)
         if (twin.dataset, twin.method) != (dataset, method):
             raise ConfigError(
@@ -108,34 +74,52 @@ def plan(benchmark: Benchmark) -> list[PlannedRun]:
     return list(runs.values())
 
 
+def _places(benchmark: Benchmark) -> list[tuple[str, int | None]]:
+    """Return each dataset that is here with each of its folds."""
+    here = [name for name, entry in benchmark.datasets.items() if entry.is_here]
+    return [(name, fold) for name in here for fold in benchmark.folds_of(name)]
+
+
 def _trains(benchmark: Benchmark, method: str, dataset: str) -> bool:
     """Return whether a method has anything to learn, as its entry says or as it is built on a dataset."""
     given = benchmark.methods[method].trains
     return learns(*_given(benchmark, dataset, method)) if given is None else given
 
 
-def _given(benchmark: Benchmark, dataset: str, method: str) -> tuple[list[str], dict[str, Any]]:
+def _given(
+    benchmark: Benchmark, dataset: str, method: str, trial: str | None = None
+) -> tuple[list[str], dict[str, Any]]:
     """Return the configuration files and the arguments of a method on a dataset."""
     data, learner = benchmark.datasets[dataset], benchmark.methods[method]
     files = [data.config, *([learner.config] if learner.config else [])]
-    return files, {**_flat(benchmark.args), **_flat(data.args), **_flat(learner.args)}
+    tried = {} if trial is None else learner.trials[trial]
+    return files, {**_flat(benchmark.args), **_flat(data.args), **_flat(learner.args), **_flat(tried)}
 
 
 def _run(
-    benchmark: Benchmark, dataset: str, method: str, fold: int | None, shots: int, seed: int, *, trains: bool
+    benchmark: Benchmark,
+    dataset: str,
+    method: str,
+    fold: int | None,
+    shots: int,
+    seed: int,
+    *,
+    trains: bool,
+    trial: str | None = None,
 ) -> PlannedRun:
-    files, args = _given(benchmark, dataset, method)
+    files, args = _given(benchmark, dataset, method, trial)
     args |= {"data.num_shots": shots, "data.seed": seed}
     args["seed_everything"] = seed
     if fold is not None:
         args["data.fold"] = fold
-    subcommand = ["fit", "--test_after_fit=true"] if trains else ["test"]
+    subcommand = ["fit", _TEST] if trains else ["test"]
     if not trains:
         args = {name: value for name, value in args.items() if name != "data.num_shots"}
     words = [*subcommand, *(f"--config={file}" for file in files), *_flags(args)]
     name = f"fold{fold or 0}-shots{shots}-seed{seed}-{_digest(words, files, args)}"
     folder = Path(benchmark.root, _slug(dataset), _slug(method), name)
-    run = PlannedRun(dataset, method, fold or 0, shots, seed, trains, tuple(words), folder)
+    waits = bool(benchmark.methods[method].trials) and trial is None
+    run = PlannedRun(dataset, method, fold or 0, shots, seed, trains, tuple(words), folder, waits=waits)
     return replace(
         run,
         tests=tuple(_test(run, name, test) for name, test in benchmark.datasets[dataset].tests.items() if test.is_here),

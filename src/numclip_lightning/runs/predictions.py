@@ -1,7 +1,7 @@
 """Writing predictions to CSV files while they are computed."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ from torch import Tensor
 from numclip_lightning.data.base.datamodule import Split
 from numclip_lightning.errors import ConfigError, DataError, RunError
 from numclip_lightning.methods.base.types import Prediction
+from numclip_lightning.runs.calibrating import Calibrate
+from numclip_lightning.runs.calibration import INTERVAL_COLUMNS, with_intervals
 from numclip_lightning.runs.folder import selected_on
-from numclip_lightning.runs.rows import Layout, RowsFile, columns, is_finite, rows_of
+from numclip_lightning.runs.on_scale import OnScale
+from numclip_lightning.runs.rows import Layout, Row, RowsFile, columns, is_finite, rows_of
 from numclip_lightning.runs.skipped import Skipped
 
 __all__ = ["WritePredictions", "raise_problem"]
@@ -27,8 +30,10 @@ class WritePredictions(Callback):
     """Writes predictions as CSV: path, value, phrase of the value, most probable phrase, probability of each level.
 
     The file of tested images has three more columns: the true number, the phrase of its level, and the error (value
-    minus target), and `group` if the list has groups. If the checkpoint was selected on test images, a last column
-    `select_on` says `test`.
+    minus target), and `group` if the list has groups. If the checkpoint was selected on test images, a column
+    `select_on` says `test`. A method with a distribution adds its `spread`, lists with
+    attributes `attribute_NAME` of each, and a run that is calibrated the ends of
+    intervals and the phrases of sets, `lower`, `upper` and `phrases_in_set`.
 
     Rows are written after each batch, to `NAME.partP` beside the file for each process P. At the end they are joined
     in the order of the input. If a prediction is interrupted, the rows so far take the file's place.
@@ -36,14 +41,18 @@ class WritePredictions(Callback):
     Args:
         predicted: The file for `predict`; its folder is created, an earlier file is replaced.
         tested: The file for `test`, likewise.
+        calibrate: Knows the calibration of the run.
+        on_scale: What adds columns that say whether an image is on the scale; None adds none.
 
     Attributes:
         problem: What is wrong with the rows that were written last; None if nothing is.
     """
 
-    def __init__(self, predicted: Path, tested: Path) -> None:
+    def __init__(self, predicted: Path, tested: Path, calibrate: Calibrate, on_scale: OnScale | None = None) -> None:
         self.path = predicted
         self.tested = tested
+        self.calibrate = calibrate
+        self._on_scale = on_scale
         self.problem: RunError | None = None
         self._file: RowsFile | None = None
         self._layout = Layout(targets=False)
@@ -53,13 +62,15 @@ class WritePredictions(Callback):
         """Refuse a folder as a file, and fewer images than processes, which Lightning can't divide.
 
         Raises:
-            ConfigError: If the file is a folder.
+            ConfigError: If the file is a folder, or no file that can be put in place of another: a device, a pipe.
             DataError: If a process would have nothing to predict.
         """
         if stage != "predict":
             return
         if self.path.is_dir():
             raise ConfigError(f"--output {self.path} is a folder; give the file to write.")
+        if self.path.exists() and not self.path.is_file():
+            raise ConfigError(f"--output {self.path} is a device or a pipe; give the file to write.")
         number = len(trainer.datamodule.labels("predict"))  # type: ignore[attr-defined]
         if number < trainer.world_size:
             raise DataError(
@@ -128,15 +139,22 @@ class WritePredictions(Callback):
         labels = data.labels(split)
         if self._file is None:
             grouped = split == "test" and any(label.group is not None for label in labels)
-            self._layout = Layout(split == "test", grouped, selected_on(trainer) == "test")
+            spread = bool(batch.spread.isfinite().any())
+            self._layout = Layout(split == "test", grouped, selected_on(trainer) == "test", spread, labels.attributes)
             path = self.tested if split == "test" else self.path
-            self._file = RowsFile(path, columns(method.scale, self._layout), trainer.global_rank)
+            heading = columns(method.scale, self._layout)
+            added = [*(INTERVAL_COLUMNS if self.calibrate.calibration else [])]
+            added += self._on_scale.columns if self._on_scale else []
+            self._file = RowsFile(path, [*heading, *added], trainer.global_rank)
         if readable is not None:
             # The dataset of the loader: to build another one, every image of the list would be looked up again.
             loader: Any = trainer.predict_dataloaders
             self._skipped.add(loader.dataset, batch.index[~readable].tolist())
             batch = Prediction(*(tensor[readable] for tensor in batch))
-        self._file.append(rows_of(batch, labels, method.scale, self._layout))
+        rows: Iterable[Row] = rows_of(batch, labels, method.scale, self._layout)
+        if self.calibrate.calibration:
+            rows = with_intervals(rows, columns(method.scale, self._layout), self.calibrate.calibration)
+        self._file.append(self._on_scale.with_cells(rows, batch) if self._on_scale else rows)
 
     def _finish(self, trainer: L.Trainer, method: Any, split: Split) -> None:
         """Write the file, and remember what is wrong with it; all processes agree on that."""

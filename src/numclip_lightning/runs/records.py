@@ -8,7 +8,7 @@ from typing import Any
 
 from numclip_lightning.errors import DataError
 from numclip_lightning.runs.code import CodeVersion
-from numclip_lightning.runs.plan import PlannedRun
+from numclip_lightning.runs.planned import PlannedRun
 from numclip_lightning.runs.terminal import message_of
 
 __all__ = [
@@ -65,7 +65,7 @@ def find_record(run: PlannedRun) -> dict[str, Any] | None:
         record = read_record(run.folder)
     except DataError as error:
         record = {**failed_record(message_of(error)), "folder": run.folder}
-    if record.get("status") == "finished" and not (run.folder / PREDICTIONS).is_file():
+    if run.predicts and record.get("status") == "finished" and not (run.folder / PREDICTIONS).is_file():
         record = {**record, **failed_record(f"{PREDICTIONS} is gone from {run.folder}; run the benchmark again.")}
     # Names may change between two calls, results don't.
     return {**record, **run.entry}

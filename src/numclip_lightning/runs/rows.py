@@ -1,8 +1,10 @@
 """Rows of predictions as text, and the file that they are written to while they are computed."""
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -10,7 +12,7 @@ import numpy as np
 import torch
 
 from numclip_lightning.data.base.labels import LabelTable
-from numclip_lightning.errors import format_number
+from numclip_lightning.errors import RunError, format_number
 from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.scale import OrdinalScale
 
@@ -35,11 +37,15 @@ class Layout(NamedTuple):
         targets: Whether the images have true numbers.
         groups: Whether the list has groups, such as patients.
         select_on: Whether the checkpoint was selected on test images.
+        spread: Whether the method gives a distribution.
+        attributes: What else is known of the images, such as `("sex",)`.
     """
 
     targets: bool
     groups: bool = False
     select_on: bool = False
+    spread: bool = False
+    attributes: tuple[str, ...] = ()
 
 
 def columns(scale: OrdinalScale, layout: Layout) -> list[str]:
@@ -51,8 +57,9 @@ def columns(scale: OrdinalScale, layout: Layout) -> list[str]:
     """
     truth, error = (["target", "true_phrase"], ["error"]) if layout.targets else ([], [])
     probabilities = [f"p({phrase})" for phrase in scale.phrases]
-    group, select_on = ["group"] * layout.groups, ["select_on"] * layout.select_on
-    return ["path", *truth, "value", *error, "phrase", "most_probable", *probabilities, *group, *select_on]
+    known = ["group"] * layout.groups + [f"attribute_{name}" for name in layout.attributes]
+    spread, select_on = ["spread"] * layout.spread, ["select_on"] * layout.select_on
+    return ["path", *truth, "value", *error, "phrase", "most_probable", *probabilities, *spread, *known, *select_on]
 
 
 def rows_of(batch: Prediction, labels: LabelTable, scale: OrdinalScale, layout: Layout) -> Iterable[Row]:
@@ -65,7 +72,9 @@ def rows_of(batch: Prediction, labels: LabelTable, scale: OrdinalScale, layout: 
         layout: As in `columns`.
     """
     # float32, as numbers in half precision have no short text of their own.
-    values, probabilities = (tensor.float().cpu().numpy() for tensor in (batch.value, batch.probabilities))
+    values, probabilities, spreads = (
+        tensor.float().cpu().numpy() for tensor in (batch.value, batch.probabilities, batch.spread)
+    )
     phrases, of_value = scale.phrases, scale.level_at(batch.value.cpu()).tolist()
     for i, (index, most_probable) in enumerate(zip(batch.index.tolist(), batch.level.tolist(), strict=True)):
         label, value = labels[index], float32_text(values[i])
@@ -76,7 +85,10 @@ def rows_of(batch: Prediction, labels: LabelTable, scale: OrdinalScale, layout: 
             row[1:1] = [f"{float(value) - target:.9g}"]
             row[:0] = [format_number(target), phrases[int(scale.to_level(torch.tensor(target, dtype=torch.float64)))]]
         row += map(float32_text, probabilities[i])
-        row += [label.group or ""] * layout.groups + ["test"] * layout.select_on
+        row += [float32_text(spreads[i]) if np.isfinite(spreads[i]) else ""] * layout.spread
+        attributes = dict(label.attributes)
+        row += [label.group or ""] * layout.groups + [attributes.get(name, "") for name in layout.attributes]
+        row += ["test"] * layout.select_on
         yield index, [label.path, *row]
 
 
@@ -111,23 +123,37 @@ class RowsFile:
         self._file.flush()
 
     def read(self) -> list[Row]:
-        """Close the file and return its rows."""
-        self._file.close()
+        """Close the file and return its rows; a last row that a full disk has cut short is left out."""
+        with suppress(OSError):
+            self._file.close()
         with _open(self.part, "r") as file:
-            lines = csv.reader(file)
-            next(lines)
-            return [(int(index), cells) for index, *cells in lines]
+            # The end of a row, which no quoted line break has.
+            text = file.read().rpartition("\r\n")[0]
+        lines = csv.reader(io.StringIO(text, newline=""))
+        next(lines, None)
+        return [(int(index), cells) for index, *cells in lines]
 
     def finish(self, rows: Iterable[Row]) -> int:
         """Write rows to the final place, in the order of their indices, each once; return how many.
 
         The file takes its place in one step, so that there is never half of it.
+
+        Raises:
+            RunError: If it can't be written, as on a full disk; the rows are still where they were.
         """
         ordered = sorted(dict(rows).items())
         whole = self.path.with_name(f"{self.path.name}.whole")
-        with _open(whole, "w") as file:
-            csv.writer(file).writerows([self.heading, *(cells for _, cells in ordered)])
-        whole.replace(self.path)
+        try:
+            with _open(whole, "w") as file:
+                csv.writer(file).writerows([self.heading, *(cells for _, cells in ordered)])
+            whole.replace(self.path)
+        except OSError as error:
+            with suppress(OSError):
+                whole.unlink(missing_ok=True)
+            raise RunError(
+                f"{self.path} can't be written: {error.strerror}. Its {len(ordered)} rows are kept in "
+                f"{self.path.name}.part* beside it, with the number of each image in front."
+            ) from error
         return len(ordered)
 
     def discard(self) -> None:

@@ -27,7 +27,16 @@ def shorten(message: str) -> str:
     section = re.match(r'Parser key "([\w.]+)"', message)
     where = f"{section[1]}: " if section else ""
     text = " ".join(problem.split())
-    return f"{where}{path.rpartition('.')[2]}: {text}{_near(path, text)}"
+    return f"{where}{path.rpartition('.')[2]}: {text}{_near(path, text)}{_quotes(text)}"
+
+
+def _quotes(problem: str) -> str:
+    """Return what to do where YAML has read words as something else."""
+    found = re.search(r"Expected a <class 'str'>\. Got value: (\S+)", problem)
+    if not found:
+        return ""
+    words = "yes, no, on and off without quotes as true and false" if found[1] in ("True", "False") else "it so"
+    return f"; YAML reads {words}: put the words in quotes"
 
 
 def _near(path: str, problem: str) -> str:

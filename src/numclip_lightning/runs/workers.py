@@ -26,7 +26,7 @@ from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.runs.code import CodeVersion
 from numclip_lightning.runs.command import NumClipCLI
 from numclip_lightning.runs.cross import write_given
-from numclip_lightning.runs.plan import PlannedRun, PlannedTest
+from numclip_lightning.runs.planned import PlannedRun, PlannedTest
 from numclip_lightning.runs.records import (
     LOG,
     empty_folder,

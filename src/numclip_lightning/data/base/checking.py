@@ -14,7 +14,7 @@ from numclip_lightning.data.base.lookup import find_files, hint_near
 from numclip_lightning.errors import DataError, format_number
 from numclip_lightning.images.loading import UNREADABLE, Reading, Remarks, inspect_image
 
-__all__ = ["CheckImages", "check_images", "report_rounding"]
+__all__ = ["CheckImages", "check_images", "report_one_value", "report_rounding"]
 
 _log = logging.getLogger(__name__)
 
@@ -145,6 +145,16 @@ def report_rounding(table: LabelTable) -> None:
             "%d targets have more digits than training and metrics keep (float32), first %s: %s counts as %s; lists "
             "and predictions keep all digits",
             len(rounded), label.where, format_number(target), format_number(float(np.float32(target))),
+        )  # fmt: skip
+
+
+def report_one_value(train: LabelTable) -> None:
+    """Report training targets that are all equal, from which nothing can be learned but this number."""
+    if len(train) > 1 and len(set(train.targets)) == 1:
+        _log.warning(
+            "all %d training images have the target %s, so that nothing but this number can be learned; look at the "
+            "training list and its target column",
+            len(train), format_number(train.targets[0]),
         )  # fmt: skip
 
 

@@ -11,22 +11,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from numclip_lightning.data.base.arguments import require_fraction, require_least
-from numclip_lightning.data.base.dataset import FeatureDataset
+from numclip_lightning.data.base.arguments import require_least
+from numclip_lightning.data.base.dataset import FeatureDataset, OrdinalDataset
 from numclip_lightning.data.base.labels import Label, LabelTable
+from numclip_lightning.data.base.off_scale import off_scale_dataset
 from numclip_lightning.data.base.oversampling import NO_FEATURES, OversampleSpec, oversample
+from numclip_lightning.data.base.reduction import Reduction
 from numclip_lightning.data.base.sampling import RareSampler
-from numclip_lightning.data.base.splits import few_shots, long_tail, shift_values
 from numclip_lightning.data.base.types import Batch, Split
 from numclip_lightning.errors import ConfigError, check_choice, format_number
-from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Normalize
+from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Normalize, Preprocess, build_transform
 
 __all__ = ["Batch", "OrdinalDataModule", "Split"]
 
 _log = logging.getLogger(__name__)
-
-# Arguments that choose among the training images, and the value that switches each one off.
-_REDUCTIONS = {"num_shots": 0, "shift_values": 0, "long_tail": 1}
 
 NEEDED: dict[str, tuple[Split, ...]] = {
     "fit": ("train", "val"),
@@ -71,6 +69,9 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
             0 takes every image once an epoch.
         oversample: How rare values are filled up with synthetic images in feature space; None adds none. It needs kept
             features.
+        off_scale_file: A list or a folder of images that are known not to be on the scale: a test says how well they
+            are told from the others. Nothing is trained or selected on them.
+        off_scale_root: Folder that the entries of that list are relative to; None is the list's own folder.
 
     Raises:
         ConfigError: If an argument is out of its range, or two of few shots, shift and long tail are given.
@@ -91,6 +92,8 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
     value_step: float | None = None
     sample_power: float = 0.0
     oversample: OversampleSpec | None = None
+    off_scale_file: str | None = None
+    off_scale_root: str | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -103,7 +106,7 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
 
     def validate_arguments(self) -> None:
         """Check the arguments; subclasses extend it with their own."""
-        for name, least in (("batch_size", 1), ("num_workers", 0), ("num_shots", 0)):
+        for name, least in (("batch_size", 1), ("num_workers", 0)):
             require_least(name, getattr(self, name), least)
         if self.image_size is not None:
             require_least("image_size", self.image_size, 1)
@@ -115,23 +118,11 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
             raise ConfigError(f"sample_power={self.sample_power} must be 0 or a positive number; 1 draws values evenly")
         if self.sample_power and self.oversample:
             raise ConfigError("sample_power and oversample both bring more of rare values; give one of them alone")
-        self._validate_reduction()
+        self._reduction.check()
 
-    def _validate_reduction(self) -> None:
-        require_least("shift_values", self.shift_values, 0)
-        if self.shift_factor != 1:
-            require_fraction("shift_factor", self.shift_factor)
-        if not 1 <= self.long_tail < float("inf"):
-            raise ConfigError(f"long_tail={self.long_tail} must be a number of at least 1; 1 changes nothing")
-        if (self.shift_values > 0) != (self.shift_factor < 1):
-            raise ConfigError(
-                f"shift_values={self.shift_values} and shift_factor={self.shift_factor} work together alone; give "
-                "both, such as shift_values=10 and shift_factor=0.1, or neither"
-            )
-        asked = [name for name, off in _REDUCTIONS.items() if getattr(self, name) != off]
-        if len(asked) > 1:
-            given = " and ".join(f"{name}={getattr(self, name)}" for name in asked)
-            raise ConfigError(f"{given} each choose the training images; give one of them alone")
+    @property
+    def _reduction(self) -> Reduction:
+        return Reduction(self.num_shots, self.shift_values, self.shift_factor, self.long_tail, self.value_step)
 
     def follow_backbone(self, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
         """Make images as a backbone takes them, as far as `image_size`, `normalize` and `preprocess` leave it open.
@@ -171,23 +162,21 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
 
     def reduce(self, train: Sequence[Label]) -> LabelTable:
         """Apply few shots, shift or long tail to the training part, if one of them is given."""
-        whole = train
-        if self.num_shots:
-            train = few_shots(train, self.num_shots, self.seed, self.value_step)
-        if self.shift_values:
-            train = shift_values(train, self.shift_values, self.shift_factor, self.seed, self.value_step)
-        if self.long_tail > 1:
-            train = long_tail(train, self.long_tail, self.seed, self.value_step)
-        values = len({label.target for label in whole})
-        asked = [name for name, off in _REDUCTIONS.items() if getattr(self, name) != off]
-        self.no_value_repeats = bool(asked) and self.value_step is None and values == len(whole)
-        if asked and self.value_step is None and len(whole) > 1 and values > len(whole) / 2:
-            _log.warning(
-                "%s=%s counts images of equal value, but %d training images have %d values, so that hardly any repeat: "
-                "%d images are kept; set data.value_step to the width of what counts as one value, such as 0.5",
-                asked[0], getattr(self, asked[0]), len(whole), values, len(train),
-            )  # fmt: skip
-        return LabelTable(train)
+        self.no_value_repeats = self._reduction.finds_no_value_twice(train)
+        return self._reduction.apply(train, self.seed)
+
+    def off_scale(self) -> OrdinalDataset | None:
+        """Return the images that are known not to be on the scale, made as those of a test; None without a list.
+
+        Raises:
+            DataError: If there are fewer than 2, or the list can't be read.
+        """
+        if self.off_scale_file is None:
+            return None
+        preprocess: Preprocess = getattr(self, "preprocess", "clip")
+        reading = getattr(self, "reading", None)
+        transform = build_transform(self.side, preprocess, train=False, normalization=self.normalization)
+        return off_scale_dataset(self.off_scale_file, self.off_scale_root, transform, reading)
 
     def repeats_images(self, split: Split) -> bool:
         """Return whether the images of a split are the same in every epoch, so that they can be encoded once."""
@@ -234,12 +223,7 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
             targets = table.targets
             span = f" (targets {format_number(min(targets))}..{format_number(max(targets))})" if targets else ""
             parts.append(f"{split} {len(table)}{span}")
-        parts.append(f"shots {self.num_shots}")
-        if self.shift_values:
-            parts.append(f"the {self.shift_values} most frequent values cut to {format_number(self.shift_factor)}")
-        if self.long_tail > 1:
-            parts.append(f"long tail {format_number(self.long_tail)}")
-        return ", ".join(parts)
+        return ", ".join([*parts, *self._reduction.describe()])
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches of the training split; the last one may be smaller."""

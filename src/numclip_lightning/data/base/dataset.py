@@ -47,6 +47,7 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         skip_unreadable: bool = False,
     ) -> None:
         self.labels = labels
+        self.root = root
         self.files = find_files(root, labels).files
         self.reading = reading or Reading()
         self.transform = transform

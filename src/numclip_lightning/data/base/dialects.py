@@ -2,54 +2,16 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from numclip_lightning.data.base.tables import IMAGE_END, Line, Table, read_table
-from numclip_lightning.errors import DataError, near_matches
+from numclip_lightning.data.base.columns import AskedColumns, Columns, find_columns, listed, names_images
+from numclip_lightning.data.base.lines import Line, Table
+from numclip_lightning.data.base.numerals import has_decimal_commas, is_comma_number, is_number, is_unknown, with_point
+from numclip_lightning.data.base.tables import IMAGE_END, read_table
+from numclip_lightning.errors import DataError
 
-__all__ = ["NO_COLUMN", "NUMBER", "AskedColumns", "Record", "Row", "read_header", "read_records", "read_rows"]
-
-# fmt: off
-PATH_COLUMNS = frozenset({
-    "path", "file", "filename", "file_name", "filepath", "file_path",
-    "id_code", "image", "images", "image_file", "image_name", "image_path", "img", "img_path",
-})
-TARGET_COLUMNS = frozenset({
-    "age", "count", "decade", "diagnosis", "grade", "label", "level", "rating", "score", "target", "value", "year",
-})
-# Standard deviation of the votes whose mean is the target.
-SPREAD_COLUMNS = frozenset({"spread", "stdv"})
-# fmt: on
-
-# `nan` and `inf` count as numbers here, so that they are refused as labels and not taken for a part of the path.
-NUMBER = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:nan|inf|infinity))|\d+0s"
-# The decimal comma of lists whose fields are separated by semicolons.
-_DECIMAL_COMMA = re.compile(r"([+-]?\d+),(\d+)", re.ASCII)
-_UNNAMED = re.compile(r"(?:unnamed: \d+)?", re.IGNORECASE)
-NO_COLUMN = "none"
-"""Given as `spread_column`, leaves every column out."""
-
-
-@dataclass(frozen=True)
-class AskedColumns:
-    """Columns that are asked for by name; None finds a column by its usual names, and no groups.
-
-    Those in `optional` need not be there.
-    """
-
-    path: str | None = None
-    target: str | None = None
-    group: str | None = None
-    spread: str | None = None
-    propensity: str | None = None
-    optional: tuple[str, ...] = ()
-
-    def needed(self, what: str, names: Sequence[str], *, labelled: bool) -> str | None:
-        """Return the name asked for, or None if a list whose columns are `names` may do without it."""
-        name: str | None = getattr(self, what)
-        return name if name in names or (labelled and what not in self.optional) else None
+__all__ = ["Record", "Row", "read_header", "read_records", "read_rows"]
 
 
 class Row(NamedTuple):
@@ -61,6 +23,7 @@ class Row(NamedTuple):
     group: str | None
     spread: str | None = None
     propensity: str | None = None
+    attributes: tuple[tuple[str, str], ...] = ()
 
 
 class Record(NamedTuple):
@@ -68,17 +31,6 @@ class Record(NamedTuple):
 
     line: int
     fields: dict[str, str]
-
-
-class _Columns(NamedTuple):
-    """Number of columns, and the index of each kind of column."""
-
-    total: int
-    path: int
-    target: int | None
-    group: int | None
-    spread: int | None
-    propensity: int | None
 
 
 def read_rows(source: Path, asked: AskedColumns, *, labelled: bool) -> list[Row]:
@@ -94,12 +46,17 @@ def read_rows(source: Path, asked: AskedColumns, *, labelled: bool) -> list[Row]
                 raise DataError(
                     f"{source} has no header line, so {what}_column={name!r} can't be found; add a header line"
                 )
-        return [_headless_row(line, table) for line in table.lines]
+        if asked.attributes and labelled and "attributes" not in asked.optional:
+            raise DataError(
+                f"{source} has no header line, so the attributes {listed(asked.attributes)} can't be found; add a "
+                "header line"
+            )
+        return _with_points([_headless_row(line, table) for line in table.lines], table, source)
     if len(table.lines) == 1:
         raise DataError(f"{source} has a header but no entries")
     table = _name_row_names(table)
-    columns = _find_columns(source, table, asked, labelled=labelled)
-    return [_row(line, table, columns, source) for line in table.lines[1:]]
+    columns = find_columns(source, table, asked, labelled=labelled)
+    return _with_points([_row(line, table, columns, source) for line in table.lines[1:]], table, source)
 
 
 def read_header(source: Path) -> list[str]:
@@ -127,7 +84,7 @@ def read_records(source: Path, columns: Sequence[str]) -> list[Record]:
     for column in columns:
         if known.count(column) != 1:
             fault, fix = ("several columns", "keep one") if column in known else ("no column", "rename one to it")
-            raise DataError(f"{source} has {fault} {column!r}; the columns are {_listed(header.fields)}; {fix}")
+            raise DataError(f"{source} has {fault} {column!r}; the columns are {listed(header.fields)}; {fix}")
     records = []
     for line in lines:
         _require_fields(line, len(known), source)
@@ -135,8 +92,23 @@ def read_records(source: Path, columns: Sequence[str]) -> list[Record]:
     return records
 
 
-def _is_number(field: str) -> bool:
-    return re.fullmatch(NUMBER, field, re.ASCII) is not None
+def _is_numeric(field: str) -> bool:
+    return is_number(field) or is_comma_number(field)
+
+
+def _with_points(rows: list[Row], table: Table, source: Path) -> list[Row]:
+    """Write decimal commas as points, if the list has them."""
+    fields = [field for row in rows for field in (*row.tokens, row.spread, row.propensity) if field]
+    if not has_decimal_commas(fields, table.delimiter, source):
+        return rows
+    return [
+        row._replace(
+            tokens=tuple(map(with_point, row.tokens)),
+            spread=row.spread and with_point(row.spread),
+            propensity=row.propensity and with_point(row.propensity),
+        )
+        for row in rows
+    ]
 
 
 def _has_header(table: Table, asked: AskedColumns, *, labelled: bool) -> bool:
@@ -147,12 +119,12 @@ def _has_header(table: Table, asked: AskedColumns, *, labelled: bool) -> bool:
     if any(re.search(IMAGE_END + "$", name) for name in names):
         return False
     given = (asked.path, asked.target, asked.group)
-    known = any(name.lower() in PATH_COLUMNS or name in given for name in names)
-    if any(map(_is_number, names)):
+    known = any(names_images(name) or name in given for name in names)
+    if any(map(_is_numeric, names)):
         return known and len(names) > 2
-    following = [_decimal(field, table) for field in table.lines[1].fields] if len(table.lines) > 1 else []
+    following = table.lines[1].fields if len(table.lines) > 1 else []
     # An entry in folders with an odd suffix, or without one, may look like a name: its label is a number.
-    paths = any(re.search(r"\.\w{2,5}$|[/\\]", name) for name in names) and not any(map(_is_number, following))
+    paths = any(re.search(r"\.\w{2,5}$|[/\\]", name) for name in names) and not any(map(_is_numeric, following))
     return known or (labelled and len(names) > 1 and not paths)
 
 
@@ -169,59 +141,6 @@ def _name_row_names(table: Table) -> Table:
     return table._replace(lines=[header, *trimmed])
 
 
-def _find_columns(source: Path, table: Table, asked: AskedColumns, *, labelled: bool) -> _Columns:
-    names, first = table.lines[0].fields, table.lines[1].fields
-    path = _find_column(source, names, "path_column", asked.path, PATH_COLUMNS)
-    if path is None:
-        images = [i for i, field in enumerate(first[: len(names)]) if re.search(IMAGE_END + "$", field)]
-        path = images[0] if len(images) == 1 else None
-    if path is None:
-        raise DataError(f"{source}: can't tell the path column; the columns are {_listed(names)}; {_fix('path')}")
-    target_name = asked.needed("target", names, labelled=labelled)
-    # Where labels aren't asked for, a column that only looks like one (a rating in words) is none.
-    usual = TARGET_COLUMNS if labelled else frozenset[str]()
-    target = _find_column(source, names, "target_column", target_name, usual, certain=labelled)
-    group_name = asked.needed("group", names, labelled=labelled)
-    group = _find_column(source, names, "group_column", group_name, frozenset())
-    propensity_name = asked.needed("propensity", names, labelled=labelled)
-    propensity = _find_column(source, names, "propensity_column", propensity_name, frozenset())
-    if target is None and labelled:
-        taken = (path, group, propensity)
-        others = [i for i, name in enumerate(names) if i not in taken and not _UNNAMED.fullmatch(name)]
-        target = others[0] if len(others) == 1 else None
-    if target is None and labelled:
-        raise DataError(f"{source}: can't tell the target column; the columns are {_listed(names)}; {_fix('target')}")
-    spread = None
-    if target is not None and asked.spread != NO_COLUMN:
-        spread_name = asked.needed("spread", names, labelled=labelled)
-        spread = _find_column(source, names, "spread_column", spread_name, SPREAD_COLUMNS, certain=False)
-    return _Columns(len(names), path, target, group, None if spread == target else spread, propensity)
-
-
-def _find_column(
-    source: Path, names: list[str], argument: str, name: str | None, usual: frozenset[str], *, certain: bool = True
-) -> int | None:
-    """Return the index of the named column, or of the only one with a usual name; None if there is none."""
-    if name is not None and name not in names:
-        hint = near_matches(name, names)
-        raise DataError(f"{source} has no column {argument}={name!r}{hint}; the columns are {_listed(names)}")
-    found = [i for i, other in enumerate(names) if (other.lower() in usual if name is None else other == name)]
-    if len(found) > 1 and certain:
-        what = argument.removesuffix("_column")
-        fix = _fix(what) if name is None else "rename one of them"
-        raise DataError(f"{source}: {_listed([names[i] for i in found])} could each be the {what} column; {fix}")
-    return found[0] if len(found) == 1 else None
-
-
-def _fix(what: str) -> str:
-    """What works for all data: most datamodules have no argument for a column."""
-    return f"rename it to {what!r}, or, with ListDataModule, set data.{what}_column"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names))
-
-
 def _require_fields(line: Line, total: int, source: Path) -> None:
     if len(line.fields) != total:
         quotes = "; look for a quotation mark that isn't closed" if "\n" in line.text else ""
@@ -230,23 +149,19 @@ def _require_fields(line: Line, total: int, source: Path) -> None:
         )
 
 
-def _row(line: Line, table: Table, columns: _Columns, source: Path) -> Row:
+def _row(line: Line, table: Table, columns: Columns, source: Path) -> Row:
     """A line under a header."""
     fields, spare = line.fields, len(line.fields) - columns.total
     if table.delimiter is None and spare > 0 and '"' not in line.text:
         fields = _join_spaced_path(line.text, columns.path, spare)
     elif spare:
         _require_fields(line, columns.total, source)
-    tokens = () if columns.target is None else tuple(_decimal(fields[columns.target], table).split()) or ("",)
-    group = None if columns.group is None else fields[columns.group] or None
-    spread = None if columns.spread is None else _decimal(fields[columns.spread], table)
-    propensity = None if columns.propensity is None else _decimal(fields[columns.propensity], table)
-    return Row(line.number, fields[columns.path], tokens, group, spread, propensity)
-
-
-def _decimal(field: str, table: Table) -> str:
-    """Write a decimal comma as a point where commas separate nothing: `3,5` between semicolons."""
-    return _DECIMAL_COMMA.sub(r"\1.\2", field) if table.delimiter == ";" and _DECIMAL_COMMA.fullmatch(field) else field
+    tokens = () if columns.target is None else tuple(fields[columns.target].split()) or ("",)
+    group = None if columns.group is None or is_unknown(fields[columns.group]) else fields[columns.group]
+    spread = None if columns.spread is None else fields[columns.spread]
+    propensity = None if columns.propensity is None else fields[columns.propensity]
+    attributes = tuple((name, fields[place].strip()) for name, place in columns.attributes)
+    return Row(line.number, fields[columns.path], tokens, group, spread, propensity, attributes)
 
 
 def _join_spaced_path(text: str, path: int, spare: int) -> list[str]:
@@ -261,9 +176,8 @@ def _headless_row(line: Line, table: Table) -> Row:
     """A line of a list without a header: [index] path [label ...]."""
     if table.delimiter is None and '"' not in line.text:
         return _spaced_row(line.number, line.text)
-    fields = [_decimal(field, table) for field in line.fields]
-    path = next((i for i, field in enumerate(fields) if not _is_number(field)), 0)
-    return Row(line.number, line.fields[path], tuple(fields[path + 1 :]), None)
+    path = next((i for i, field in enumerate(line.fields) if not _is_numeric(field)), 0)
+    return Row(line.number, line.fields[path], tuple(line.fields[path + 1 :]), None)
 
 
 def _spaced_row(line: int, text: str) -> Row:
@@ -271,7 +185,7 @@ def _spaced_row(line: int, text: str) -> Row:
     words = list(re.finditer(r"\S+", text))
     ends = [i for i, word in enumerate(words) if re.search(IMAGE_END + "$", word.group())]
     if not ends:
-        ends = [i for i, word in enumerate(words) if not _is_number(word.group())] or [0]
+        ends = [i for i, word in enumerate(words) if not _is_numeric(word.group())] or [0]
     last = ends[-1]
     path = text[words[0].start() : words[last].end()]
     return Row(line, path, tuple(word.group() for word in words[last + 1 :]), None)

@@ -1,16 +1,17 @@
 """The base of datamodules whose images are files and whose numbers are in lists."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
 from numclip_lightning.data.base.arguments import expand_home, require_fraction, require_least
-from numclip_lightning.data.base.checking import CheckImages, check_images, report_rounding
+from numclip_lightning.data.base.attributes import check_attributes, with_attributes
+from numclip_lightning.data.base.checking import CheckImages, check_images, report_one_value, report_rounding
 from numclip_lightning.data.base.datamodule import NEEDED, OrdinalDataModule
 from numclip_lightning.data.base.dataset import OrdinalDataset
-from numclip_lightning.data.base.labels import LabelTable, read_labels
+from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
 from numclip_lightning.data.base.split_lists import SplitLists
 from numclip_lightning.data.base.types import Leaks, OnBadImage, SelectOn, Split
 from numclip_lightning.errors import ConfigError, MissingListError, check_choice
@@ -57,6 +58,8 @@ class FileDataModule(OrdinalDataModule):
         on_bad_image: For `numclip predict`, what to do with an image that can't be read: `raise` refuses it, by default
             before anything is predicted; `skip` predicts the others, lists it and ends with exit code 3. Training and
             tests never skip an image.
+        attributes: Columns of the lists that say what else is known of an image, such as `[sex, site]`; predictions
+            have them as `attribute_sex`, and a report compares the images by them. The test list must have them.
 
     Raises:
         ConfigError: If an argument is out of its range, or `select_on="test"` is not what the papers do.
@@ -75,6 +78,7 @@ class FileDataModule(OrdinalDataModule):
     max_pixels: int = MAX_PIXELS
     grey_range: tuple[float, float] | None = None
     on_bad_image: OnBadImage = "raise"
+    attributes: list[str] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,6 +94,7 @@ class FileDataModule(OrdinalDataModule):
         check_choice("on_bad_image", self.on_bad_image, get_args(OnBadImage))
         check_choice("select_on", self.select_on, get_args(SelectOn))
         check_choice("leaks", self.leaks, get_args(Leaks))
+        check_attributes(self.attributes)
         require_least("max_pixels", self.max_pixels, 1)
         if self.grey_range is not None and not self.grey_range[0] < self.grey_range[1]:
             raise ConfigError(f"grey_range={list(self.grey_range)}: give black and then white, such as [0, 4095]")
@@ -127,7 +132,11 @@ class FileDataModule(OrdinalDataModule):
 
     def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
         """Read one list file; `labelled=False` allows a list without labels."""
-        return read_labels(file, labelled=labelled)
+        return read_labels(file, labelled=labelled, attributes=self.attributes or (), optional=("attributes",))
+
+    def attributes_of(self, label: Label) -> Mapping[str, str]:
+        """Return what is known of an image beside target and group, by name: the columns of its list."""
+        return dict(label.attributes)
 
     # Helpers for datasets.
 
@@ -193,7 +202,9 @@ class FileDataModule(OrdinalDataModule):
         """
         if split not in self._tables:
             lists = self.split_lists
-            self._tables[split] = lists.read_predict(self.predict_path) if split == "predict" else lists.read(split)
+            table = lists.read_predict(self.predict_path) if split == "predict" else lists.read(split)
+            asked = self.attributes
+            self._tables[split] = with_attributes(table, asked, split, self.attributes_of) if asked else table
         return self._tables[split]
 
     def setup(self, stage: str) -> None:
@@ -213,6 +224,7 @@ class FileDataModule(OrdinalDataModule):
         tables = [self.labels(split) for split in NEEDED[stage]]
         if stage == "fit":
             self.split_lists.refuse_shared_images()
+            report_one_value(self.labels("train"))
         if stage == "test":
             self.split_lists.refuse_test_images()
         skips = stage == "predict" and self.on_bad_image == "skip"

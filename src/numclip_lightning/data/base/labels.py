@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
-from numclip_lightning.data.base.dialects import AskedColumns, Row, read_rows
+from numclip_lightning.data.base.columns import AskedColumns
+from numclip_lightning.data.base.dialects import Row, read_rows
 from numclip_lightning.data.base.parsing import parse_propensity, parse_spread, parse_target
 from numclip_lightning.data.base.paths import path_key
 from numclip_lightning.errors import DataError, format_number
@@ -41,6 +42,7 @@ class Label:
         spread: Standard deviation of the votes whose mean the target is, in its unit, 0 where all agree; None where
             nothing is known.
         propensity: Probability that an image such as this has been labelled, over 0 and up to 1; None if unknown.
+        attributes: What else is known of the image, such as ("sex", "female"): names and values, "" where unknown.
     """
 
     path: str
@@ -50,6 +52,7 @@ class Label:
     source: Path
     spread: float | None = None
     propensity: float | None = None
+    attributes: tuple[tuple[str, str], ...] = ()
 
     @property
     def target(self) -> float:
@@ -97,6 +100,11 @@ class LabelTable(Sequence[Label]):
         return tuple(dict.fromkeys(label.source for label in self._labels))
 
     @property
+    def attributes(self) -> tuple[str, ...]:
+        """The names of the attributes that any image has, each once, in order."""
+        return tuple(dict.fromkeys(name for label in self._labels for name, _ in label.attributes))
+
+    @property
     def targets(self) -> tuple[float, ...]:
         """One target for each image (see `Label.target`); unlabelled images are left out."""
         return tuple(label.target for label in self._labels if label.targets)
@@ -112,6 +120,7 @@ def read_labels(
     propensity_column: str | None = None,
     labelled: bool = True,
     optional: tuple[str, ...] = (),
+    attributes: Sequence[str] = (),
 ) -> LabelTable:
     r"""Read a label file of any dialect.
 
@@ -129,7 +138,8 @@ def read_labels(
             `"none"` leaves it out.
         propensity_column: Column of the probability of each image to be labelled; None for none.
         labelled: Whether every entry needs a label. If False, either all entries have one or none has.
-        optional: Of `"group"`, `"spread"` and `"propensity"`, the columns that a list may lack although they are named.
+        optional: Of `"group"`, `"spread"`, `"propensity"` and `"attributes"`, what a list may lack though it is named.
+        attributes: Columns of what else is known of each image.
 
     Returns:
         The labels in the order of the file.
@@ -148,7 +158,9 @@ def read_labels(
         [('a.jpg', 31.0, 'p1'), ('b.jpg', 4.0, 'p2')]
     """
     source = Path(source)
-    asked = AskedColumns(path_column, target_column, group_column, spread_column, propensity_column, optional)
+    asked = AskedColumns(
+        path_column, target_column, group_column, spread_column, propensity_column, optional, tuple(attributes)
+    )
     rows = read_rows(source, asked, labelled=labelled)
     labels = [_to_label(row, source, labelled=labelled) for row in rows]
     if any(label.targets for label in labels):
@@ -162,6 +174,8 @@ def read_labels(
             "takes the middle one; if they are other columns, add a header line",
             source, len(several), several[0].line, several[0].path, _describe(several[0]),
         )  # fmt: skip
+    if group_column is not None:
+        _warn_of_no_group(labels, source, group_column, optional="group" in optional)
     return without_repeats(labels, source)
 
 
@@ -176,7 +190,18 @@ def _to_label(row: Row, source: Path, *, labelled: bool) -> Label:
     propensity = None if row.propensity is None else parse_propensity(row.propensity, where)
     return Label(
         path=row.path, targets=targets, group=row.group, line=row.line, source=source, spread=spread,
-        propensity=propensity,
+        propensity=propensity, attributes=row.attributes,
+    )  # fmt: skip
+
+
+def _warn_of_no_group(labels: Sequence[Label], source: Path, column: str, *, optional: bool) -> None:
+    lone = [label for label in labels if label.group is None]
+    if not lone or (optional and len(lone) == len(labels)):
+        # The list has the column, or may do without it.
+        return
+    _log.warning(
+        "%s: %d of %d entries have no group in the column %r, first line %d; each counts as a group of its own",
+        source, len(lone), len(labels), column, lone[0].line,
     )  # fmt: skip
 
 
@@ -200,14 +225,15 @@ def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
 
 
 def _known(label: Label) -> tuple[object, ...]:
-    return label.targets, label.group, label.spread, label.propensity
+    return label.targets, label.group, label.spread, label.propensity, label.attributes
 
 
 def _describe(label: Label) -> str:
     targets = " ".join(map(format_number, label.targets))
     spread = "" if label.spread is None else f" (spread {format_number(label.spread)})"
     propensity = "" if label.propensity is None else f" (propensity {format_number(label.propensity)})"
-    return targets + spread + propensity + (f" (group {label.group!r})" if label.group else "")
+    group = f" (group {label.group!r})" if label.group else ""
+    return targets + spread + propensity + group + "".join(f" ({name} {value!r})" for name, value in label.attributes)
 
 
 def unlabelled(table: LabelTable) -> LabelTable:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from numclip_lightning.data.base.labels import Label
 from numclip_lightning.data.base.paths import path_key
+from numclip_lightning.images.folders import IMAGE_SUFFIXES, list_images
 
 __all__ = ["FoundFiles", "below", "find_files", "hint_near"]
 
@@ -35,8 +36,9 @@ def find_files(root: str | Path, labels: Sequence[Label]) -> FoundFiles:
     A path is followed as it is written. Public lists have bare names or the folders of their authors
     (`../../datasets/Morph/image/x.JPG`, `C:\faces\x.jpg`) where the images are in `root` or in `root/image`. So if no
     entry of a list exists as it is written, and every entry is found by its name in one of these two folders, and no
-    two entries have one name, these are the files. In a list of which any entry exists as written, a name alone never
-    counts: `day2/000.png` is not `000.png`.
+    two entries have one name, these are the files. Likewise, if every entry is an id without a suffix, and each has one
+    image of that name (`000c1434d8d7` is `000c1434d8d7.png`), these are the files. In a list of which any entry exists
+    as written, a name alone never counts: `day2/000.png` is not `000.png`.
 
     Args:
         root: Folder that the entries are relative to; absolute paths are used as they are.
@@ -77,7 +79,36 @@ def _find_list(root: str | Path, source: Path, paths: Sequence[str]) -> FoundFil
             if number:
                 why = "no two have one name" if alike else "all of them are"
                 almost = f"{found}{folder}, which counts only if {why}"
+        ids = _find_ids(source, written)
+        if ids.note:
+            return ids
+        almost = almost or ids.almost
     return FoundFiles([Path(os.path.normpath(file)) for file in written], "", almost)
+
+
+def _find_ids(source: Path, written: Sequence[str]) -> FoundFiles:
+    """Find the images of ids, which are paths without a suffix; each folder is read once."""
+    if any(Path(path).suffix.lower() in IMAGE_SUFFIXES for path in written):
+        return FoundFiles([], "", "")
+    images: dict[str, dict[str, list[Path]]] = {}
+    found = []
+    for path in written:
+        folder, name = os.path.split(os.path.normpath(path))
+        if folder not in images:
+            images[folder] = {}
+            for file in list_images(folder) if os.path.isdir(folder) else ():  # noqa: PTH112
+                images[folder].setdefault(file.stem, []).append(file)
+        found.append(images[folder].get(name, []))
+    number, doubled = sum(map(bool, found)), next((files for files in found if len(files) > 1), None)
+    if not number:
+        return FoundFiles([], "", "")
+    said = f"none of the {len(written)} paths in {source} has the suffix of an image; {number} are found with one"
+    if number == len(written) and doubled is None:
+        return FoundFiles([files[0] for files in found], said, "")
+    why = (
+        "all of them are" if doubled is None else f"only one image has the name, not {' and '.join(map(str, doubled))}"
+    )
+    return FoundFiles([], "", f"{said}, which counts only if {why}")
 
 
 def _as_written(root: str | Path, path: str) -> str:

@@ -3,13 +3,13 @@
 import math
 import re
 
-from numclip_lightning.data.base.dialects import NUMBER
+from numclip_lightning.data.base.numerals import is_number, is_unknown
 from numclip_lightning.errors import DataError
 
 __all__ = ["parse_propensity", "parse_spread", "parse_target"]
 
-# How programs write that a number is unknown.
-_UNKNOWN = ("", "na", "n/a", "nan", "null", "none")
+# `1,200,000` and `1.200.000,50`, with whatever separates the thousands.
+_GROUPED = re.compile(r"[+-]?\d{1,3}(?:[,.'\u2019\u00a0\u202f]\d{3})+(?:[.,]\d+)?", re.ASCII)
 
 
 def parse_target(token: str, where: str) -> float:
@@ -29,13 +29,27 @@ def parse_target(token: str, where: str) -> float:
         >>> parse_target("1930s", "list.txt:1")
         1930.0
     """
-    if not re.fullmatch(NUMBER, token, re.ASCII):
-        comma = "; write a decimal comma as a point" if re.fullmatch(r"[+-]?\d+,\d+", token) else ""
-        raise DataError(f"{where}: label {token!r} is not a number; expected a label such as 31, 3.0 or 1930s{comma}")
+    if not is_number(token):
+        raise DataError(
+            f"{where}: label {token!r} is not a number; expected a label such as 31, 3.0 or 1930s{_advice(token)}"
+        )
     value = float(token.removesuffix("s"))
     if not math.isfinite(value):
         raise DataError(f"{where}: label {token!r} is not finite; expected a label such as 31, 3.0 or 1930s")
     return value
+
+
+def _advice(token: str) -> str:
+    """Return what to do with a label that is no number, as far as it can be told."""
+    if is_unknown(token):
+        return "; it is unknown: remove the line, or label it"
+    if re.fullmatch(r"[+-]?\d+,\d+", token):
+        return "; write a decimal comma as a point, and thousands without a comma"
+    if _GROUPED.fullmatch(token):
+        return "; write thousands without separators, such as 1200000"
+    if any(letter.isdigit() for letter in token):
+        return "; write the number alone, without units and signs"
+    return "; if words name ordered grades, write a number for each"
 
 
 def parse_spread(token: str, where: str) -> float | None:
@@ -51,7 +65,7 @@ def parse_spread(token: str, where: str) -> float | None:
     Raises:
         DataError: If the token is no finite number of 0 or more.
     """
-    if token.lower() in _UNKNOWN:
+    if is_unknown(token):
         return None
     try:
         spread = float(token)

@@ -1,77 +1,81 @@
-"""From a list file to its lines, split into fields: separators, quotes, JSON lines, and files that are no text."""
+"""From a list file to its lines, split into fields: separators, quotes, and files that are no text."""
 
 import codecs
 import csv
 import io
-import json
+import logging
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
 
+from numclip_lightning.data.base.json_lists import read_json
+from numclip_lightning.data.base.lines import Line, Table
+from numclip_lightning.data.base.numerals import is_number
+from numclip_lightning.data.base.workbooks import is_workbook, read_parquet, read_workbook
 from numclip_lightning.errors import DataError
 from numclip_lightning.images.folders import IMAGE_SUFFIXES
 
-__all__ = ["IMAGE_END", "Line", "Table", "read_table"]
+__all__ = ["IMAGE_END", "read_table"]
+
+_log = logging.getLogger(__name__)
 
 IMAGE_END = r"(?i:\.(?:" + "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES)) + "))"
-_NUMBER_END = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:nan|inf|infinity)|\d+0s", re.ASCII)
 _EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
-# What programs write that is no text, by suffix or by first bytes, and what to do.
-_EXCEL = "is an Excel or LibreOffice workbook, not a text file; save the sheet as CSV (UTF-8)"
-_SUFFIXES = {".xlsx": _EXCEL, ".xls": _EXCEL, ".ods": _EXCEL, ".xlsm": _EXCEL}
+# What is no text, by suffix or by first bytes, and what to do.
+_OLD_EXCEL = (
+    "is a workbook of LibreOffice, an old one of Excel (.xls), or one with a password; save the sheet as .xlsx, or as "
+    "CSV (UTF-8)"
+)
+_SUFFIXES = {".xls": _OLD_EXCEL, ".ods": _OLD_EXCEL}
+_PACKED = "is compressed; unpack it"
 _MAGIC = {
-    b"PK\x03\x04": "is a ZIP archive or an Excel workbook, not a text file; save the list as CSV (UTF-8)",
-    b"\xd0\xcf\x11\xe0": _EXCEL,
-    b"PAR1": "is a Parquet file, not a text file; save the list as CSV (UTF-8)",
+    b"PK\x03\x04": "is a ZIP archive, not a list; unpack it, or save the list as CSV (UTF-8)",
+    b"\xd0\xcf\x11\xe0": _OLD_EXCEL,
+    b"\x1f\x8b": _PACKED,
+    b"BZh": _PACKED,
+    b"\xfd7zXZ": _PACKED,
+    b"\x28\xb5\x2f\xfd": _PACKED,
+    b"version https://git-lfs": "is a pointer of Git LFS, not the list; fetch it with git lfs pull",
+    b"<!DOCTYPE": "is a web page, not a list; download the list itself",
+    b"<html": "is a web page, not a list; download the list itself",
 }
-
-
-class Line(NamedTuple):
-    """One line of a list that isn't blank; a quoted line break makes several lines of the file one."""
-
-    number: int
-    text: str
-    fields: list[str]
-
-
-class Table(NamedTuple):
-    """A list, split.
-
-    Attributes:
-        lines: Its lines, at least one.
-        delimiter: What separates fields; None for any whitespace.
-        has_header: Whether the first line surely names the columns, as JSON does.
-    """
-
-    lines: list[Line]
-    delimiter: str | None
-    has_header: bool = False
 
 
 def read_table(source: Path) -> Table:
     """Read a list of any dialect.
 
     Fields are separated by tabs, commas, semicolons, vertical bars or whitespace, as the first line tells; Excel's
-    first line `sep=;` is obeyed. A file `.jsonl` (or `.json`, a list of objects) has an object for each entry.
+    first line `sep=;` is obeyed, and lines of remarks above it (`# exported in May`) are left out. A file `.jsonl` or
+    `.json` has an object for each entry. Excel workbooks (.xlsx) and Parquet files are read with the extra `lists`.
 
     Raises:
-        DataError: If the file can't be read, is empty, or is no text.
+        DataError: If the file can't be read or is empty, or if it is of another kind.
     """
-    text = _read_text(source)
+    content = _read_bytes(source)
+    if content.startswith(b"PK") and is_workbook(content):
+        table, sheets = read_workbook(source, content)
+        if len(sheets) > 1:
+            _log.warning("%s has %d sheets; the first, %r, is read", source, len(sheets), sheets[0])
+        return table
+    if content.startswith(b"PAR1"):
+        return read_parquet(source, content)
+    text = _decode(source, content)
     if source.suffix.lower() in (".jsonl", ".ndjson", ".json"):
-        return _read_json(source, text)
+        return read_json(source, text)
     # Not `splitlines`, which also breaks at characters that a file name may hold.
     rows = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    start = next((number for number, row in enumerate(rows) if row.strip()), None)
+    start = next((number for number, row in enumerate(rows) if row.strip() and not _is_remark(row)), None)
     if start is None:
         raise DataError(f"{source} is empty")
+    if remarks := [row.strip() for row in rows[:start] if row.strip()]:
+        _log.warning("%s: remarks above the list are left out (%d, first %r)", source, len(remarks), remarks[0])
     if named := _EXCEL_SEPARATOR.fullmatch(rows[start].strip()):
         delimiter: str | None = named[1]
         start += 1
     else:
         delimiter = _find_delimiter(rows[start], source.suffix.lower())
     if delimiter is None:
-        lines = [Line(number, row, _split_words(row)) for number, row in enumerate(rows, 1) if row.strip()]
+        rest = enumerate(rows[start:], start + 1)
+        lines = [Line(number, row, _split_words(row)) for number, row in rest if row.strip()]
     else:
         lines = _split_quoted(rows, start, delimiter, source)
     if not lines:
@@ -79,13 +83,16 @@ def read_table(source: Path) -> Table:
     return Table(lines, delimiter)
 
 
-def _read_text(source: Path) -> str:
+def _read_bytes(source: Path) -> bytes:
     try:
-        content = source.read_bytes()
+        return source.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"label file {source} doesn't exist") from error
     except OSError as error:
         raise DataError(f"can't read label file {source}: {error.strerror}") from error
+
+
+def _decode(source: Path, content: bytes) -> str:
     reason = _SUFFIXES.get(source.suffix.lower())
     if reason := next((text for magic, text in _MAGIC.items() if content.startswith(magic)), reason):
         raise DataError(f"{source} {reason}")
@@ -100,6 +107,11 @@ def _read_text(source: Path) -> str:
     return text
 
 
+def _is_remark(row: str) -> bool:
+    """Return whether a line above a list is a remark: `# exported in May`, but not `#1.png 3`."""
+    return row.lstrip().startswith("#") and not re.search(IMAGE_END, row)
+
+
 def _find_delimiter(line: str, suffix: str) -> str | None:
     """Tab, then `;` and `|`, then comma, before whitespace (None); any but a tab may be a part of a file name."""
     line = line.strip()
@@ -111,7 +123,7 @@ def _find_delimiter(line: str, suffix: str) -> str | None:
     if "," not in line or re.search(IMAGE_END + r"\s+\S", line[: line.index(",")]):
         return None
     head, _, last = line.rpartition(" ")
-    spaced = head and _NUMBER_END.fullmatch(last) and not head.rstrip().endswith(",")
+    spaced = head and is_number(last) and not head.rstrip().endswith(",")
     return None if spaced and suffix != ".csv" else ","
 
 
@@ -144,36 +156,3 @@ def _split_quoted(rows: list[str], start: int, delimiter: str, source: Path) -> 
     except csv.Error as error:
         raise DataError(f"{source}:{number}: can't split the line at {delimiter!r}: {error}") from error
     return lines
-
-
-def _read_json(source: Path, text: str) -> Table:
-    """Objects with equal keys; numbers keep the digits that they are written with."""
-    read = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str).decode
-    entries: list[tuple[int, Any]] = []
-    number = 1
-    try:
-        if source.suffix.lower() == ".json":
-            whole = read(text.strip())
-            entries = list(enumerate(whole, 1)) if isinstance(whole, list) else [(1, None)]
-        else:
-            for number, row in enumerate(text.split("\n"), 1):
-                if row.strip():
-                    entries.append((number, read(row.strip())))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{source}:{number}: this is no JSON: {error.msg} (character {error.pos + 1})") from error
-    if not entries:
-        raise DataError(f"{source} is empty")
-    keys: dict[str, None] = {}
-    for number, entry in entries:
-        if not isinstance(entry, dict):
-            example = '{"path": "a.png", "target": 3.5}'
-            raise DataError(f"{source}:{number}: expected a JSON object for each entry, such as {example}")
-        keys.update(dict.fromkeys(entry))
-    lines = [Line(number, "", [_json_field(entry.get(key)) for key in keys]) for number, entry in entries]
-    return Table([Line(0, "", list(keys)), *lines], ",", has_header=True)
-
-
-def _json_field(value: Any) -> str:
-    if value is None:
-        return ""
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

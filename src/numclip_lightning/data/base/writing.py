@@ -39,7 +39,7 @@ def write_splits(data: OrdinalDataModule, folder: str | Path) -> None:
 
 
 def write_list(table: LabelTable, file: Path, root: str | Path) -> None:
-    """Write `path<TAB>target` lines under a heading; groups, spreads and propensities where labels have them.
+    """Write `path<TAB>target` lines under a heading; with groups, spreads, propensities and attributes if there are.
 
     An image that is found below `root` is written as its path from there, because lists of MORPH II name folders of
     their authors; others are written as their list has them.
@@ -54,6 +54,7 @@ def write_list(table: LabelTable, file: Path, root: str | Path) -> None:
         "spread": ["" if label.spread is None else format_number(label.spread) for label in table],
         "propensity": ["" if label.propensity is None else format_number(label.propensity) for label in table],
     }
+    columns |= {name: [dict(label.attributes).get(name, "") for label in table] for name in table.attributes}
     columns = {name: cells for name, cells in columns.items() if any(cells)}
     with file.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.writer(lines, delimiter="\t", lineterminator="\n")

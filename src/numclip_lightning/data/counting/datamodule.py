@@ -18,7 +18,7 @@ from numclip_lightning.data.base.types import Batch, Split
 from numclip_lightning.data.counting.scenes import SIDE, Stream, draw_counts, make_scenes, paint
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization
 
-__all__ = ["CountingDataModule", "SceneDataset", "draw", "normalise", "turn_and_flip"]
+__all__ = ["CountingDataModule", "SceneDataset", "draw", "draw_listed", "normalise", "turn_and_flip"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -153,6 +153,21 @@ def draw(seed: int, stream: Stream, labels: LabelTable) -> Tensor:
     for row, scene in zip(pixels, make_scenes(seed, stream, numbers, counts), strict=True):
         row[:] = paint(scene)
     return torch.from_numpy(pixels)
+
+
+def draw_listed(seed: int, paths: Sequence[str], targets: Sequence[float]) -> dict[str, np.ndarray]:
+    """Draw scenes again by their paths in predictions, such as `test/0000017`, and their counts.
+
+    Returns:
+        The pixels, (SIDE, SIDE, 3), 8-bit RGB, of each path that is that of a scene.
+    """
+    found = {}
+    for path, target in zip(paths, targets, strict=True):
+        stream, _, number = path.partition("/")
+        if stream in ("train", "val", "test") and number.isdecimal() and target >= 1:
+            (scene,) = make_scenes(seed, stream, [int(number) - 1], [int(target)])  # type: ignore[arg-type]
+            found[path] = paint(scene)
+    return found
 
 
 def normalise(pixels: Tensor, normalization: Normalization = NORMALIZATIONS["clip"]) -> Tensor:

@@ -28,6 +28,12 @@ class OnePrediction(BaseModel):
     most_probable: str | None = Field(default=None, description="The phrase with the highest probability.")
     probabilities: dict[str, float] = Field(default_factory=dict, description="The probability of each phrase.")
     spread: float | None = Field(default=None, description="The standard deviation of the predicted distribution.")
+    lower: float | None = Field(default=None, description="The lower end of the interval, if the run was calibrated.")
+    upper: float | None = Field(default=None, description="The upper end of the interval.")
+    coverage: float | None = Field(default=None, description="The share of images whose true number it holds.")
+    phrases_in_set: list[str] | None = Field(
+        default=None, description="Neighbouring phrases among which the true one is, of as many images."
+    )
     extras: dict[str, float] = Field(default_factory=dict, description="Further numbers of the method.")
     error: str | None = Field(default=None, description="Why this image has no prediction.")
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from numclip_lightning.deploy.prediction import Prediction, read_outputs
+from numclip_lightning.deploy.prediction import Prediction
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.deploy.server.limits import Limits, Refusal
 
@@ -79,7 +79,7 @@ class Batches:
                 future.set_result(prediction)
 
     def _predict(self, names: list[str], images: Tensor) -> list[Prediction]:
-        return read_outputs(self._predictor.predict_tensors(images), self._predictor.scale, names)
+        return self._predictor.predictions(images, names)
 
     def stop(self) -> None:
         """End the thread of the model."""

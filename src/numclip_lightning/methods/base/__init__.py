@@ -20,7 +20,7 @@ from numclip_lightning.methods.base.solved import SolvedMethod, UntrainedMethod
 from numclip_lightning.methods.base.start import SolvedStart
 from numclip_lightning.methods.base.thresholds import ThresholdMethod
 from numclip_lightning.methods.base.tip_adapter import TipAdapterMethod
-from numclip_lightning.methods.base.types import Batch, Output, Prediction, Split
+from numclip_lightning.methods.base.types import Batch, Output, Prediction, Reader, Split
 
 __all__ = [
     "Batch",
@@ -41,6 +41,7 @@ __all__ = [
     "PromptClassifier",
     "PromptedMethod",
     "PublishedRAdam",
+    "Reader",
     "Samples",
     "SchedulerSpec",
     "SelectingMethod",

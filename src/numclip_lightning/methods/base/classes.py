@@ -15,6 +15,7 @@ from torch import Tensor
 from numclip_lightning.errors import check_choice
 from numclip_lightning.losses import weighted_mean
 from numclip_lightning.methods.base.image import ImageMethod
+from numclip_lightning.methods.base.many_values import check_number_of_values
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.prompted import PromptedMethod
 from numclip_lightning.methods.base.types import Batch, Output
@@ -66,9 +67,12 @@ class ClassesMethod(OrdinalMethod):
         return self.decoder.centers
 
     def check(self) -> None:
-        """Refuse an unknown `decode`."""
+        """Refuse an unknown `decode`, and more classes than a layer can have."""
         super().check()
         check_choice("decode", self.decode, get_args(Decode))
+        if not self.over_levels:
+            remedy = "set classes=levels" if hasattr(self, "classes") else ""
+            check_number_of_values(type(self).__name__, self.scale, remedy)
 
     def build(self) -> None:
         """Build towers and decoder."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from numclip_lightning.errors import ConfigError, check_choice, check_weight
 from numclip_lightning.losses.imbalance import balanced_mse, conr
 from numclip_lightning.losses.rarity import log_prior, rank_weights, smoothing_kernel
+from numclip_lightning.methods.base.many_values import check_number_of_values
 from numclip_lightning.methods.base.mixing import MixSpec
 from numclip_lightning.methods.base.steps import OrdinalSteps
 from numclip_lightning.methods.base.types import Batch, Output
@@ -107,6 +108,8 @@ class BalancedSteps(OrdinalSteps):
                 f"imbalance.logit_adjustment is {asked.logit_adjustment}, but {name} is not trained by the "
                 "cross-entropy of its classes alone; set it to 0."
             )
+        if asked.fds:
+            check_number_of_values(f"{name} with imbalance.fds", self.scale)
         if asked.fds and mix:
             raise ConfigError("imbalance.fds needs the one rank of each image, which mixed images lack; set mix=null.")
 

@@ -9,11 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from numclip_lightning.methods.base.mixing import MixSpec, is_mixed, mix_batch, of_partner
-from numclip_lightning.methods.base.types import Batch, Output, Prediction, Split
+from numclip_lightning.methods.base.types import Batch, Output, Prediction, Reader, Split
 from numclip_lightning.metrics import DEFAULT, EpsilonError, Needs, build_metrics, choose
+from numclip_lightning.models.spread import spread_of
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["OrdinalSteps"]
+
+# The name of what the reader has read, among the output's extras.
+_READ = "read"
 
 
 class OrdinalSteps(L.LightningModule, ABC):
@@ -22,10 +26,14 @@ class OrdinalSteps(L.LightningModule, ABC):
     Attributes:
         scale: The ordered scale of the targets.
         mix: How training images are mixed; None leaves them as they are.
+        reader: What is read of tested and predicted images besides their number; None for nothing.
+        validated: The predictions of the last validation, a batch each; of this process.
     """
 
     scale: OrdinalScale
     mix: MixSpec | None
+    reader: Reader | None = None
+    validated: list[Prediction]
 
     @abstractmethod
     def encode_images(self, images: Tensor) -> Tensor:
@@ -99,9 +107,16 @@ class OrdinalSteps(L.LightningModule, ABC):
             batch = mix_batch(batch, self.mix, self.current_epoch, batch_idx, self.global_rank)
         return self._loss(batch, self._evaluate(batch, "train"), "train")
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget the predictions of the validation before."""
+        super().on_validation_epoch_start()
+        self.validated = []
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Update the validation metrics and the loss."""
-        self._loss(batch, self._evaluate(batch, "val"), "val")
+        """Update the validation metrics and the loss, and keep the predictions."""
+        output = self._evaluate(batch, "val")
+        self.validated.append(self._predict(batch, output))
+        self._loss(batch, output, "val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Update the test metrics and return the predictions, the fields of a `Prediction`.
@@ -109,7 +124,8 @@ class OrdinalSteps(L.LightningModule, ABC):
         Without a loss: parts of it contrast the images of one batch, so that its mean depends on the number of
         processes. A test result must not.
         """
-        return self._predict(batch, self._evaluate(batch, "test"))._asdict()
+        output = self._evaluate(batch, "test")
+        return self._predict(batch, output)._asdict()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
         """Predict one batch, with or without targets."""
@@ -140,14 +156,21 @@ class OrdinalSteps(L.LightningModule, ABC):
 
     def _output(self, batch: Batch) -> Output:
         """Return the output for a batch of images, or of features that were computed before."""
-        if "features" in batch:
-            return self.decode_features(batch["features"])
-        output: Output = self(batch["image"])
-        return output
+        if "features" not in batch and self.reader is None:
+            output: Output = self(batch["image"])
+            return output
+        features = batch["features"] if "features" in batch else self.encode_images(batch["image"])
+        output = self.decode_features(features)
+        if self.reader is None:
+            return output
+        read = self.reader(features, output).to(output.value.device)
+        return output._replace(extras={**output.extras, _READ: read})
 
     def _predict(self, batch: Batch, output: Output) -> Prediction:
         probabilities = self._probabilities(output)
-        return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities)
+        spread = spread_of(output.logits.detach(), self.scale)
+        read = output.extras.get(_READ, output.value.new_zeros(len(output.value), 0))
+        return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities, spread, read)
 
     def _probabilities(self, output: Output) -> Tensor:
         """Return the probability of each level, (B, K), also if logits are over ranks."""

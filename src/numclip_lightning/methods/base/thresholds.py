@@ -7,6 +7,7 @@ from torch import Tensor
 
 from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.methods.base.image import ImageMethod
+from numclip_lightning.methods.base.many_values import check_number_of_values
 from numclip_lightning.methods.base.types import Output
 from numclip_lightning.models.thresholds import ThresholdDecode, decode_rank, rank_log_probabilities
 
@@ -32,6 +33,7 @@ class ThresholdMethod(ImageMethod):
         """Refuse an unknown `decode` and a scale without thresholds."""
         super().check()
         check_choice("decode", self.decode, get_args(ThresholdDecode))
+        check_number_of_values(type(self).__name__, self.scale)
         if self.scale.num_ranks < 2:
             raise ConfigError(
                 f"the scale {self.scale.describe()} has a single value, and no threshold to ask about; "

@@ -1,10 +1,11 @@
 """Types that pass between the shared steps, the losses and the command line."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
-__all__ = ["Batch", "Output", "Prediction", "Split"]
+__all__ = ["Batch", "Output", "Prediction", "Reader", "Split"]
 
 Batch = dict[str, Tensor]
 # Splits that have targets. `data/` has a literal of the same name, which also knows `predict`; neither room imports the
@@ -35,9 +36,22 @@ class Prediction(NamedTuple):
         value: The predicted number in the target's unit, (B,).
         level: The most probable level, int64 (B,).
         probabilities: The probability of each level, (B, K).
+        spread: The standard deviation of each predicted distribution, in the target's unit, (B,); NaN where the method
+            predicts the number alone.
+        read: What a `Reader` has read besides, (B, M); M is 0 without one.
     """
 
     index: Tensor  # type: ignore[assignment]  # hides `tuple.index`
     value: Tensor
     level: Tensor
     probabilities: Tensor
+    spread: Tensor
+    read: Tensor = torch.zeros(0, 0)
+
+
+class Reader(Protocol):
+    """Reads more of the images that are tested or predicted, such as whether they are on the scale."""
+
+    def __call__(self, features: Tensor, output: Output) -> Tensor:
+        """Return M numbers of each image, (B, M): of the image tower's features (B, ...) and the method's output."""
+        ...

@@ -1,0 +1,41 @@
+"""Take the pictures of docs/report.md from a report: wide and narrow, light and dark.
+
+    PYTHONPATH=tests python scripts/picture_report.py runs/.../report.html docs/report
+
+It needs Chromium. The pictures show the top of the page, and its middle, in few colours, so that they stay small.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from support.browser import browser
+
+# Name, width, colours, where it begins and how high it is, in pixels.
+_PICTURES = (
+    ("wide", 1400, "light", 0, 2300),
+    ("middle", 1400, "dark", 2500, 2400),
+    ("narrow", 400, "light", 0, 2300),
+)
+
+
+def main(page_file: Path, folder: Path) -> None:
+    """Write the pictures of a page into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as profile, browser(Path(profile)) as page:
+        for name, width, colours, top, height in _PICTURES:
+            page("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": colours}])
+            page("Page.navigate", url=page_file.resolve().as_uri())
+            page.wait_for("document.readyState === 'complete' && document.querySelectorAll('section').length")
+            whole = Path(profile, "whole.png")
+            page.picture(whole, width, top + height)
+            picture = Image.open(whole).crop((0, top, width, top + height))
+            file = folder / f"{name}.png"
+            picture.quantize(160, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, optimize=True)
+            print(f"{file}: {width} x {height}, {file.stat().st_size / 1e3:.0f} kB")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,241 @@
+"""A calibration: thresholds and a temperature, found on validation images, that hold for all images after them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from numclip_lightning.calibration.answers import BY_LEVEL, Answers, Choices
+from numclip_lightning.calibration.checks import Levels, Numbers
+from numclip_lightning.calibration.conformal import (
+    Threshold,
+    conformal_threshold,
+    fewest_images,
+    interval_ends,
+    interval_scores,
+)
+from numclip_lightning.calibration.distributions import LevelValues, level_quantiles, level_spread
+from numclip_lightning.calibration.level_sets import level_sets, set_scores
+from numclip_lightning.calibration.temperature import Temperature, fit_temperature
+from numclip_lightning.errors import ConfigError, DataError
+
+__all__ = ["Calibration", "Thresholds", "calibrate"]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The threshold of a score over all images, and of each group where they were asked for.
+
+    Attributes:
+        overall: Over all images.
+        groups: By the name of the group; of levels, by their index as text.
+    """
+
+    overall: Threshold
+    groups: Mapping[str, Threshold] = field(default_factory=dict)
+
+    @property
+    def fallback(self) -> float:
+        """The threshold of an image of no known group: the largest finite one, which holds for every such group."""
+        finite = [found.value for found in self.groups.values() if found.is_finite]
+        return max(finite, default=self.overall.value)
+
+    def of(self, answers: Answers) -> Numbers:
+        """Return the threshold of each image, shape (N,)."""
+        if not self.groups:
+            return np.full(len(answers.value), self.overall.value)
+        names = [""] * len(answers.value) if answers.groups is None else list(map(str, answers.groups))
+        known = {name: found.value for name, found in self.groups.items()}
+        return np.array([known.get(name, self.fallback) for name in names], dtype=np.float64)
+
+    def by_level(self, levels: int) -> Numbers:
+        """Return the threshold of each level, shape (K,)."""
+        known = {name: found.value for name, found in self.groups.items()}
+        return np.array([known.get(str(level), np.inf) for level in range(levels)], dtype=np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Thresholds and temperature.
+
+    Attributes:
+        choices: What was asked for; `intervals` is the kind that was used.
+        phrases: The phrases of the levels, in order; empty if they are not known.
+        values: The numbers of the levels; None if the scale is not known.
+        n: On how many images it was found.
+        interval: Thresholds of intervals.
+        sets: Thresholds of sets of levels; None where a set is the levels that the interval touches.
+        temperature: None if the method gives no probabilities.
+        notes: What users should know: too few images, what could not be done.
+        source: Where it comes from, as plain values.
+    """
+
+    choices: Choices
+    phrases: tuple[str, ...]
+    values: LevelValues | None
+    n: int
+    interval: Thresholds
+    sets: Thresholds | None
+    temperature: Temperature | None
+    notes: tuple[str, ...] = ()
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def intervals_of(self, answers: Answers) -> tuple[Numbers, Numbers]:
+        """Return the lower and upper end of each image's interval, in the unit of the value, shape (N,).
+
+        Raises:
+            DataError: If the answers lack the spread or probabilities that the thresholds are of.
+        """
+        low, high, width = _base(answers, self.choices, self.values)
+        ends = None if self.values is None else (self.values.minimum, self.values.maximum)
+        if self.choices.by != BY_LEVEL or self.values is None:
+            return interval_ends(low, high, self.interval.of(answers), width, ends)
+        return self._by_level(low, high, width, answers.value, self.values)
+
+    def _by_level(
+        self, low: Numbers, high: Numbers, width: Numbers | float, value: Numbers, values: LevelValues
+    ) -> tuple[Numbers, Numbers]:
+        """Return the shortest interval that holds, of each level, the numbers within that level's threshold."""
+        edges = values.edges.clip(values.minimum, values.maximum)
+        center = np.clip(value, values.minimum, values.maximum)
+        lower, upper = np.full(len(value), np.inf), np.full(len(value), -np.inf)
+        for level, threshold in enumerate(self.interval.by_level(len(values.lower))):
+            below, above = interval_ends(low, high, threshold, width)
+            below, above = np.maximum(below, edges[level]), np.minimum(above, edges[level + 1])
+            held = below <= above
+            lower, upper = (
+                np.where(held, np.minimum(lower, below), lower),
+                np.where(held, np.maximum(upper, above), upper),
+            )
+        empty = lower > upper
+        return np.where(empty, center, lower), np.where(empty, center, upper)
+
+    def sets_of(self, answers: Answers) -> tuple[Levels, Levels] | None:
+        """Return the first and the last level of each image's set, shape (N,); None if the levels are not known."""
+        if self.sets is None:
+            if self.values is None:
+                return None
+            lower, upper = self.intervals_of(answers)
+            return self.values.level_at(lower), self.values.level_at(upper)
+        if answers.probabilities is None:
+            raise DataError("the sets of levels need probabilities, columns p(PHRASE); the predictions have none.")
+        if self.choices.by == BY_LEVEL:
+            bound = self.sets.by_level(answers.probabilities.shape[1])[None, :]
+            return level_sets(answers.probabilities, self.choices.sets, bound)
+        return level_sets(answers.probabilities, self.choices.sets, self.sets.of(answers))
+
+
+def calibrate(
+    answers: Answers,
+    choices: Choices,
+    *,
+    values: LevelValues | None = None,
+    phrases: Sequence[str] = (),
+    level: ArrayLike | None = None,
+    source: Mapping[str, Any] | None = None,
+) -> Calibration:
+    """Find thresholds and temperature on images with true numbers that the method was not trained on.
+
+    Args:
+        answers: What the method says of them, with targets, and groups if `choices.by` names a column.
+        choices: What is asked for.
+        values: The numbers of the levels, if the scale is known: intervals are then cut to it.
+        phrases: The phrases of the levels.
+        level: True levels, shape (N,); None takes them from the targets, if `values` is known.
+        source: Where the answers come from, as plain values.
+
+    Returns:
+        The calibration. Where the method gives no distribution, intervals are absolute, and a note says so.
+
+    Raises:
+        DataError: If there are no images or no targets.
+        ConfigError: If groups are asked for that are not there.
+    """
+    if answers.target is None or not len(answers.value):
+        raise DataError("a calibration needs images with true numbers, a column target; these predictions have none.")
+    notes: list[str] = []
+    true = None if level is None else np.asarray(level, dtype=np.int64)
+    if true is None and values is not None:
+        true = values.level_at(answers.target)
+    names = _names(answers, choices, true)
+    choices = _possible(answers, choices, values, notes)
+    low, high, width = _base(answers, choices, values)
+    scores = interval_scores(answers.target, low, high, width)
+    interval = _thresholds(scores, names, choices.coverage, notes, phrases if choices.by == BY_LEVEL else ())
+    sets = temperature = None
+    if not answers.is_certain and answers.probabilities is not None and true is not None:
+        own = set_scores(answers.probabilities, choices.sets)[np.arange(len(true)), true]
+        sets = _thresholds(own, names, choices.coverage, [], ())
+        temperature = fit_temperature(answers.probabilities, true, choices.temperature)
+    return Calibration(
+        choices=choices, phrases=tuple(phrases), values=values, n=len(answers.value), interval=interval, sets=sets,
+        temperature=temperature, notes=tuple(notes), source=dict(source or {}),
+    )  # fmt: skip
+
+
+def _names(answers: Answers, choices: Choices, level: Levels | None) -> list[str] | None:
+    """Return the group of each image, if groups are asked for."""
+    if choices.by is None:
+        return None
+    if choices.by == BY_LEVEL:
+        if level is None:
+            raise ConfigError("by is 'level', but the scale is not known; give the configuration of the run.")
+        return list(map(str, level.tolist()))
+    if answers.groups is None:
+        raise ConfigError(f"by is {choices.by!r}, but the predictions have no such column.")
+    return list(map(str, answers.groups))
+
+
+def _possible(answers: Answers, choices: Choices, values: LevelValues | None, notes: list[str]) -> Choices:
+    """Return what can be done; without a distribution intervals are absolute."""
+    lacking = ""
+    if choices.intervals == "normalised" and answers.spread is None and (answers.is_certain or values is None):
+        lacking = "a spread (a column spread, or probabilities and the scale)"
+    if choices.intervals == "quantiles" and (answers.is_certain or values is None):
+        lacking = "a distribution (probabilities and the scale)"
+    if not lacking:
+        return choices
+    notes.append(f"{choices.intervals} intervals need {lacking}, which these predictions lack: they are absolute.")
+    return replace(choices, intervals="absolute")
+
+
+def _base(answers: Answers, choices: Choices, values: LevelValues | None) -> tuple[Numbers, Numbers, Numbers | float]:
+    """Return the interval that the threshold stretches, and the unit of its score."""
+    if choices.intervals == "absolute":
+        return answers.value, answers.value, 1.0
+    if choices.intervals == "normalised":
+        spread = answers.spread
+        if spread is None:
+            if answers.probabilities is None or values is None:
+                raise DataError("these intervals need the spread of each image, a column spread; there is none.")
+            spread = level_spread(answers.probabilities, values)
+        # Half a step: a method that is surer than that knows the value as well as the scale does.
+        return answers.value, answers.value, np.maximum(spread, values.step / 2 if values else 0.0)
+    if answers.probabilities is None or values is None:
+        raise DataError("these intervals need the probability of each level, columns p(PHRASE); there are none.")
+    tail = (1 - choices.coverage) / 2
+    low, high = (level_quantiles(answers.probabilities, values, share) for share in (tail, 1 - tail))
+    return low, high, 1.0
+
+
+def _thresholds(
+    scores: Numbers, names: Sequence[str] | None, coverage: float, notes: list[str], phrases: Sequence[str]
+) -> Thresholds:
+    """Return the threshold over all images and of each group; note what has too few."""
+    overall = conformal_threshold(scores, coverage)
+    least = fewest_images(coverage)
+    needed = f"for a coverage of {coverage:g}, which needs {least}"
+    if overall.n < least:
+        notes.append(f"{overall.n} images are too few {needed}: intervals are the whole scale.")
+    if names is None:
+        return Thresholds(overall)
+    of = np.array(names)
+    groups = {name: conformal_threshold(scores[of == name], coverage) for name in dict.fromkeys(names) if name}
+    counts = {phrases[int(name)] if phrases else name: found.n for name, found in groups.items() if found.n < least}
+    if counts:
+        listed = ", ".join(f"{name} ({n})" for name, n in counts.items())
+        then = "every interval reaches to these levels" if phrases else "intervals there are the whole scale"
+        notes.append(f"too few images {needed}, of {listed}: {then}.")
+    return Thresholds(overall, groups)

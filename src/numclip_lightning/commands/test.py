@@ -1,0 +1,54 @@
+"""`numclip test` and `numclip fit`: Lightning's verbs, and the report of what was tested."""
+
+import logging
+from functools import partial
+from typing import Any
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from numclip_lightning.errors import NumClipError
+from numclip_lightning.runs.command import NumClipCLI, run_command
+
+__all__ = ["fit", "test"]
+
+_log = logging.getLogger(__name__)
+
+
+class _ReportingCLI(NumClipCLI):
+    """A run that ends with a page about its tested images."""
+
+    def init_parser(self, *, own_flags: bool = False, **kwargs: Any) -> LightningArgumentParser:
+        """Add the flag of the report."""
+        parser = super().init_parser(own_flags=own_flags, **kwargs)
+        if own_flags:
+            parser.add_argument(
+                "--report",
+                type=bool,
+                default=True,
+                help="Write report.html about the tested images into the run folder.",
+            )
+        return parser
+
+    def run_verb(self, subcommand: str) -> None:
+        """Run the verb, then write the report of what it has tested."""
+        super().run_verb(subcommand)
+        tested = self.folder / "test_predictions.csv"
+        if self.config[self.verb].report and self.trainer.is_global_zero and tested.is_file():
+            self._report()
+
+    def _report(self) -> None:
+        """Write the report; what is wrong with it never spoils the test that was done."""
+        try:
+            from numclip_lightning.commands.report import report_of_run
+
+            page = report_of_run(self.folder)
+        except ModuleNotFoundError as error:
+            _log.info("no report.html: it needs %s; pip install 'numclip-lightning[report]'", error.name)
+        except (NumClipError, OSError) as error:
+            _log.warning("no report.html: %s", error)
+        else:
+            print(f"\nThe report is in {page}: open it in a browser.")  # noqa: T201
+
+
+fit = partial(run_command, "fit", kind=_ReportingCLI)
+test = partial(run_command, "test", kind=_ReportingCLI)

@@ -1,0 +1,59 @@
+"""Distances of whole distributions as losses: the CRPS, the squared and the plain earth mover's distance.
+
+Source: Gneiting and Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation", JASA 2007, equation 20; Hou,
+Yu and Samaras, "Squared Earth Mover's Distance-based Loss for Training Deep Neural Networks", 2016 (arXiv 1611.05916).
+"""
+
+from dataclasses import field
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from numclip_lightning.errors import check_choice, check_weight
+from numclip_lightning.losses import crps_loss, earth_mover_loss, weighted_mean
+from numclip_lightning.methods.base import Batch, Classes, ImageClassifier, Output
+from numclip_lightning.models.heads import Decode
+from numclip_lightning.models.image_heads import LinearHead
+
+__all__ = ["CRPSClassifier", "CumulativeDistance"]
+
+CumulativeDistance = Literal["squared", "absolute"]
+
+
+class CRPSClassifier(ImageClassifier):
+    """A linear classifier over the values of the scale, trained with a distance between cumulative distributions.
+
+    Args:
+        distance: Of the two cumulative distributions, in steps of the scale: `squared` is the CRPS, which on an even
+            scale is the squared earth mover's distance; `absolute` is the earth mover's distance itself, the expected
+            absolute error.
+        cross_entropy: The weight of a cross-entropy beside it; 0 leaves it out.
+    """
+
+    classes: Classes = field(default="values", init=False)
+    # The CRPS is the score of the whole distribution; its least absolute error is read at the median.
+    decode: Decode = "median"
+    distance: CumulativeDistance = "squared"
+    cross_entropy: float = 0.0
+
+    def check(self) -> None:
+        """Refuse an unknown distance and a negative weight."""
+        super().check()
+        check_choice("distance", self.distance, get_args(CumulativeDistance))
+        check_weight("cross_entropy", self.cross_entropy, "left out")
+
+    def build_head(self) -> LinearHead:
+        """Return a linear layer with an output for each value."""
+        return LinearHead(self.clip.embed_dim, self.num_classes)
+
+    def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return the distance in steps of the scale and, if it has a weight, the cross-entropy."""
+        logits, loss = self.adjusted(output.logits), crps_loss if self.distance == "squared" else earth_mover_loss
+        distance = weighted_mean(
+            lambda z, y: loss(z, y, self.class_values), batch.get("weight"), logits, batch["target"]
+        )
+        losses = {"distance": distance / self.loss_unit}
+        if self.cross_entropy:
+            (whole,) = super().losses(output, batch).values()
+            losses["cross_entropy"] = self.cross_entropy * whole
+        return losses

@@ -1,0 +1,102 @@
+"""The callbacks that belong to every run: their flags, and which of them a verb gets."""
+
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import LightningArgumentParser
+
+from numclip_lightning.images.corruptions import parse_corruptions
+from numclip_lightning.runs.averaging import AverageWeights
+from numclip_lightning.runs.calibrating import Calibrate
+from numclip_lightning.runs.checkpoints import BestCheckpoint
+from numclip_lightning.runs.corrupted import TestCorrupted
+from numclip_lightning.runs.features import KeepFeatures
+from numclip_lightning.runs.focus import Focus
+from numclip_lightning.runs.length import FitLength, StopEarly
+from numclip_lightning.runs.maps import WriteMaps
+from numclip_lightning.runs.off_scale_test import TestOffScale
+from numclip_lightning.runs.on_scale import OnScale
+from numclip_lightning.runs.predictions import WritePredictions
+from numclip_lightning.runs.scale_scores import ScoreName
+
+__all__ = ["add_callback_flags", "add_reading_flags", "listed", "own_callbacks"]
+
+
+def add_callback_flags(parser: LightningArgumentParser) -> None:
+    """Add the callbacks with settings, which a list of callbacks in a configuration can't replace."""
+    parser.add_lightning_class_args(KeepFeatures, "features")
+    # Plain classes and not Lightning's: those would be callbacks of every run, some of which keep none.
+    parser.add_class_arguments(BestCheckpoint, "checkpoint", fail_untyped=False, sub_configs=True)
+    parser.add_class_arguments(AverageWeights, "averaging")
+    parser.add_class_arguments(StopEarly, "early_stopping")
+    parser.add_class_arguments(FitLength, "length")
+    parser.add_class_arguments(Calibrate, "calibration")
+    parser.set_defaults({
+        "checkpoint.monitor": "val_mae",
+        "checkpoint.mode": "min",
+        "checkpoint.filename": "best",
+        "checkpoint.save_last": True,
+        "checkpoint.enable_version_counter": False,
+    })  # fmt: skip
+
+
+def own_callbacks(verb: str, given: Namespace, folder: Path, *, keeps_checkpoints: bool) -> list[Callback]:
+    """Return the callbacks of a run, besides those of the `trainer` section.
+
+    Args:
+        verb: `fit`, `validate`, `test` or `predict`.
+        given: The section of the verb, its classes built.
+        folder: The run folder.
+        keeps_checkpoints: Whether the run keeps any.
+    """
+    callbacks: list[Callback] = []
+    if verb == "fit":
+        callbacks += [given.averaging, given.length, *given.early_stopping.callbacks()]
+    if keeps_checkpoints:
+        given.checkpoint.dirpath = given.checkpoint.dirpath or str(folder / "checkpoints")
+        callbacks.append(given.checkpoint)
+    if not given.trainer.fast_dev_run:
+        given.calibration.checkpoint = None if verb == "fit" else given.ckpt_path
+        callbacks += [Focus(given.focus)] if given.get("focus") else []
+        callbacks += [given.calibration, *_writers(verb, given, folder)]
+        if given.get("corrupt"):
+            callbacks.append(TestCorrupted(parse_corruptions(given.corrupt), folder / "corruptions.csv"))
+        if given.get("maps"):
+            callbacks.append(WriteMaps(folder / "maps"))
+    return callbacks
+
+
+def _writers(verb: str, given: Namespace, folder: Path) -> list[Callback]:
+    """Return the callbacks that write predictions, and say of each image whether it is on the scale if asked."""
+    # A fit may end in a test.
+    off_scale = verb in ("fit", "test") and bool(getattr(given.data, "off_scale_file", None))
+    asked = given.get("on_scale"), given.get("reject"), given.get("concepts")
+    on_scale = OnScale.asked(*asked, off_scale=off_scale)
+    predicted = Path(given.get("output") or folder / "predictions.csv")
+    writer = WritePredictions(predicted, folder / "test_predictions.csv", given.calibration, on_scale)
+    if on_scale is None:
+        return [writer]
+    off_scale_test = TestOffScale(on_scale, folder / "off_scale_predictions.csv")
+    # The scores are learned before the first batch, and read before they are written.
+    return [on_scale, off_scale_test, writer]
+
+
+def add_reading_flags(parser: LightningArgumentParser) -> None:
+    """Add the flags of a test and a prediction: whether images are on the scale, and what of them is read."""
+    parser.add_argument("--on_scale", type=ScoreName | None, default=None,
+                        help="Say of each image whether it is on the scale at all, by this score.")  # fmt: skip
+    parser.add_argument("--reject", type=float | None, default=None,
+                        help="Reject images off the scale, and this share of those on it, such as 0.05.")  # fmt: skip
+    parser.add_argument("--concepts", type=str | None, default=None,
+                        help="A file of words, one a line: the nearest say what an image shows instead.")  # fmt: skip
+    parser.add_argument("--focus", type=str | None, default=None,
+                        help="Read images by the places that look like these words, as 'the disc'.")  # fmt: skip
+
+
+def listed(given: Any) -> list[Any]:
+    """Return loggers or callbacks of the `trainer` section as a list; None and True mean that none were given."""
+    if given is None or given is True:
+        return []
+    return list(given) if isinstance(given, list) else [given]
