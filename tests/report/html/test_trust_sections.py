@@ -14,7 +14,9 @@ def test_ordinality_is_the_share_of_steps_at_which_similarity_falls() -> None:
     random = np.random.default_rng(0)
     similarity = random.random((6, 6))
     falls = [similarity[i, j] > similarity[i, j + 1] for i in range(6) for j in range(i, 5)]
-    assert ordinality(similarity) == (pytest.approx(np.mean(falls)), 15)
+    share, steps = ordinality(similarity)
+    assert share == pytest.approx(np.mean(falls))
+    assert steps == 15
     distance = np.abs(np.subtract.outer(np.arange(6), np.arange(6)))
     assert ordinality(-1.0 * distance)[0] == 1.0
     assert ordinality(1.0 * distance)[0] == 0.0
