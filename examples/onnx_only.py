@@ -4,11 +4,15 @@ python examples/onnx_only.py exported/model.onnx image.jpg ...
 """
 
 import json
+import os
 import sys
 
 import numpy as np
-import onnxruntime
 from PIL import Image, ImageOps
+
+# onnxruntime reports its use to its makers unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime
 
 
 def main(model: str, *names: str) -> None:

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,20 @@ def test_a_command_with_a_parser_of_its_own_can_be_parsed(words: list[str], caps
     assert failure(*words, *(["--compare_to=nobody"] if words[0] == "benchmark" else [])) == 2
     error = capsys.readouterr().err
     assert any(stop in error for stop in _STOPS)
+
+
+def test_its_three_lines_give_the_number_that_they_say_without_a_network() -> None:
+    ((_, lines),) = [block for block in blocks(README, "python") if "OrdinalPredictor" in block[1]]
+    said = re.findall(r"print\(.*\)  # (.+)", lines)
+    offline = (
+        "import socket\n"
+        "def refuse(*_, **__): raise OSError('no network')\n"
+        "socket.socket.connect = socket.getaddrinfo = refuse\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", offline + lines], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert result.stdout.splitlines() == said != []
 
 
 def test_every_file_it_names_is_there() -> None:

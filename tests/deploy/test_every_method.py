@@ -11,7 +11,9 @@ from safetensors import safe_open
 
 from numclip_lightning.deploy import OrdinalPredictor
 from numclip_lightning.deploy.graph import Graph, trace
-from numclip_lightning.deploy.parts import split_method
+from numclip_lightning.deploy.libraries import quiet
+from numclip_lightning.deploy.parts import exportable, split_method
+from numclip_lightning.deploy.translations import cumulative_minimum, translated
 from numclip_lightning.methods import LinearProbe, NumCLIP, OrdinalMethod, RankingAwareCLIP
 from support.predictors import KINDS, RECIPE, random_images, tiny_method
 
@@ -43,6 +45,38 @@ def test_what_follows_the_tower_leaves_as_a_graph_of_the_same_numbers(kind: type
         value, probabilities, *_ = read(features[:size])
         torch.testing.assert_close(value, step.value[:size].float(), atol=1e-5, rtol=1e-6)
         torch.testing.assert_close(probabilities, step.probabilities[:size], atol=1e-5, rtol=1e-5)
+
+
+def thresholds_first() -> Iterator[Any]:
+    """Every method; all but the one with operations that ONNX does not know are slow."""
+    for kind in KINDS:
+        yield pytest.param(kind, marks=() if kind.__name__ == "CORAL" else pytest.mark.slow, id=kind.__name__)
+
+
+@pytest.mark.parametrize("kind", list(thresholds_first()))
+def test_what_follows_the_tower_leaves_as_onnx_of_the_same_numbers(kind: type[OrdinalMethod], tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    encoder, decoder = split_method(tiny_method(kind))
+    with torch.no_grad():
+        features = encoder(torch.stack([RECIPE(pixels) for pixels in random_images(3)]))
+        expected = decoder(features)
+    sizes = {0: torch.export.Dim("batch")}
+    with exportable(), quiet():
+        program = translated(torch.export.export(decoder, (features,), dynamic_shapes=(sizes,), strict=False))
+        torch.onnx.export(program, (features,), str(tmp_path / "decoder.onnx"), external_data=False)
+    session = runtime.InferenceSession(str(tmp_path / "decoder.onnx"), providers=["CPUExecutionProvider"])
+    found = session.run(None, {session.get_inputs()[0].name: features.numpy()})
+    for name, one, other in zip(decoder.names, found, expected, strict=True):
+        assert one == pytest.approx(other.numpy(), abs=1e-4), name
+
+
+@pytest.mark.parametrize(("shape", "dim"), [((3, 60), 1), ((7,), 0), ((4, 5, 6), 1), ((2, 1), 1)])
+def test_a_running_minimum_in_other_words_is_that_of_torch(shape: tuple[int, ...], dim: int) -> None:
+    values = torch.randint(0, 9, shape).float()
+    for one, other in zip(cumulative_minimum(values, dim), torch.cummin(values, dim), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("kind", [NumCLIP, RankingAwareCLIP])

@@ -1,5 +1,6 @@
 """Every format gives the module's number, with the preprocessing inside, and changes nothing of the model."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,14 @@ import torch
 from PIL import Image
 
 from numclip_lightning.cli import main
-from numclip_lightning.deploy.formats import FORMATS, export, metadata, needs
+from numclip_lightning.deploy import OrdinalPredictor
+from numclip_lightning.deploy.formats import FORMATS, export, metadata
+from numclip_lightning.deploy.libraries import needs
 from numclip_lightning.deploy.parity import compare, parity_table, runner
 from numclip_lightning.deploy.recipe import Recipe
 from numclip_lightning.deploy.resizing import InGraph
 from numclip_lightning.errors import ConfigError
+from support.command import config_of
 from support.predictors import random_images, tiny_predictor
 
 SIZES = [(32, 32), (64, 64), (96, 130), (251, 177), (20, 31), (7, 5), (33, 32)]
@@ -60,6 +64,17 @@ def test_onnx_says_what_the_module_says_and_carries_its_scale(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+def test_openvino_says_what_the_module_says(tmp_path: Path) -> None:
+    for name in ("onnx", "onnxscript", "openvino"):
+        pytest.importorskip(name, reason="the extra openvino is not installed")
+    images = random_images(3)
+    export(tiny_predictor(), "openvino", tmp_path)
+    _, found = compare(tiny_predictor(), ["openvino"], tmp_path, images)
+    assert found.agrees
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.bin", "model.xml"]
+
+
+@pytest.mark.slow
 def test_int8_is_smaller_and_near(tmp_path: Path) -> None:
     for name in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(name, reason="the extra onnx is not installed")
@@ -89,6 +104,16 @@ class TestCommand:
         printed = capsys.readouterr().out
         assert "safetensors: " in printed
         assert "largest difference on 5 images" in printed
+        assert "| MAE" in printed
+        rows = json.loads((tmp_path / "out" / "parity.json").read_text(encoding="utf-8"))
+        assert [row["format"] for row in rows] == ["module", "safetensors"]
+        # What the run has measured itself, on the first five of its validation images.
+        config = config_of(fitted)["data"]["init_args"]
+        lines = Path(config["root"], config["val_file"]).read_text(encoding="utf-8").splitlines()[:5]
+        paths, targets = zip(*(line.split() for line in lines), strict=True)
+        values = [one.value for one in OrdinalPredictor.load(fitted)([Path(config["root"], path) for path in paths])]
+        expected = sum(abs(value - float(target)) for value, target in zip(values, targets, strict=True)) / 5
+        assert rows[0]["mae"] == pytest.approx(expected, abs=1e-5)
         card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
         assert "Mean absolute error on 17 test images: **" in card
         assert "| few | " in card

@@ -1,5 +1,6 @@
 """The predictor: what it takes, in which order, alone and in batches, and what it says of images it can't read."""
 
+import io
 import subprocess
 import sys
 import tracemalloc
@@ -33,6 +34,8 @@ class TestWhatItTakes:
         Image.fromarray(pixels).save(file)
         tensor = torch.from_numpy(pixels).permute(2, 0, 1)
         forms = [str(file), file, Image.open(file), pixels, tensor, tensor / 255, file.read_bytes()]
+        forms += [bytearray(file.read_bytes()), memoryview(file.read_bytes()), io.BytesIO(file.read_bytes())]
+        forms += [np.ascontiguousarray(pixels[::-1])[::-1], (tensor / 255).requires_grad_()]
         found = [tiny_predictor()(form) for form in forms]
         assert len({one.value for one in found}) == 1
         assert found[0].source == str(file)
@@ -48,6 +51,9 @@ class TestWhatItTakes:
         same = np.stack([images[0], images[0]])
         assert values(tiny_predictor()(same)) == pytest.approx([expected[0]] * 2, abs=1e-6 * RANGE)
         assert tiny_predictor()([]) == []
+        names = np.array([str(tmp_path / "a.png"), str(tmp_path / "b.png")])
+        for listed in (names, names.astype(object)):
+            assert values(tiny_predictor()(listed)) == pytest.approx(by_name[:2], abs=1e-6 * RANGE)
 
     @pytest.mark.parametrize(
         ("image", "message"),
@@ -62,6 +68,11 @@ class TestWhatItTakes:
             (b"no image", "can't read the image: cannot identify image file"),
             (7, "int is no image"),
             ("nowhere.png", "nowhere.png doesn't exist"),
+            ("", "the path is empty"),
+            ("https://example.com/a.png", "is an address, and nothing is fetched"),
+            (["."], r"\. is a folder; give it by itself"),
+            ({"a.png": 1}, "dict is no image"),
+            (Image.new("RGB", (0, 9)), "has 0 x 9 pixels"),
         ],
         ids=lambda value: None if isinstance(value, str) else type(value).__name__,
     )
@@ -156,7 +167,7 @@ class TestManyImages:
         with pytest.raises(DataError, match="image 1: "):
             tiny_predictor()([images[0], np.zeros(3)])
         with pytest.raises(ConfigError, match="choose one of 'raise', 'skip'"):
-            tiny_predictor()([], on_error="go on")  # type: ignore[arg-type]
+            tiny_predictor()(images[0], on_error="go on")  # type: ignore[arg-type]
 
     def test_an_empty_folder_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("", encoding="utf-8")
@@ -177,6 +188,7 @@ class TestArguments:
         for arguments, message in (
             ({"precision": "int4"}, "precision is 'int4'"),
             ({"batch_size": 0}, "batch_size=0"),
+            ({"batch_size": 2.5}, "batch_size=2.5 must be a whole number"),
             ({"device": "cuda:99"}, "device='cuda:99' can't be used"),
         ):
             with pytest.raises(ConfigError, match=message):
@@ -211,6 +223,8 @@ class TestARun:
         ):
             with pytest.raises(ConfigError, match=message):
                 OrdinalPredictor.load(source)
+        with pytest.raises(ConfigError, match="None is no path; give a folder"):
+            OrdinalPredictor.load(None)  # type: ignore[arg-type]
         assert OrdinalPredictor.load(moved, recipe=RECIPE).recipe == RECIPE
 
     def test_missing_weights_are_refused(self, fitted: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import socket
 import struct
@@ -131,6 +132,9 @@ def test_whatever_is_sent_is_answered_with_a_reason(name: str, address: str) -> 
         assert answer.status_code == 422, answer.text
         assert answer.json()["error"].startswith("image.jpg: ")
         assert "Traceback" not in answer.text
+        assert answer.json()["error"].count("can't read the image") <= 1
+        # Words for people, not the name of an exception.
+        assert re.search(r"\w(Error|Exception)\b", answer.json()["error"]) is None, answer.text
         assert " at 0x" not in answer.text
     assert post(address, ("good.png", GOOD)).status_code == 200
 
@@ -267,7 +271,8 @@ def test_an_image_that_is_dropped_is_read(address: str, tmp_path: Path) -> None:
         assert shown.split()[0] == f"{expected.value:.1f}"
         assert page.value("document.querySelectorAll('.scale span').length") == 2
         page.drop(bad, 200, 150)
-        assert "can't read the image" in page.wait_for("document.querySelector('.bad .phrase')?.textContent")
+        assert page.wait_for("document.querySelector('.bad .phrase')?.textContent").startswith("can't read the image: ")
+        assert page.wait_for("!document.querySelector('.bad img')"), "the picture of nothing is still there"
         # Nothing is wider than a narrow window.
         page.picture(tmp_path / "narrow.png", 320, 900)
         assert page.value("document.documentElement.scrollWidth") <= 320

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import PositiveInt
 
 from numclip_lightning.commands.run_data import data_of_run
 from numclip_lightning.deploy.formats import FORMATS, Format, export
 from numclip_lightning.deploy.inputs import pixels_of
-from numclip_lightning.deploy.parity import compare, parity_table
+from numclip_lightning.deploy.parity import compare, parity_table, write_parity
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.images.folders import list_images
@@ -46,21 +48,50 @@ def export_command(words: Sequence[str]) -> int:
     parser.add_argument("--images", type=str | None, default=None,
                         help="Images to compare on and to calibrate int8 with; by default the validation images of the "
                         "run.")  # fmt: skip
-    parser.add_argument("--most_images", type=int, default=200, help="How many of them are used.")
+    parser.add_argument("--most_images", type=PositiveInt, default=200,
+                        help="How many of them are used; with int8, half to calibrate, half to compare.")  # fmt: skip
+    parser.add_argument("--backbone", type=str | None, default=None,
+                        help="Where the CLIP of a checkpoint is now, if its folder has moved.")  # fmt: skip
     chosen = parser.parse_args(list(words))
     formats = _formats(chosen.format)
-    predictor, folder = OrdinalPredictor.load(chosen.run), Path(chosen.output)
-    images: list[Pixels] = []
+    predictor, folder = OrdinalPredictor.load(chosen.run, backbone=chosen.backbone), Path(chosen.output)
+    shown, calibration = Images([]), Images([])
     if chosen.check or "onnx-int8" in formats:
-        images = _images(chosen.images, Path(chosen.run), predictor, chosen.most_images)
+        shown, calibration = _split(_images(chosen, predictor), "onnx-int8" in formats)
+    onnx: Path | None = None
     for name in formats:
-        file = export(predictor, name, folder, images)
+        file = export(predictor, name, folder, calibration.pixels, onnx)
+        onnx = file if name == "onnx" else onnx
         print(f"{name}: {file} ({file.stat().st_size / 1e6:.1f} MB)")  # noqa: T201
     if not chosen.check:
         return 0
-    rows = compare(predictor, formats, folder, images)
+    rows = compare(predictor, formats, folder, shown.pixels, shown.targets)
+    write_parity(rows, folder)
     print(f"\n{parity_table(rows, predictor.scale.unit)}")  # noqa: T201
     return int(not all(row.agrees for row in rows))
+
+
+class Images(NamedTuple):
+    """Decoded images.
+
+    Attributes:
+        pixels: Each (H, W, 3) uint8.
+        targets: Their true numbers, if they are known.
+    """
+
+    pixels: list[Pixels]
+    targets: list[float] | None = None
+
+    def every_second(self, first: int) -> "Images":
+        """Return every second image from the first or the second on."""
+        return Images(self.pixels[first::2], self.targets and self.targets[first::2])
+
+
+def _split(images: Images, calibrates: bool) -> tuple[Images, Images]:
+    """Return the images to compare on, and those that int8 is calibrated on: others, if there are two."""
+    if not calibrates or len(images.pixels) < 2:
+        return images, images
+    return images.every_second(0), images.every_second(1)
 
 
 def _formats(given: str) -> list[Format]:
@@ -70,15 +101,18 @@ def _formats(given: str) -> list[Format]:
     return found
 
 
-def _images(given: str | None, run: Path, predictor: OrdinalPredictor, most: int) -> list[Pixels]:
-    """Return decoded images: those of a folder, or the validation images of the run."""
+def _images(chosen: Namespace, predictor: OrdinalPredictor) -> Images:
+    """Return decoded images: those of a folder, or the validation images of the run with their targets."""
+    given, run, most = chosen.images, Path(chosen.run), chosen.most_images
     if given is not None:
         files = list_images(given) if Path(given).is_dir() else [Path(given)]
-        return [pixels_of(file, predictor.recipe.reading) for file in files[:most]]
+        return Images([pixels_of(file, predictor.recipe.reading) for file in files[:most]])
     module = data_of_run(run, "export")
     if module is None:
         raise ConfigError(f"{run} is no run folder, so that it has no validation images; give images with --images.")
     dataset: Any = module.dataset("val")
+    # Several numbers of an image are those of several people who looked at it.
+    targets = [fmean(label.targets) for label in module.labels("val")][:most]
     if (scenes := getattr(dataset, "pixels", None)) is not None:
-        return [scene.numpy() for scene in scenes[:most]]
-    return [pixels_of(file, predictor.recipe.reading) for file in dataset.files[:most]]
+        return Images([scene.numpy() for scene in scenes[:most]], targets)
+    return Images([pixels_of(file, predictor.recipe.reading) for file in dataset.files[:most]], targets)

@@ -19,7 +19,7 @@ from numclip_lightning.runs.checks import check_targets
 from numclip_lightning.runs.command import NumClipCLI
 from numclip_lightning.runs.folder import print_place, run_folder, selected_on
 from numclip_lightning.runs.interpolate import Walk, barriers, path_between, walk
-from numclip_lightning.runs.interpolation_files import write_checkpoint, write_tables
+from numclip_lightning.runs.interpolation_files import read_whole, write_checkpoint, write_tables
 
 __all__ = ["interpolate"]
 
@@ -89,7 +89,7 @@ class _InterpolateCLI(NumClipCLI):
     def run_verb(self, subcommand: str) -> None:
         """Interpolate, choose, write, and validate what was chosen."""
         given = self.config[self.verb]
-        checkpoint = torch.load(given.ckpt_path, map_location="cpu", weights_only=True)
+        checkpoint = read_whole(given.ckpt_path, self.model)
         path = path_between(self.model, checkpoint["state_dict"])
         self.model.load_state_dict(checkpoint["state_dict"])
         if not path.moves_images:

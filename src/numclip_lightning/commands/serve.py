@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from numclip_lightning.deploy.formats import needs
+from numclip_lightning.deploy.libraries import needs
 from numclip_lightning.deploy.predictor import OrdinalPredictor, Precision
 from numclip_lightning.deploy.server.limits import Limits
 

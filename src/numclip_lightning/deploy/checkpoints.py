@@ -1,15 +1,11 @@
 """From a run folder or a checkpoint to a method in memory; needs Lightning, because methods are its modules."""
 
 import logging
-import pickle
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from numclip_lightning.deploy.recipe import Recipe
@@ -54,14 +50,25 @@ def load_checkpoint(path: Path, backbone: str | None = None) -> Any:
     Raises:
         ConfigError: If it is no checkpoint of this project, or any of its weights is missing or of another shape.
     """
-    checkpoint = _read(path)
-    arguments = dict(checkpoint["hyper_parameters"])
-    kind = _method_class(str(arguments.pop("_class_path")), path)
+    # Imported here: these need Lightning, which exported folders don't.
+    from numclip_lightning.methods.base.frozen import left_out
+    from numclip_lightning.methods.base.saved import CLASS_PATH, method_class, read_checkpoint
+
+    checkpoint = read_checkpoint(path)
+    kind = method_class(checkpoint, path)
+    arguments = {key: value for key, value in checkpoint["hyper_parameters"].items() if key != CLASS_PATH}
     place, tag = str(arguments["backbone"]), arguments["pretrained"]
-    arguments |= {"backbone": backbone or place, "pretrained": None}
-    with _without_warning_of_random_weights():
-        method = kind(**arguments)
-    method.on_load_checkpoint(checkpoint)
+    # Of a whole checkpoint nothing is looked for: its CLIP may be gone.
+    arguments |= {"backbone": backbone or place, "pretrained": tag if left_out(checkpoint) else None}
+    try:
+        with _without_warning_of_random_weights():
+            method: Any = kind(**arguments)
+        method.on_load_checkpoint(checkpoint)
+    except ConfigError as error:
+        hint = (
+            "; it leaves out frozen weights: say where its CLIP is now with backbone=" if left_out(checkpoint) else ""
+        )
+        raise ConfigError(f"{path}: {error}{hint}") from error
     try:
         method.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
@@ -105,33 +112,6 @@ def recipe_of(folder: Path | None, method: Any, path: Path) -> Recipe:
         mean, std = clip.mean, clip.std
     own = {"preprocess": preprocess, "image_size": data.get("image_size") or clip.image_size, "mean": mean, "std": std}
     return Recipe.of({**own, **{key: data[key] for key in ("max_pixels", "grey_range") if data.get(key)}})
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    if not zipfile.is_zipfile(path):
-        raise ConfigError(f"{path} is no checkpoint, or was cut short; give another.")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"{path} can't be read: {reason}; it may be cut short or no checkpoint.") from error
-    known = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, dict) else {}
-    if "_class_path" not in known:
-        raise ConfigError(f"{path} was not made by `numclip fit`: it doesn't say which method it contains.")
-    return dict(checkpoint)
-
-
-def _method_class(name: str, path: Path) -> Any:
-    from numclip_lightning.methods.base.method import OrdinalMethod
-
-    module, _, attribute = name.rpartition(".")
-    try:
-        kind = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{path} has the method {name}, which can't be imported ({error}).") from error
-    if not (isinstance(kind, type) and issubclass(kind, OrdinalMethod)):
-        raise ConfigError(f"{path} has the method {name}, which is no method of this project.")
-    return kind
 
 
 @contextmanager

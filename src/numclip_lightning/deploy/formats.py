@@ -1,12 +1,8 @@
 """Predictors in other formats: one graph from decoded images to the number, with the preprocessing inside."""
 
 import json
-import logging
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from importlib import import_module
-from io import StringIO
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +11,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from numclip_lightning.deploy.libraries import explained, needs, quiet
 from numclip_lightning.deploy.parts import exportable
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.deploy.resizing import InGraph
+from numclip_lightning.deploy.translations import translated
 from numclip_lightning.errors import ConfigError
 
-__all__ = ["FORMATS", "Format", "WholeModel", "export", "needs"]
+__all__ = ["FORMATS", "Format", "WholeModel", "export"]
 
 Format = Literal["safetensors", "torch", "onnx", "onnx-int8", "openvino"]
 Pixels = npt.NDArray[np.uint8]
@@ -55,29 +53,12 @@ class WholeModel(nn.Module):
         return found
 
 
-def needs(extra: str, *modules: str) -> list[Any]:
-    """Import optional libraries.
-
-    Args:
-        extra: The extra that installs them.
-        modules: Their names.
-
-    Raises:
-        ConfigError: If one is not installed; the message says how to install it.
-    """
-    try:
-        return [import_module(module) for module in modules]
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"this needs {error.name}; install it with pip install 'numclip-lightning[{extra}]'."
-        ) from error
-
-
 def export(
     predictor: OrdinalPredictor,
     kind: Format,
     folder: Path,
     calibration: Sequence[Pixels] = (),
+    onnx: Path | None = None,
 ) -> Path:
     """Write a predictor in a format, beside its `config.json`; the predictor is not changed.
 
@@ -86,6 +67,7 @@ def export(
         kind: One of `FORMATS`.
         folder: Where to write; created if it is missing.
         calibration: Images whose activations set the ranges of `onnx-int8`; the other formats need none.
+        onnx: The same predictor as `onnx`, if it is there already: int8 and OpenVINO are made from it.
 
     Returns:
         The file.
@@ -103,8 +85,8 @@ def export(
         writers: dict[str, Callable[[], None]] = {
             "torch": lambda: _write_torch(predictor, file),
             "onnx": lambda: _write_onnx(predictor, file),
-            "onnx-int8": lambda: _write_int8(predictor, file, calibration),
-            "openvino": lambda: _write_openvino(predictor, file),
+            "onnx-int8": lambda: _write_int8(predictor, file, calibration, onnx),
+            "openvino": lambda: _write_openvino(predictor, file, onnx),
         }
         writers[kind]()
     return file
@@ -134,7 +116,7 @@ def metadata(predictor: OrdinalPredictor) -> dict[str, str]:
 def _write_torch(predictor: OrdinalPredictor, file: Path) -> None:
     example, sizes = _example(predictor)
     model = WholeModel(predictor).eval()
-    with _explained("torch"), exportable(), _quiet():
+    with explained("torch"), exportable(), quiet():
         model(example)
         program = torch.export.export(model, (example,), dynamic_shapes=(sizes,), strict=False)
         _drop_unused(program)
@@ -160,9 +142,9 @@ def _write_onnx(predictor: OrdinalPredictor, file: Path) -> None:
     onnx, _ = needs("onnx", "onnx", "onnxscript")
     example, sizes = _example(predictor)
     model = WholeModel(predictor).eval()
-    with _explained("onnx"), exportable(), _quiet():
+    with explained("onnx"), exportable(), quiet():
         model(example)
-        program = torch.export.export(model, (example,), dynamic_shapes=(sizes,), strict=False)
+        program = translated(torch.export.export(model, (example,), dynamic_shapes=(sizes,), strict=False))
         _drop_unused(program)
         torch.onnx.export(
             program, (example,), str(file), input_names=[INPUT], output_names=list(model.names),
@@ -174,72 +156,51 @@ def _write_onnx(predictor: OrdinalPredictor, file: Path) -> None:
     onnx.save(written, str(file))
 
 
-def _write_int8(predictor: OrdinalPredictor, file: Path, calibration: Sequence[Pixels]) -> None:
+@contextmanager
+def _as_onnx(predictor: OrdinalPredictor, file: Path, known: Path | None) -> Iterator[Path]:
+    """Yield the predictor as ONNX: a file that is there, or one that is removed afterwards."""
+    if known is not None:
+        yield known
+        return
+    whole = file.with_name("model.whole.onnx")
+    try:
+        _write_onnx(predictor, whole)
+        yield whole
+    finally:
+        whole.unlink(missing_ok=True)
+
+
+def _write_int8(predictor: OrdinalPredictor, file: Path, calibration: Sequence[Pixels], known: Path | None) -> None:
     onnx, quantization = needs("onnx", "onnx", "onnxruntime.quantization")
     if not calibration:
         raise ConfigError("onnx-int8 is calibrated on images; give some with --images, such as the validation images.")
-    whole = file.with_name("model.whole.onnx")
-    try:
-        _write_onnx(predictor, whole)
 
-        class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
-            def __init__(self) -> None:
-                self.images = iter(calibration)
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            self.images = iter(calibration)
 
-            def get_next(self) -> dict[str, Pixels] | None:
-                image = next(self.images, None)
-                return None if image is None else {INPUT: image[None]}
+        def get_next(self) -> dict[str, Pixels] | None:
+            image = next(self.images, None)
+            return None if image is None else {INPUT: image[None]}
 
-        with _explained("onnx-int8"), _quiet():
+    methods = quantization.CalibrationMethod
+    with _as_onnx(predictor, file, known) as whole:
+        with explained("onnx-int8"), quiet():
             quantization.quantize_static(
                 str(whole), str(file), Reader(), per_channel=True, op_types_to_quantize=["Conv", "Gemm"],
                 weight_type=quantization.QuantType.QInt8, activation_type=quantization.QuantType.QUInt8,
-                calibrate_method=quantization.CalibrationMethod.Percentile
-                if len(calibration) > 1000 else quantization.CalibrationMethod.MinMax,
+                calibrate_method=methods.Percentile if len(calibration) > 1000 else methods.MinMax,
             )  # fmt: skip
-        written, known = onnx.load(str(file)), onnx.load(str(whole))
+        written = onnx.load(str(file))
         del written.metadata_props[:]
-        written.metadata_props.extend(known.metadata_props)
+        written.metadata_props.extend(onnx.load(str(whole)).metadata_props)
         onnx.save(written, str(file))
-    finally:
-        whole.unlink(missing_ok=True)
 
 
-def _write_openvino(predictor: OrdinalPredictor, file: Path) -> None:
+def _write_openvino(predictor: OrdinalPredictor, file: Path, known: Path | None) -> None:
     (openvino,) = needs("openvino", "openvino")
-    whole = file.with_name("model.whole.onnx")
-    try:
-        _write_onnx(predictor, whole)
-        with _explained("openvino"):
-            model = openvino.convert_model(str(whole))
-            model.set_rt_info(metadata(predictor)["numclip"], ["numclip"])
-            openvino.save_model(model, str(file), compress_to_fp16=False)
-    finally:
-        whole.unlink(missing_ok=True)
-
-
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    try:
-        yield
-    except ConfigError:
-        raise
-    except Exception as error:  # exporters have dozens of errors
-        reason = " ".join(str(error).split())[:400]
-        raise ConfigError(f"the model can't be exported as {name}: {type(error).__name__}: {reason}") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the reports of exporters to themselves; what goes wrong is raised."""
-    logs = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir", "torch.onnx", "root")]
-    levels = [log.level for log in logs]
-    try:
-        for log in logs:
-            log.setLevel(logging.ERROR)
-        with warnings.catch_warnings(), redirect_stdout(StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for log, level in zip(logs, levels, strict=True):
-            log.setLevel(level)
+    with _as_onnx(predictor, file, known) as whole, explained("openvino"):
+        # Not `convert_model`, which reports its use to its makers.
+        model = openvino.Core().read_model(str(whole))
+        model.set_rt_info(metadata(predictor)["numclip"], ["numclip"])
+        openvino.save_model(model, str(file), compress_to_fp16=False)

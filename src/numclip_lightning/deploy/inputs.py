@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,11 @@ from numclip_lightning.images.folders import scan_folder
 from numclip_lightning.images.loading import UNREADABLE, Reading, load_rgb, rgb_of
 
 __all__ = ["Named", "is_one_image", "named_images", "pixels_of"]
+
+
+_ENCODED = bytes | bytearray | memoryview
+# The kinds of NumPy's types that hold names of files: objects and text.
+_NAMES = "OU"
 
 
 class Named(NamedTuple):
@@ -34,10 +39,13 @@ class Named(NamedTuple):
 def is_one_image(given: Any) -> bool:
     """Return whether something is a single image, and not a folder or several images."""
     if isinstance(given, str | os.PathLike):
-        return not Path(given).is_dir()
+        # An empty path would be the working directory.
+        return not os.fspath(given) or not Path(given).is_dir()
+    if isinstance(given, np.ndarray) and given.ndim == 1 and given.dtype.kind in _NAMES:
+        return False
     if isinstance(given, np.ndarray | Tensor):
         return given.ndim <= 3
-    return isinstance(given, Image.Image | bytes)
+    return isinstance(given, _ENCODED | Image.Image) or hasattr(given, "read")
 
 
 def named_images(given: Any) -> Iterator[Named]:
@@ -55,7 +63,7 @@ def named_images(given: Any) -> Iterator[Named]:
             left_out = f"; left out: {scan.left_out}" if scan.left_out else ""
             raise DataError(f"the folder {given} has no images{left_out}")
         given = scan.images
-    if not isinstance(given, Iterable):
+    if isinstance(given, Mapping) or not isinstance(given, Iterable):
         raise DataError(
             f"{type(given).__name__} is no image; give a path, an image of Pillow, an array (H, W, 3) of uint8, "
             "a tensor (3, H, W), or several of them"
@@ -71,19 +79,21 @@ def pixels_of(image: Any, reading: Reading) -> npt.NDArray[np.uint8]:
     """Return the pixels of an image, (H, W, 3) uint8.
 
     Args:
-        image: A path, an image of Pillow, an encoded image as bytes; an array (H, W, 3) or (H, W) of uint8; a tensor
-            (3, H, W) of uint8, or of floating-point numbers in 0..1.
+        image: A path, an image of Pillow, an encoded image as bytes or an open binary file; an array (H, W, 3) or
+            (H, W) of uint8; a tensor (3, H, W) of uint8, or of floating-point numbers in 0..1.
         reading: How files are read.
 
     Raises:
         DataError: If it can't be read, or has another shape or type.
     """
     if isinstance(image, str | os.PathLike):
-        return load_rgb(os.fspath(image), reading)
-    if isinstance(image, bytes):
-        return _decode(image, reading)
+        return load_rgb(_file(os.fspath(image)), reading)
+    if hasattr(image, "read") and not isinstance(image, Image.Image):
+        image = image.read()
+    if isinstance(image, _ENCODED):
+        return _decode(bytes(image), reading)
     if isinstance(image, Image.Image):
-        return rgb_of(image, reading)
+        return _of_pillow(image, reading)
     if isinstance(image, Tensor):
         return _of_tensor(image)
     if isinstance(image, np.ndarray):
@@ -91,10 +101,29 @@ def pixels_of(image: Any, reading: Reading) -> npt.NDArray[np.uint8]:
     raise DataError(f"{type(image).__name__} is no image; give a path, an image of Pillow, an array or a tensor")
 
 
+def _file(path: str) -> str:
+    """Refuse what names no file in a way that a reader of files could not explain."""
+    if not path:
+        raise DataError("the path is empty; give the path of an image")
+    if "://" in path:
+        raise DataError(f"{path} is an address, and nothing is fetched; give a file")
+    if Path(path).is_dir():
+        raise DataError(f"{path} is a folder; give it by itself, or list its images")
+    return path
+
+
+def _of_pillow(image: Image.Image, reading: Reading) -> npt.NDArray[np.uint8]:
+    if 0 in image.size:
+        raise DataError(f"the image has {image.width} x {image.height} pixels; give one that has some")
+    return rgb_of(image, reading)
+
+
 def _decode(content: bytes, reading: Reading) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(content)) as image:
             return rgb_of(image, reading)
+    except DataError:
+        raise
     except UNREADABLE as error:
         # Pillow names the object that held the bytes.
         reason = str(error).partition(" <_io.BytesIO")[0]

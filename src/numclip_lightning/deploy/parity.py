@@ -1,19 +1,21 @@
 """Exports beside the module that they were made from: the largest difference, the time, the size."""
 
+import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from numclip_lightning.deploy.formats import FORMATS, INPUT, Format, Pixels, needs
+from numclip_lightning.deploy.formats import FORMATS, INPUT, Format, Pixels
+from numclip_lightning.deploy.libraries import needs
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.errors import ConfigError
 
-__all__ = ["Parity", "Runner", "compare", "parity_table", "runner"]
+__all__ = ["RESULTS", "Parity", "Runner", "compare", "parity_table", "runner", "write_parity"]
 
 Values = npt.NDArray[np.float64]
 # Images of one size (B, H, W, 3) -> their values (B,).
@@ -21,6 +23,7 @@ Runner = Callable[[Pixels], Values]
 
 TOLERANCE = 1e-4
 """The largest difference of an export in float32, as a share of the range of the scale."""
+RESULTS = "parity.json"
 _LARGE = 32
 _REPEATS = 5
 
@@ -38,6 +41,7 @@ class Parity:
         one: Milliseconds of a batch of 1, of the size that the model takes.
         many: Milliseconds of a batch of 32.
         size: Bytes of its files.
+        mae: The mean absolute error on these images; None if their true numbers are not known.
     """
 
     format: str
@@ -48,6 +52,7 @@ class Parity:
     one: float
     many: float
     size: int
+    mae: float | None = None
 
     @property
     def agrees(self) -> bool:
@@ -81,7 +86,11 @@ def runner(kind: Format, file: Path) -> Runner:
 
 
 def compare(
-    predictor: OrdinalPredictor, formats: Sequence[Format], folder: Path, images: Sequence[Pixels]
+    predictor: OrdinalPredictor,
+    formats: Sequence[Format],
+    folder: Path,
+    images: Sequence[Pixels],
+    targets: Sequence[float] | None = None,
 ) -> list[Parity]:
     """Compare exports with the module on images, the module itself first.
 
@@ -90,6 +99,7 @@ def compare(
         formats: What was exported to `folder`.
         folder: The folder.
         images: Decoded images, (H, W, 3) uint8 each, at least one.
+        targets: Their true numbers, if they are known: what a format costs in MAE.
 
     Raises:
         ConfigError: If there are no images, a library is missing, or there is no file.
@@ -105,7 +115,8 @@ def compare(
     runs |= {name: (runner(name, folder / FORMATS[name][0]), folder / FORMATS[name][0]) for name in formats}
     found = []
     for name, (run, file) in runs.items():
-        difference = np.abs(np.concatenate([run(image[None]) for image in images]) - expected)
+        values = np.concatenate([run(image[None]) for image in images])
+        difference = np.abs(values - expected)
         found.append(
             Parity(
                 format=name,
@@ -116,6 +127,7 @@ def compare(
                 one=_milliseconds(run, 1, side),
                 many=_milliseconds(run, _LARGE, side),
                 size=_size(file),
+                mae=None if targets is None else float(np.abs(values - np.asarray(targets)).mean()),
             )
         )
     return found
@@ -123,19 +135,22 @@ def compare(
 
 def parity_table(rows: Sequence[Parity], unit: str = "") -> str:
     """Write the comparison as a table of Markdown."""
-    number = rows[0].images if rows else 0
-    lines = [
-        f"| format | largest difference on {number} images{f' ({unit})' if unit else ''} | share of the range "
-        f"| mean difference | batch of 1 (ms) | batch of {_LARGE} (ms) | size (MB) |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    number, of = rows[0].images if rows else 0, f" ({unit})" if unit else ""
+    heading = ["format", f"largest difference on {number} images{of}", "share of the range", "mean difference"]
+    heading += ["batch of 1 (ms)", f"batch of {_LARGE} (ms)", "size (MB)"]
+    has_errors = any(row.mae is not None for row in rows)
+    lines = [[*heading, *(["MAE" + of] if has_errors else [])]]
+    lines.append(["---"] * len(lines[0]))
     for row in rows:
-        size = f"{row.size / 1e6:.2f}" if row.size else ""
-        lines.append(
-            f"| {row.format} | {row.largest:.2g} | {row.share:.1e} | {row.mean:.2g} | {row.one:.1f} | {row.many:.1f} "
-            f"| {size} |"
-        )
-    return "\n".join(lines)
+        cells = [row.format, f"{row.largest:.2g}", f"{row.share:.1e}", f"{row.mean:.2g}"]
+        cells += [f"{row.one:.1f}", f"{row.many:.1f}", f"{row.size / 1e6:.2f}" if row.size else ""]
+        lines.append([*cells, *([f"{row.mae:.4g}"] if row.mae is not None else [])])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_parity(rows: Sequence[Parity], folder: Path) -> None:
+    """Write the comparison beside the exports, as `parity.json`."""
+    (folder / RESULTS).write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
 
 
 def _milliseconds(run: Runner, batch: int, side: int) -> float:

@@ -79,8 +79,8 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         batch_size: int = 32,
     ) -> None:
         check_choice("precision", precision, get_args(Precision))
-        if batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size} must be at least 1.")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size} must be a whole number of at least 1.")
         try:
             self.device = torch.device(device)
             self._halves = Halves(halves.encoder.to(self.device), halves.decoder.to(self.device), halves.names)
@@ -117,8 +117,10 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         Raises:
             ConfigError: If there is no model, or it can't be loaded whole.
         """
-        if source == EMBEDDED and recipe is None:
-            return cls.from_method(embedded_method(), device=device, precision=precision, batch_size=batch_size)
+        if not isinstance(source, str | os.PathLike):
+            raise ConfigError(f"{source!r} is no path; give a folder, a checkpoint, a name on a hub, or {EMBEDDED!r}.")
+        if source == EMBEDDED:
+            return cls.from_method(embedded_method(), recipe, device=device, precision=precision, batch_size=batch_size)
         place = Path(source)
         if not place.exists():
             if isinstance(source, str) and _HUB_NAME.fullmatch(source):
@@ -167,9 +169,10 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
 
         Args:
             images: An image: a path, an image of Pillow, an array (H, W, 3) or (H, W) of uint8, a tensor (3, H, W) of
-                uint8 or of numbers in 0..1, an encoded image as bytes. Or several: a folder, a list, an array or a
-                tensor of four dimensions, or any iterable.
-            on_error: What to do with an image that can't be read: `raise`, or `skip` it and go on.
+                uint8 or of numbers in 0..1, an encoded image as bytes or an open binary file. Or several: a folder, a
+                list, an array or a tensor of four dimensions, or any iterable.
+            on_error: What to do with an image that can't be read: `raise`, or `skip` it and go on. Of one image alone
+                there is nothing to go on with.
 
         Returns:
             A `Prediction` for an image, `Predictions` in their order for several.
@@ -177,6 +180,7 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         Raises:
             DataError: If an image can't be read; the message names it.
         """
+        check_choice("on_error", on_error, get_args(OnError))
         if is_one_image(images):
             return next(iter(self.stream(images)))
         skipped: dict[str, str] = {}

@@ -101,10 +101,12 @@ class L2RCLIP(ContextMethod[OrderedPrompts], PromptClassifier):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the phase: a later validation reports its ordering loss."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["l2rclip_stage"] = self._phase
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue in the phase of the checkpoint."""
+        super().on_load_checkpoint(checkpoint)
         self._phase = checkpoint.get("l2rclip_stage", "prompts")
         self.train(self.training)  # the image tower too, in its phase
 

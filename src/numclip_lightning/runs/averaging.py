@@ -5,14 +5,14 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.solved import UntrainedMethod
 
-__all__ = ["AverageWeights", "decay_at"]
+__all__ = ["AverageWeights", "decay_at", "end_lightnings_averages"]
 
 _log = logging.getLogger(__name__)
 
@@ -177,6 +177,16 @@ def decay_at(updates: int, decay: float) -> float:
         (0.18181818181818182, 0.5, 0.999)
     """
     return min(decay, (1 + updates) / (10 + updates))
+
+
+def end_lightnings_averages(trainer: L.Trainer) -> None:
+    """Take Lightning's own averages of weights out of a trainer whose fit has ended.
+
+    When the trainer that has averaged tests a checkpoint, Lightning's callback would put the weights that training goes
+    on from in place of the averages: the test would be of another model than the one that is kept.
+    """
+    kept = [callback for callback in trainer.callbacks if not isinstance(callback, WeightAveraging)]  # type: ignore[attr-defined]
+    trainer.callbacks = kept  # type: ignore[attr-defined]
 
 
 def _statistics(module: nn.Module) -> dict[str, Tensor]:

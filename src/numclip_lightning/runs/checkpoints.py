@@ -1,24 +1,23 @@
-"""Checkpoints: keeping the best one of a whole training, and refusing files that are no checkpoints."""
+"""Checkpoints: which ones a training keeps, and what the command line reads from them."""
 
-import inspect
-import pickle
+import logging
 import re
-import zipfile
-from collections.abc import Mapping
-from importlib import import_module
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
 
 from numclip_lightning import __version__
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.methods.base.frozen import find_again
+from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.methods.base.saved import method_class, read_checkpoint, remedy_for
 from numclip_lightning.runs.code import current_code
 
 __all__ = [
-    "NOT_RESTORED",
     "BestCheckpoint",
     "best_checkpoint",
     "explain_misfit",
@@ -26,21 +25,87 @@ __all__ = [
     "read_hyperparameters",
 ]
 
-# What `numclip` reads from configuration and flags although a checkpoint is given.
-NOT_RESTORED = ("_class_path", "backbone", "pretrained")
+_log = logging.getLogger(__name__)
+
+Frozen = Literal["keep", "leave_out"]
+BEST = "best"
+_FLAG = "--ckpt_path"
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Lightning's checkpoint callback with a memory of the best epoch from before a training was resumed.
+    """Lightning's checkpoint callback, with `best.ckpt` as the best epoch and `last.ckpt` as the last one.
 
-    Lightning forgets the best score when the folder changes. Here every run has a folder of its own, so the best
-    checkpoint of a resumed training would only be the best since then. The arguments are those of `ModelCheckpoint`.
+    - Lightning forgets the best score when the folder changes. Here every run has a folder of its own, so the best
+      checkpoint of a resumed training would only be the best since then; here it is the best of the whole training.
+    - Lightning writes `last.ckpt` only where a better checkpoint is written, so that a resumed training would go back.
+      Here it is written whenever a checkpoint is due (`save_last: link` is Lightning's link to what was written last).
+    - If several are kept (`save_top_k` above 1, or -1), each has a name of its own, and `best.ckpt` is a link to the
+      best of them.
+
+    Args:
+        *args: The arguments of `ModelCheckpoint`.
+        frozen: What to do with weights that are not trained: `keep` them, or `leave_out` those that are found again
+            where the backbone came from (`model.pretrained`), which makes checkpoints smaller. Whoever reads such a
+            checkpoint needs the backbone.
+        **kwargs: The arguments of `ModelCheckpoint`.
     """
+
+    def __init__(self, *args: Any, frozen: Frozen = "keep", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        check_choice("checkpoint.frozen", frozen, get_args(Frozen))
+        self.frozen = frozen
+        if self._keeps_several and "{" not in (self.filename or ""):
+            self.filename = f"{self.filename or BEST}-{{epoch}}-{{step}}"
+
+    @property
+    def _keeps_several(self) -> bool:
+        return self.save_top_k not in (0, 1)
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Find out which weights need not be kept.
+
+        Raises:
+            BackboneError: If they can't be found now: then they could not be later.
+        """
+        super().setup(trainer, pl_module, stage)
+        if stage != "fit" or not isinstance(pl_module, OrdinalMethod):
+            return
+        leaves_out = self.frozen == "leave_out"
+        method = pl_module
+        method.found_again = find_again(method, method.backbone, method.pretrained) if leaves_out else {}
+        if leaves_out and not method.found_again:
+            _log.warning("checkpoint.frozen=leave_out: no frozen weights can be found again, so that all are kept")
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the best checkpoint so far, in whatever folder; start again if it was deleted."""
         if Path(state_dict["best_model_path"]).is_file():
             super().load_state_dict({**state_dict, "dirpath": self.dirpath})
+
+    def _save_topk_checkpoint(self, trainer: L.Trainer, monitor_candidates: dict[str, Tensor]) -> None:
+        """Keep the best, and let the last follow.
+
+        Overridden although it is private: Lightning has no switch for either.
+        """
+        super()._save_topk_checkpoint(trainer, monitor_candidates)
+        if self.save_last is True:
+            # Lightning writes the last checkpoint if one was written at this step.
+            self._last_global_step_saved = trainer.global_step
+        if self._keeps_several and trainer.is_global_zero:
+            _link_best(Path(self.best_model_path), self.dirpath)
+
+
+def _link_best(best: Path, folder: str | Path | None) -> None:
+    """Let `best.ckpt` be the best of several checkpoints in a folder."""
+    if folder is None or not best.is_file() or best.parent != Path(folder):
+        return
+    link = Path(folder, f"{BEST}.ckpt")
+    if link == best or (link.is_symlink() and link.readlink() == Path(best.name)):
+        return
+    link.unlink(missing_ok=True)
+    try:
+        link.symlink_to(best.name)
+    except OSError:  # a file system without links
+        shutil.copy(best, link)
 
 
 def best_checkpoint(trainer: L.Trainer) -> ModelCheckpoint | None:
@@ -64,54 +129,15 @@ def read_hyperparameters(path: str) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise ConfigError(f"--ckpt_path {path} is no file; give the path of a checkpoint (*.ckpt) that a fit has kept.")
-    if not zipfile.is_zipfile(path):
-        raise ConfigError(f"--ckpt_path {path} is no checkpoint, or was cut short; give another.")
-    try:
-        # Mapped, not read: the weights are loaded later, once.
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(
-            f"--ckpt_path {path} can't be read: {reason}; it may be cut short or no checkpoint."
-        ) from error
-    hyperparameters = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, dict) else {}
-    if "_class_path" not in hyperparameters:
-        raise ConfigError(f"--ckpt_path {path} was not made by `numclip fit`: it doesn't say which method it contains.")
-    _check_arguments(path, hyperparameters, _maker(checkpoint))
-    return dict(hyperparameters)
+    checkpoint = read_checkpoint(path, _FLAG)
+    method_class(checkpoint, path, _FLAG, made_by())
+    return dict(checkpoint["hyper_parameters"])
 
 
 def made_by() -> str:
     """Return the version of this program, with its commit if it is run from a clone."""
     commit = current_code().commit
     return f"numclip_lightning {__version__}" + (f" (commit {commit})" if commit else "")
-
-
-def _maker(checkpoint: Mapping[str, Any]) -> str:
-    """Return the version that made a checkpoint."""
-    states = checkpoint.get("callbacks") or {}
-    found = [state["made_by"] for state in states.values() if isinstance(state, dict) and "made_by" in state]
-    return str(found[0]) if found else "an earlier version, which left no name"
-
-
-def _check_arguments(path: str, known: Mapping[str, Any], maker: str) -> None:
-    """Refuse a checkpoint whose method, or an argument of it, is not here any more."""
-    module, _, name = str(known["_class_path"]).rpartition(".")
-    try:
-        kind = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"--ckpt_path {path} holds the method {known['_class_path']}, which is not here ({error}). {_remedy(maker)}"
-        ) from error
-    taken = inspect.signature(kind).parameters
-    if unknown := [key for key in known if key not in taken and key not in NOT_RESTORED]:
-        raise ConfigError(
-            f"--ckpt_path {path}: {name} does not take {', '.join(map(repr, unknown))} any more. {_remedy(maker)}"
-        )
-
-
-def _remedy(maker: str) -> str:
-    return f"It was made by {maker}; this is {made_by()}: fit again, or use that version."
 
 
 def explain_misfit(error: RuntimeError, path: str) -> ConfigError:
@@ -129,13 +155,13 @@ def explain_misfit(error: RuntimeError, path: str) -> ConfigError:
     }
     found = [f"{len(names)} {what} (first {names[0]!r})" for what, names in kinds.items() if names]
     try:
-        maker = _maker(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
-    except (OSError, RuntimeError, pickle.UnpicklingError):
-        maker = "a version that can't be read"
+        remedy = remedy_for(read_checkpoint(path), made_by())
+    except ConfigError as unread:
+        remedy = str(unread)
     return ConfigError(
         f"--ckpt_path {path}: the checkpoint doesn't fit model.backbone, or the method as it is now: of its tensors "
         f"{', '.join(found) or text.splitlines()[0]}. If the backbone is another one, give the configuration in its "
-        f"run folder. {_remedy(maker)}"
+        f"run folder. {remedy}"
     )
 
 

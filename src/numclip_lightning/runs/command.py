@@ -19,6 +19,7 @@ import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.runs.averaging import end_lightnings_averages
 from numclip_lightning.runs.callbacks import add_callback_flags, add_reading_flags, listed, own_callbacks
 from numclip_lightning.runs.checkpoints import best_checkpoint, explain_misfit
 from numclip_lightning.runs.checks import CheckData, check_targets
@@ -217,6 +218,7 @@ class NumClipCLI(LightningCLI):
         best = getattr(keeper, "best_model_path", "") or getattr(keeper, "last_model_path", "")
         self._print_result()
         if self.config.fit.test_after_fit:
+            end_lightnings_averages(self.trainer)
             self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best or None)
             self._print_result()
         if best:

@@ -9,9 +9,27 @@ import torch
 from torch import Tensor
 
 from numclip_lightning.data.base.types import SelectOn
+from numclip_lightning.methods.base.frozen import left_out, put_back
+from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.methods.base.saved import read_checkpoint
 from numclip_lightning.runs.interpolate import Barrier, Point
 
-__all__ = ["write_checkpoint", "write_tables"]
+__all__ = ["read_whole", "write_checkpoint", "write_tables"]
+
+
+def read_whole(path: str, method: OrdinalMethod) -> dict[str, Any]:
+    """Read the checkpoint of a fit, with the frozen weights that it leaves out.
+
+    Args:
+        path: The checkpoint.
+        method: The method, built with the same backbone.
+
+    Raises:
+        ConfigError: If it is no checkpoint, or left out other weights than the method has.
+    """
+    checkpoint = read_checkpoint(path)
+    put_back(method, checkpoint)
+    return checkpoint
 
 
 def write_checkpoint(
@@ -23,12 +41,13 @@ def write_checkpoint(
         place: The file.
         checkpoint: The checkpoint of the fit; changed in place. Weights that a resumed fit would go on from beside the
             averages are left out.
-        state: The weights.
+        state: The weights; those that the checkpoint leaves out are left out again.
         origin: What is kept of where they come from, plain values.
         select_on: What they were selected on.
     """
     checkpoint.pop("averaging", None)
-    checkpoint["state_dict"] = {name: value.cpu() for name, value in state.items()}
+    gone = left_out(checkpoint)
+    checkpoint["state_dict"] = {name: value.cpu() for name, value in state.items() if name not in gone}
     checkpoint["interpolation"] = origin
     folders = [kept for name, kept in checkpoint.get("callbacks", {}).items() if name.startswith("RunFolder")]
     if select_on == "test":

@@ -3,6 +3,8 @@
 import re
 from typing import Any, NoReturn
 
+import torch
+from jsonargparse.typing import register_type
 from lightning.pytorch.cli import LightningArgumentParser
 
 from numclip_lightning.runs.shorten import shorten
@@ -18,12 +20,14 @@ _RENAMED = {"protocol": _SELECT_ON, "allow_test_as_val": _SELECT_ON}
 
 
 class Parser(LightningArgumentParser):
-    """Lightning's parser with three differences.
+    """Lightning's parser with four differences.
 
-    An abbreviated name is a misspelt name, the error after a renamed argument names the new one, and errors are short.
+    An abbreviated name is a misspelt name, the error after a renamed argument names the new one, errors are short, and
+    devices can be written down, as Lightning's own averages of weights have them.
     """
 
     def __init__(self, *args: Any, allow_abbrev: bool = False, **kwargs: Any) -> None:
+        register_type(torch.device, fail_already_registered=False)
         super().__init__(*args, allow_abbrev=allow_abbrev, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

@@ -8,8 +8,9 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.methods.base.saved import CLASS_PATH, NOT_ARGUMENTS
 from numclip_lightning.models.loading import tag_normalization
-from numclip_lightning.runs.checkpoints import NOT_RESTORED, read_hyperparameters
+from numclip_lightning.runs.checkpoints import read_hyperparameters
 from numclip_lightning.runs.flatten import flatten
 
 __all__ = ["ignored_flags", "restore_arguments", "restore_normalization"]
@@ -35,9 +36,9 @@ def restore_arguments(
         ConfigError: If the file is no checkpoint of this program.
     """
     known = read_hyperparameters(path)
-    arguments = {key: value for key, value in known.items() if key not in NOT_RESTORED}
+    arguments = {key: value for key, value in known.items() if key not in NOT_ARGUMENTS}
     given = config[verb].model.init_args.as_dict()
-    method = {"class_path": known["_class_path"], "init_args": arguments}
+    method = {"class_path": known[CLASS_PATH], "init_args": arguments}
     config = parser.parse_object({verb: {"model": method}}, config)
     if ignored := ignored_flags(words, given, config[verb].model.init_args.as_dict()):
         _log.warning("--ckpt_path: the arguments of the checkpoint are used, not %s", ", ".join(ignored))

@@ -24,6 +24,8 @@ _HIDDEN = (
     r"You have overridden `on_before_batch_transfer` in `LightningModule`",
     # A test keeps no checkpoints and does not need the callback that does.
     r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
+    # A checkpoint has the averages of Lightning's own callback, which is needed for the fit alone.
+    r"You're using the WeightAveraging callback, but loading a checkpoint outside the 'fit' stage",
 )
 
 

@@ -5,6 +5,7 @@ import multiprocessing as mp
 import queue
 import threading
 from contextlib import suppress
+from functools import cache
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -21,8 +22,15 @@ from numclip_lightning.images.loading import UNREADABLE
 __all__ = ["Decoders", "decode"]
 
 # No format that calls another program (EPS), or that nobody sends.
-KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "MPO")
+KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 _READY = "ready"
+
+
+@cache
+def _known_kinds() -> list[str]:
+    """Return the kinds that this Pillow was built with; one that it does not know would be an error of its own."""
+    Image.init()
+    return [kind for kind in KINDS if kind in Image.OPEN]
 
 
 def decode(content: bytes, recipe: Recipe, max_pixels: int) -> Tensor:
@@ -37,11 +45,13 @@ def decode(content: bytes, recipe: Recipe, max_pixels: int) -> Tensor:
         DataError: If it is no image, is damaged, or is too large.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=KINDS) as image:
+        with Image.open(io.BytesIO(content), formats=_known_kinds()) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise DataError(f"the image has {width} x {height} pixels, more than {max_pixels}; make it smaller")
             return recipe(pixels_of(image, recipe.reading))
+    except DataError:
+        raise
     except UNREADABLE as error:
         if not content:
             raise DataError("the file is empty") from error

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.construction import KeywordDataclass, from_plain, plain_arguments
+from numclip_lightning.methods.base.frozen import put_back, take_out
 from numclip_lightning.methods.base.imbalance import BalancedSteps, ImbalanceSpec
 from numclip_lightning.methods.base.mixing import MixSpec
 from numclip_lightning.methods.base.optimisers import (
@@ -55,6 +56,8 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
 
     Attributes:
         clip: The image tower, alone or with its text tower.
+        found_again: The frozen weights that checkpoints leave out, see `frozen.find_again`; none unless
+            `checkpoint.frozen` asks for it.
 
     Raises:
         ConfigError: If an argument is unknown or out of range, or arguments contradict each other; ScaleError and
@@ -89,6 +92,7 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
         self.build()
         self.build_smoothing()
         self._freeze_parts()
+        self.found_again: dict[str, str] = {}
 
     def check(self) -> None:
         """Raise ConfigError if arguments contradict each other; a method calls `super().check()` first."""
@@ -99,6 +103,19 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
     @abstractmethod
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
         """Return all parameters, sorted into the parts that `LearningRates` names."""
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out what is in `found_again`; a method that keeps more calls this first."""
+        if self.found_again:
+            take_out(self, checkpoint, self.found_again)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put back what was left out; a method that reads more calls this first.
+
+        Raises:
+            ConfigError: If the backbone here is another one.
+        """
+        put_back(self, checkpoint)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Encode normalised images (B, 3, H, W) with the image tower; returns unnormalised features (B, D)."""
