@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "runs": {*GROUND, "calibration", "metrics", "models", "images", "methods", "data"},
     "deploy": {*GROUND, "calibration", "models", "images", "methods"},
     "report": {*GROUND, "calibration", "metrics", "images"},
-    "commands": {*GROUND, "calibration", "metrics", "images", "data", "runs", "deploy", "report"},
+    "commands": {*GROUND, "calibration", "metrics", "models", "images", "data", "runs", "deploy", "report"},
     # By name, when a verb is called.
     "cli": {*GROUND, "commands", "runs"},
 }

@@ -54,6 +54,7 @@ VERBS = {
         "commands.explain", "explain", "Show where in an image the number comes from, and which words say so."
     ),
     "regions": Verb("commands.regions", "regions", "Read a number for each box or mask of a list."),
+    "check": Verb("commands.check", "check", "Say what a dataset holds, and what is wrong with it."),
     "splits": Verb("commands.splits", "splits", "Write the training, validation and test lists of a dataset."),
 }
 

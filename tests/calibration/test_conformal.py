@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,12 @@ class Column(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return X[:, self.column]
 
 
-def drawn(n: int, seed: int, *, noise: float = 6.0) -> Answers:
+def answers(**arrays: Any) -> Any:
+    """Make answers of lists, too."""
+    return Answers(**arrays)
+
+
+def drawn(n: int, seed: int, *, noise: float = 6.0) -> Any:
     """Draw answers whose errors grow with their spread."""
     random = np.random.default_rng(seed)
     target, spread = random.integers(0, 100, n).astype(float), random.uniform(0.5, 2.5, n)
@@ -47,7 +53,7 @@ def drawn(n: int, seed: int, *, noise: float = 6.0) -> Answers:
         [np.exp(-(((value - center) / (noise * spread)) ** 2)) for center in (6, 15.5, 26.5, 49.5, 82)], 1
     )
     shares = shares + 1e-3
-    return Answers(
+    return answers(
         value=value, target=target, spread=noise * spread, probabilities=shares / shares.sum(1, keepdims=True)
     )
 
@@ -110,7 +116,7 @@ class TestIntervals:
         for seed in range(25):
             known, new = drawn(200, seed), drawn(300, 1000 + seed)
             groups = [
-                Answers(**{**vars(one), "groups": np.where(one.value > 40, "old", "young")}) for one in (known, new)
+                answers(**{**vars(one), "groups": np.where(one.value > 40, "old", "young")}) for one in (known, new)
             ]
             fitted = calibrate(groups[0], Choices(intervals=kind, by=by), values=AGES)  # type: ignore[arg-type]
             lower, upper = fitted.intervals_of(groups[1])
@@ -123,11 +129,11 @@ class TestIntervals:
             assert np.mean(shares) < 0.93
 
     def test_by_group_hold_in_each_group_where_one_threshold_does_not(self) -> None:
-        def grouped(seed: int) -> Answers:
+        def grouped(seed: int) -> Any:
             one = drawn(600, seed)
             noisy = np.random.default_rng(seed).random(600) < 0.3
             value = np.where(noisy, one.value + 40 * np.random.default_rng(seed + 1).standard_normal(600), one.value)
-            return Answers(value=value, target=one.target, groups=np.where(noisy, "b", "a"))
+            return answers(value=value, target=one.target, groups=np.where(noisy, "b", "a"))
 
         known, new = grouped(0), grouped(5)
         found = {}
@@ -139,11 +145,11 @@ class TestIntervals:
         assert found["site"] == pytest.approx([0.9, 0.9], abs=0.05)
 
     def test_an_image_of_no_known_group_gets_the_widest(self) -> None:
-        known = Answers(value=np.zeros(40), target=[1.0, 5.0] * 20, groups=["a", "b"] * 20)
+        known = answers(value=np.zeros(40), target=[1.0, 5.0] * 20, groups=["a", "b"] * 20)
         fitted = calibrate(known, Choices(intervals="absolute", by="site"))
-        new = Answers(value=np.zeros(3), groups=["a", "b", "elsewhere"])
+        new = answers(value=np.zeros(3), groups=["a", "b", "elsewhere"])
         assert fitted.intervals_of(new)[1].tolist() == [1, 5, 5]
-        assert fitted.intervals_of(Answers(value=[0.0]))[1].tolist() == [5]
+        assert fitted.intervals_of(answers(value=[0.0]))[1].tolist() == [5]
 
     def test_by_level_is_the_hull_of_what_each_level_allows(self) -> None:
         known = drawn(400, 3)
@@ -169,30 +175,30 @@ class TestIntervals:
     def test_too_few_images_of_a_group_are_named(self) -> None:
         one = drawn(60, 0)
         groups = ["rare"] * 3 + ["common"] * 57
-        fitted = calibrate(Answers(**{**vars(one), "groups": groups}), Choices(by="site"), values=AGES)
+        fitted = calibrate(answers(**{**vars(one), "groups": groups}), Choices(by="site"), values=AGES)
         assert "of rare (3)" in fitted.notes[0]
         assert fitted.interval.groups["rare"].value == math.inf
 
     def test_a_method_without_a_distribution_gets_absolute_ones_and_says_so(self) -> None:
         target = np.arange(50.0)
-        one = Answers(value=target + 1, target=target, probabilities=np.eye(5)[AGES.level_at(target)])
+        one = answers(value=target + 1, target=target, probabilities=np.eye(5)[AGES.level_at(target)])
         fitted = calibrate(one, Choices(), values=AGES)
         assert fitted.choices.intervals == "absolute"
         assert "they are absolute" in fitted.notes[0]
         # Its set is what the interval touches: 11 to 13 are of two levels.
-        assert [ends.tolist() for ends in fitted.sets_of(Answers(value=[12.0]))] == [[0], [1]]  # type: ignore[union-attr]
+        assert [ends.tolist() for ends in fitted.sets_of(answers(value=[12.0]))] == [[0], [1]]  # type: ignore[union-attr]
 
     def test_a_sure_method_is_no_surer_than_half_a_step(self) -> None:
         target = np.arange(50.0)
-        one = Answers(value=target + 1, target=target, spread=np.zeros(50))
-        lower, upper = calibrate(one, Choices(), values=AGES).intervals_of(Answers(value=[20.0], spread=[0.0]))
+        one = answers(value=target + 1, target=target, spread=np.zeros(50))
+        lower, upper = calibrate(one, Choices(), values=AGES).intervals_of(answers(value=[20.0], spread=[0.0]))
         assert (lower[0], upper[0]) == (19, 21)
 
 
 class TestMistakes:
     def test_no_targets(self) -> None:
         with pytest.raises(DataError, match="a column target"):
-            calibrate(Answers(value=[1.0]), Choices())
+            calibrate(answers(value=[1.0]), Choices())
 
     def test_a_group_that_is_no_column(self) -> None:
         with pytest.raises(ConfigError, match="by is 'sex', but the predictions have no such column"):
@@ -208,12 +214,12 @@ class TestMistakes:
 
     def test_a_value_that_is_no_number(self) -> None:
         with pytest.raises(DataError, match="value has nan at image 2"):
-            Answers(value=[1.0, math.nan])
+            answers(value=[1.0, math.nan])
 
     def test_probabilities_that_are_none(self) -> None:
         with pytest.raises(DataError, match="image 2 are no distribution"):
-            Answers(value=[1.0, 1.0], probabilities=[[0.5, 0.5], [0.5, 0.9]])
+            answers(value=[1.0, 1.0], probabilities=[[0.5, 0.5], [0.5, 0.9]])
 
     def test_another_number_of_rows(self) -> None:
         with pytest.raises(DataError, match="value 2, target 1"):
-            Answers(value=[1.0, 1.0], target=[1.0])
+            answers(value=[1.0, 1.0], target=[1.0])

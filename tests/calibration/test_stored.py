@@ -23,7 +23,12 @@ GRADES = LevelValues((0, 1, 2), (0, 1, 2), 1)
 def answers(n: int = 40) -> Answers:
     shares = np.random.default_rng(0).dirichlet(np.ones(3), n)
     value = shares @ [0, 1, 2]
-    return Answers(value=value, target=np.arange(n) % 3, probabilities=shares, groups=["x"] * (n - 2) + ["y"] * 2)
+    return Answers(
+        value=value,
+        target=(np.arange(n) % 3).astype(np.float64),
+        probabilities=shares,
+        groups=["x"] * (n - 2) + ["y"] * 2,
+    )
 
 
 @pytest.mark.parametrize("by", [None, "level", "site"])
@@ -39,7 +44,7 @@ def test_gives_the_same_after_it_is_read_again(tmp_path: Path, by: str | None, i
         found.choices, found.values, found.temperature, found.notes,
     )  # fmt: skip
     np.testing.assert_array_equal(again.intervals_of(answers()), found.intervals_of(answers()))
-    np.testing.assert_array_equal(again.sets_of(answers()), found.sets_of(answers()))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(again.sets_of(answers()), found.sets_of(answers()))
     # Standard JSON has no word for infinity.
     json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(word))
 

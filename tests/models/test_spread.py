@@ -14,7 +14,8 @@ AGES = OrdinalScale(
 
 def plain(shares: np.ndarray) -> np.ndarray:
     ages = np.arange(10)
-    return np.sqrt(shares @ ages**2 - (shares @ ages) ** 2)
+    spread: np.ndarray = np.sqrt(shares @ ages**2 - (shares @ ages) ** 2)
+    return spread
 
 
 def test_over_values_is_the_standard_deviation() -> None:

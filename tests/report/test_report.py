@@ -111,7 +111,7 @@ class TestSmallBenchmarks:
         assert "8 of 8 runs failed:" in page
         assert "`no reason was given`" in page
         assert "| A | 0 of 2 | 0 of 2 |" in page
-        assert "0 of 2 comparisons tested, corrected p < 0.05: better: none; worse: none." in page
+        assert "No method has two runs to pair with A's, so that nothing is tested over runs." in page
         assert "error-by-value" not in page
 
     def test_a_metric_that_no_run_on_a_dataset_has(self, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from numclip_lightning.metrics import measure_of
 from numclip_lightning.report.comparison_tables import comparison_table
 from numclip_lightning.report.cost_table import cost_table
 from numclip_lightning.report.frame import results_frame
+from numclip_lightning.report.page import comparison_summary
 from numclip_lightning.report.published import PublishedFigure
 from numclip_lightning.report.statistics import compare, summarise
 from numclip_lightning.report.tables import LATEX, MARKDOWN, latex_table, markdown_table, notes
@@ -217,3 +218,11 @@ class TestCosts:
         assert text(slice(3)).endswith("Made on cpu (1 of 2 cores), 2 at once; unknown for the others.\n")
         assert text(slice(2)).endswith("(1 of 2 cores), 2 at once.\n")
         assert text(slice(2, 3)).endswith("with the libraries.\n")
+
+
+def test_one_run_of_each_method_is_said_in_a_sentence_and_not_in_empty_rows(tmp_path: Path) -> None:
+    plan = make_plan(["A", "B"], seeds=[0])
+    records = [write_run(tmp_path, run, {"test_mae": 1.0}) for run in plan]
+    measure, tests = measure_of("test_mae"), compare(results_frame(plan, records, ["test_mae"]), "test_mae", "A")
+    said = comparison_summary(tests, measure, "A", several_shots=True)
+    assert said == "No method has two runs to pair with A's, so that nothing is tested over runs."

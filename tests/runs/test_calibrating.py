@@ -110,6 +110,21 @@ class TestFit:
             name: counted.count(name) for name in set(counted)
         }
 
+    def test_by_an_attribute_of_the_list(self, numclip: Numclip, data: Path, tmp_path: Path) -> None:
+        for split in SIZES:
+            lines = (data / f"{split}.txt").read_text(encoding="utf-8").splitlines()
+            rows = [",".join([*line.split(), "fm"[place % 2]]) for place, line in enumerate(lines)]
+            (tmp_path / f"{split}.csv").write_text("\n".join(["path,age,sex", *rows]), encoding="utf-8")
+        lists = [f"--data.{split}_file={tmp_path / split}.csv" for split in SIZES]
+        words = [*lists, "--data.attributes=[sex]", "--calibration.by=attribute_sex", "--calibration.coverage=0.8"]
+        run = numclip("fit", *words, "--test_after_fit=true", "--trainer.max_epochs=1")
+        found = read_calibration(run)
+        assert found is not None
+        assert {name: group.n for name, group in found.interval.groups.items()} == {"f": 8, "m": 7}
+        for row in rows_of(run / "test_predictions.csv"):
+            reach = found.interval.groups[row["attribute_sex"]].value * max(float(row["spread"]), 0.5)
+            assert float(row["upper"]) == pytest.approx(min(19, float(row["value"]) + reach), abs=1e-3)
+
     def test_resumed_without_a_better_epoch_it_has_those_of_the_best(self, numclip: Numclip) -> None:
         first = numclip("fit")
         # Nothing moves, so that no epoch is better.

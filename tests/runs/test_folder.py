@@ -38,7 +38,7 @@ class TestFolder:
     def test_a_fit_keeps_all_of_itself(self, fitted: Path) -> None:
         kept = {file.relative_to(fitted).as_posix() for file in fitted.rglob("*") if file.is_file()}
         files = {"config.yaml", "metrics.csv", "metrics.json", "test_predictions.csv", "train_counts.json"}
-        files |= {"validation_predictions.csv", "calibration.json"}
+        files |= {"validation_predictions.csv", "calibration.json", "prototypes.json"}
         assert kept == {*files, "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
         assert epochs(fitted, "val_mae") == epochs(fitted, "train_mae") == [0, 1]
         metrics = metrics_of(fitted)

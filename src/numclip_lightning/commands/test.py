@@ -42,8 +42,8 @@ class _ReportingCLI(NumClipCLI):
             from numclip_lightning.commands.report import report_of_run
 
             page = report_of_run(self.folder)
-        except ModuleNotFoundError as error:
-            _log.info("no report.html: it needs %s; pip install 'numclip-lightning[report]'", error.name)
+        except ImportError as error:
+            _log.info("no report.html (%s); it needs pip install 'numclip-lightning[report]'", error)
         except (NumClipError, OSError) as error:
             _log.warning("no report.html: %s", error)
         else:

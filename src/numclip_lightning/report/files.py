@@ -67,9 +67,16 @@ def metric_of(metric: str, frame: pd.DataFrame, folder: Path | None = None) -> f
     if arguments is None or scale is None:
         return None
     (collection,) = build_metrics([metric.removeprefix(_SPLIT)], scale).values()
+    for part in collection.values():
+        # The file has the images of all processes, and only the first one reads it: the others would be waited for.
+        part.distributed_available_fn = _alone
     collection.update(*arguments)
     (value,) = collection.compute().values()
     return float(value)
+
+
+def _alone() -> bool:
+    return False
 
 
 def _arguments(measure: Measure, frame: pd.DataFrame) -> tuple[Tensor, ...] | None:

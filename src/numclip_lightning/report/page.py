@@ -93,6 +93,9 @@ def comparison_summary(
         several_shots: Whether the table has several columns, so that a method needs its number of shots.
         over_images: Whether the pairs are test images and not runs.
     """
+    if not over_images and (tests["n"] < 2).all():
+        name = MARKDOWN.escape(reference)
+        return f"No method has two runs to pair with {name}'s, so that nothing is tested over runs."
     found = []
     for verdict in ("better", "worse"):
         names = [

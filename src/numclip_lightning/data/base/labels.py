@@ -3,7 +3,8 @@
 The dialects are those of the public lists of Image Aesthetics, Historical Color Images, MORPH II, Adience and the
 OrdinalCLIP code, and those that Excel, pandas, R and Hugging Face write: separated by tabs, commas, semicolons,
 vertical bars or whitespace, or JSON lines; with a header or none; one label a line or several; `3`, `3.0`, `3,5`
-between semicolons, or `1930s`; UTF-8 with or without a byte-order mark; any line ending.
+where commas are decimal, or `1930s`; UTF-8 with or without a byte-order mark; any line ending. Excel workbooks and
+Parquet files are read with the extra `lists`.
 """
 
 import logging

@@ -12,7 +12,7 @@ from numclip_lightning.report.html.elements import Element, Gallery, Note, Pictu
 from numclip_lightning.report.html.errors import NO_TRUTH, sections_of
 from numclip_lightning.report.reported import ReportedRun
 
-__all__ = ["Loader", "gallery_section", "thumbnail"]
+__all__ = ["Loader", "gallery_section", "picture_of", "thumbnail"]
 
 Loader = Callable[[ReportedRun, Sequence[str]], Mapping[str, NDArray[np.uint8]]]
 """Returns the pixels (H, W, 3) of images of a run by their paths; those that it can't find are left out."""
@@ -46,8 +46,8 @@ def gallery_section(runs: Sequence[ReportedRun], load: Loader | None) -> Section
         paths = [run.frame["path"][place] for place in (*worst, *best)]
         pixels = load(run, paths) if load else {}
         found: list[Element] = [
-            Gallery("Largest errors", [_picture(run, place, pixels) for place in worst]),
-            Gallery("Smallest errors", [_picture(run, place, pixels) for place in best]),
+            Gallery("Largest errors", [picture_of(run, place, pixels) for place in worst]),
+            Gallery("Smallest errors", [picture_of(run, place, pixels) for place in best]),
         ]
         lost = len({*paths} - {*pixels})
         if load and lost:
@@ -63,9 +63,11 @@ def gallery_section(runs: Sequence[ReportedRun], load: Loader | None) -> Section
     return Section("images", "Best and worst images", lead, parts, missing, wide=True)
 
 
-def _picture(run: ReportedRun, place: int, pixels: Mapping[str, NDArray[np.uint8]]) -> Picture:
+def picture_of(run: ReportedRun, place: int, pixels: Mapping[str, NDArray[np.uint8]]) -> Picture:
+    """Return an image of a run with what it was read as, and its thumbnail if its pixels are there."""
     row = run.frame.loc[place]
     path = str(row["path"])
-    unit = f" {run.unit}" if run.unit else ""
-    text = f"true {row['target']:g}, read {row['value']:.4g}{unit} ({row['value'] - row['target']:+.3g})"
+    text = f"read {row['value']:.4g}{' ' + run.unit if run.unit else ''}"
+    if run.has_truth:
+        text = f"true {row['target']:g}, {text} ({row['value'] - row['target']:+.3g})"
     return Picture(thumbnail(pixels[path]) if path in pixels else "", path, text)

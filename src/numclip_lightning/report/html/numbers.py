@@ -120,7 +120,7 @@ def comparison_section(runs: Sequence[ReportedRun]) -> Section:
             cell(test["difference"], 3, test["low"], test["high"]),
             cell(test["p"], 4),
             cell(test["p_holm"], 4),
-            Cell(verdict_of(dict[Hashable, Any](test), lower_is_better=True)),
+            Cell(verdict_of(test, lower_is_better=True)),
         ])  # fmt: skip
     unit = f" ({known[0].unit})" if known[0].unit else ""
     columns = ["Run", "Images of both", f"Difference of the absolute error{unit}", "p", "p, corrected", "Result"]
@@ -134,7 +134,7 @@ def comparison_section(runs: Sequence[ReportedRun]) -> Section:
     )
 
 
-def _test(ours: ReportedRun, theirs: ReportedRun) -> dict[str, float]:
+def _test(ours: ReportedRun, theirs: ReportedRun) -> dict[Hashable, Any]:
     """Compare the absolute errors of two runs on the images that both have with the same target."""
     tables = []
     for run in (ours, theirs):

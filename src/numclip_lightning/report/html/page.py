@@ -1,12 +1,10 @@
 """From runs to one self-contained HTML file."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from numclip_lightning.report.html.elements import Section, with_code
+from numclip_lightning.report.html.corrupted import corruption_section
+from numclip_lightning.report.html.elements import Section
 from numclip_lightning.report.html.errors import (
     agreement_section,
     confusion_section,
@@ -16,14 +14,14 @@ from numclip_lightning.report.html.errors import (
 from numclip_lightning.report.html.gallery import Loader, gallery_section
 from numclip_lightning.report.html.made import made_section
 from numclip_lightning.report.html.numbers import comparison_section, summary_section
+from numclip_lightning.report.html.off_scale import off_scale_section
 from numclip_lightning.report.html.people import group_section
 from numclip_lightning.report.html.sure import coverage_section, distribution_section, selective_section
-from numclip_lightning.report.html.trust import off_scale_section, prototype_section, reliability_section
+from numclip_lightning.report.html.trust import prototype_section, reliability_section
+from numclip_lightning.report.html.writing import render, write_html
 from numclip_lightning.report.reported import ReportedRun
 
 __all__ = ["page_of", "write_page"]
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_page(
@@ -41,30 +39,17 @@ def write_page(
     Returns:
         The file.
     """
-    text = page_of(runs, load=load, command=command, title=title)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    whole = output.with_name(f"{output.name}.whole")
-    # Names of files that are not UTF-8 are shown with a mark in place of what no page can hold.
-    whole.write_bytes(text.encode("utf-8", errors="replace"))
-    whole.replace(output)
-    return output
+    return write_html(page_of(runs, load=load, command=command, title=title), output)
 
 
 def page_of(runs: Sequence[ReportedRun], *, load: Loader | None, command: str, title: str = "") -> str:
     """Return the report of runs as HTML; the arguments are those of `write_page`."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["code"] = with_code
-    sections = _sections(runs, load, command)
-    return environment.get_template("report.html").render(
-        title=title or ", ".join(run.name for run in runs),
-        sections=[section for section in sections if not section.missing],
-        missing=[section for section in sections if section.missing],
-        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        images=sum(len(run.frame) for run in runs),
-        runs=runs,
+    images = sum(len(run.frame) for run in runs)
+    return render(
+        title or ", ".join(run.name for run in runs),
+        f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}, {images:,} predictions",
+        _sections(runs, load, command),
+        program="numclip report",
     )
 
 
@@ -83,6 +68,7 @@ def _sections(runs: Sequence[ReportedRun], load: Loader | None, command: str) ->
         group_section(runs),
         prototype_section(runs),
         gallery_section(runs, load),
-        off_scale_section(runs),
+        off_scale_section(runs, load),
+        corruption_section(runs),
         made_section(runs, command),
     ]

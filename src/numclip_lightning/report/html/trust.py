@@ -1,22 +1,21 @@
-"""Sections on how far a single number can be trusted: reliability of the levels, and images that don't belong."""
+"""Sections on the levels: whether they are as sure as they are right, and whether their words stand in order."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from numclip_lightning.report.html.elements import Cell, Element, Note, Section, Table, cell, percent
+from numclip_lightning.report.html.elements import Element, Note, Section, percent
 from numclip_lightning.report.html.errors import NO_TRUTH, sections_of
 from numclip_lightning.report.html.pictures import draw_grid, draw_reliability
 from numclip_lightning.report.reliability import expected_calibration_error, reliability
 from numclip_lightning.report.reported import ReportedRun
 
-__all__ = ["off_scale_section", "prototype_section", "reliability_section"]
+__all__ = ["ordinality", "prototype_section", "reliability_section"]
 
 _BINS = 15
 _NO_PROBABILITIES = (
     "there are no probabilities of levels (columns `p(...)`), or no true levels in words (`true_phrase`)."
 )
-_MOST_CANDIDATES = 20
 
 
 def reliability_section(runs: Sequence[ReportedRun]) -> Section:
@@ -85,28 +84,3 @@ def ordinality(similarity: np.ndarray) -> tuple[float, int]:
     rows, columns = np.triu_indices(len(similarity) - 1)
     falls = similarity[rows, columns] > similarity[rows, columns + 1]
     return (float(falls.mean()) if len(falls) else float("nan")), len(falls)
-
-
-def off_scale_section(runs: Sequence[ReportedRun]) -> Section:
-    """List the images that least look as if they belonged on the scale."""
-
-    def reason(run: ReportedRun) -> str:
-        return "" if "on_scale" in run.frame else "no scores of belonging are kept (column `on_scale`)."
-
-    def show(run: ReportedRun) -> list[Element]:
-        frame = run.frame.nsmallest(_MOST_CANDIDATES, "on_scale")
-        rows = [
-            [Cell(row["path"]), cell(row["on_scale"], 3), cell(row["value"])] for row in frame.to_dict("records")
-        ]  # fmt: skip
-        middle = run.frame["on_scale"].median()
-        return [
-            Table("Candidates, the least likely first", ["Image", "on_scale", "Value"], rows),
-            Note(
-                f"Half of all {len(run.frame):,} images have a score above {middle:.3f}. A low score is a hint, not "
-                "a proof."
-            ),
-        ]
-
-    lead = "A model reads a number from any image, also from one that shows nothing of the kind. Look at these first."
-    parts, missing = sections_of(runs, show, reason)
-    return Section("off-scale", "Which images may not belong?", lead, parts, missing)

@@ -1,0 +1,72 @@
+"""The section on images that may not belong on the scale at all."""
+
+from collections.abc import Sequence
+
+from numclip_lightning.report.html.elements import Cell, Element, Gallery, Note, Section, Table, cell, percent
+from numclip_lightning.report.html.errors import sections_of
+from numclip_lightning.report.html.gallery import Loader, picture_of
+from numclip_lightning.report.reported import ReportedRun
+
+__all__ = ["off_scale_section"]
+
+_MOST_CANDIDATES = 20
+_SHOWN = 12
+
+
+def off_scale_section(runs: Sequence[ReportedRun], load: Loader | None) -> Section:
+    """List the images that least look as if they belonged on the scale.
+
+    Args:
+        runs: The runs.
+        load: Where images come from; None shows none.
+    """
+
+    def reason(run: ReportedRun) -> str:
+        if "on_scale" in run.frame and run.frame["on_scale"].notna().any():
+            return ""
+        return "no scores of belonging are kept (column `on_scale`, which `numclip test --on_scale` and `predict` add)."
+
+    def show(run: ReportedRun) -> list[Element]:
+        frame = run.frame.nsmallest(_MOST_CANDIDATES, "on_scale")
+        known = [name for name in ("rejected", "shows") if name in frame]
+        rows = [
+            [
+                Cell(str(row["path"])), cell(row["on_scale"], 3), cell(row["value"]),
+                *(Cell(str(row[name])) for name in known),
+            ]
+            for row in frame.to_dict("records")
+        ]  # fmt: skip
+        found: list[Element] = []
+        if load:
+            first = frame.index[:_SHOWN]
+            pixels = load(run, [str(run.frame["path"][place]) for place in first])
+            found.append(Gallery("The least likely", [picture_of(run, place, pixels) for place in first]))
+        columns = ["Image", "on_scale", "Value", *(name.capitalize() for name in known)]
+        found += [Table("Candidates, the least likely first", columns, rows), Note(_words(run))]
+        return found
+
+    lead = (
+        "A model reads a number from any image, also from one that shows nothing of the kind. Look at these first. "
+        "`on_scale` is the share of validation images that look no more like the scale than this one."
+    )
+    parts, missing = sections_of(runs, show, reason)
+    return Section("off-scale", "Which images may not belong?", lead, parts, missing, wide=True)
+
+
+def _words(run: ReportedRun) -> str:
+    """Say what the scores are worth, where that was measured."""
+    low = float((run.frame["on_scale"] <= _LOW).mean())
+    text = (
+        f"{percent(low)} of {len(run.frame):,} images have an `on_scale` of at most {_LOW}; of images such as those "
+        f"of the validation about {percent(_LOW)} would. A low score is a hint, no proof."
+    )
+    auroc, wrong = (run.metrics.get(f"test_off_scale_{name}") for name in ("auroc", "fpr95"))
+    if auroc is None or wrong is None:
+        return text
+    return (
+        f"{text} On images that are known not to belong the score was tested: AUROC {auroc:.3f}, and where 95 % of the "
+        f"test images pass, {percent(wrong)} of those pass too."
+    )
+
+
+_LOW = 0.05
