@@ -1,4 +1,4 @@
-"""Every notebook runs from beginning to end, and is committed without outputs. The longest one is slow."""
+"""Every notebook runs from beginning to end, and is committed without outputs. The longest ones are slow."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from support.places import REPOSITORY
 FOLDER = REPOSITORY / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
-# It trains eight models, where one of the others trains one.
-LONG = "03_what_prototypes_learn"
+# They train eight models, or write a model in every format, where the others train one.
+LONG = ("03_what_prototypes_learn", "04_take_it_away")
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -36,7 +36,7 @@ def test_outputs_are_stripped(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [pytest.param(path, marks=pytest.mark.slow if path.stem == LONG else ()) for path in NOTEBOOKS],
+    [pytest.param(path, marks=pytest.mark.slow if path.stem in LONG else ()) for path in NOTEBOOKS],
     ids=lambda path: path.stem,
 )
 def test_it_runs_and_leaves_nothing_behind(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,10 @@ DOLLARS = {
     "levels": [{"phrase": "cheap", "start": 100_000}, {"phrase": "expensive", "start": 1_500_000}],
 }
 # They read a number from the levels, or have one output.
-FEW = {"NumCLIP", "L1Regression", "CLIPEBC", "RankingAwareCLIP", "ZeroShotCLIP"}
+FEW = {
+    "AntonymScale", "CLIPDR", "CLIPEBC", "CLIPN", "L1Regression", "NumCLIP", "RankAxis", "RankingAwareCLIP",
+    "ZeroShotCLIP",
+}  # fmt: skip
 
 
 def overlays() -> list[Path]:

@@ -54,8 +54,8 @@ def test_near_pairs_are_those_of_a_loop() -> None:
     own = features(600, 3)
     x = torch.cat([own, own[:5] + 1e-4])
     centred = x - x.mean(dim=0)
-    cosines = torch.nn.functional.cosine_similarity(centred[:, None], centred[None], dim=2)
-    expected = {(i, j) for i in range(605) for j in range(i + 1, 605) if cosines[i, j] >= 0.9999}
+    cosines = torch.nn.functional.cosine_similarity(centred[:, None], centred[None], dim=2).tolist()
+    expected = {(i, j) for i in range(605) for j in range(i + 1, 605) if cosines[i][j] >= 0.9999}
     found = near_pairs(x, 0.9999)
     assert {(pair.first, pair.second) for pair in found} == expected
     assert {(i, 600 + i) for i in range(5)} <= expected

@@ -72,7 +72,7 @@ def test_the_rates_that_were_tried_are_those_that_are_compared() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow if name in ("evidence", "fewshot", "rates") else ())
+        pytest.param(name, marks=pytest.mark.slow if name in ("evidence", "fewshot", "hands", "rates") else ())
         for name in BENCHMARKS
     ],
 )
@@ -157,6 +157,7 @@ def test_folds_and_shots_of_published_lists_become_a_page(tmp_path: Path, monkey
     assert (tmp_path / "page" / "HCI-test_acc.png").is_file()
 
 
+@pytest.mark.slow
 def test_smoke_runs_every_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     assert main(["benchmark", "--config=configs/benchmarks/smoke.yaml", f"--root={tmp_path}"]) == 0

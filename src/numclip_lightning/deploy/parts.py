@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from numclip_lightning.models.spread import class_moments
 from numclip_lightning.precision import at_least_float32
 from numclip_lightning.scale import OrdinalScale
+from numclip_lightning.scale.spread import class_moments
 
 __all__ = ["Decoder", "Encoder", "exportable", "split_method"]
 

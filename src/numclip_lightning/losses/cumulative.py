@@ -27,6 +27,7 @@ def crps_loss(logits: Tensor, target: Tensor, values: Tensor) -> Tensor:
         ConfigError: If the logits are not (B, R).
 
     Example:
+        >>> import torch
         >>> crps_loss(torch.tensor([[0.0, 0.0, -100.0]]), torch.tensor([1.0]), torch.tensor([0.0, 1.0, 2.0]))
         tensor(0.2500)
     """
@@ -55,6 +56,7 @@ def earth_mover_loss(logits: Tensor, target: Tensor, values: Tensor) -> Tensor:
         ConfigError: If the logits are not (B, R).
 
     Example:
+        >>> import torch
         >>> earth_mover_loss(torch.tensor([[0.0, 0.0, -100.0]]), torch.tensor([1.0]), torch.tensor([0.0, 1.0, 2.0]))
         tensor(0.5000)
     """

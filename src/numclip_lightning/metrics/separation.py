@@ -64,8 +64,8 @@ def auroc(on: ArrayLike, off: ArrayLike) -> float:
         ConfigError: If one is empty or a score is not finite.
 
     Example:
-        >>> auroc([0.9, 0.8, 0.4], [0.4, 0.1])
-        0.9166666666666666
+        >>> round(auroc([0.9, 0.8, 0.4], [0.4, 0.1]), 4)
+        0.9167
     """
     return _auroc(_checked("on", on), np.sort(_checked("off", off)))
 

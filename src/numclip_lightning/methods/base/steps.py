@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from numclip_lightning.methods.base.mixing import MixSpec, is_mixed, mix_batch, of_partner
 from numclip_lightning.methods.base.types import Batch, Output, Prediction, Reader, Split
 from numclip_lightning.metrics import DEFAULT, EpsilonError, Needs, build_metrics, choose
-from numclip_lightning.models.spread import spread_of
 from numclip_lightning.scale import OrdinalScale
+from numclip_lightning.scale.spread import spread_of
 
 __all__ = ["OrdinalSteps"]
 

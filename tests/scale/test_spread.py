@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from numclip_lightning.models.spread import class_moments, spread_of
 from numclip_lightning.scale import OrdinalScale
+from numclip_lightning.scale.spread import class_moments, spread_of
 
 AGES = OrdinalScale(
     0, 9, levels=[{"phrase": "a", "start": 0}, {"phrase": "b", "start": 4}, {"phrase": "c", "start": 9}]

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from numclip_lightning.precision import at_least_float32
-from numclip_lightning.scale import OrdinalScale
+from numclip_lightning.scale.ordinal import OrdinalScale
 
 __all__ = ["class_moments", "spread_of"]
 
@@ -36,7 +35,7 @@ def spread_of(logits: Tensor, scale: OrdinalScale) -> Tensor:
         Shape (B,), in the unit of the scale; NaN where one class is certain (all other logits are minus infinity): a
         method that predicts the number alone has no distribution.
     """
-    shares = at_least_float32(logits).softmax(dim=-1)
+    shares = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=-1)
     means, variances = (part.to(shares) for part in class_moments(scale, logits.shape[1]))
     mean = (shares * means).sum(dim=1, keepdim=True)
     spread = (shares * ((means - mean).square() + variances)).sum(dim=1).sqrt()
