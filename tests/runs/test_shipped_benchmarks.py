@@ -72,7 +72,7 @@ def test_the_rates_that_were_tried_are_those_that_are_compared() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow if name in ("evidence", "fewshot", "hands", "rates") else ())
+        pytest.param(name, marks=pytest.mark.slow if name in ("collection", "evidence", "fewshot", "hands", "rates") else ())
         for name in BENCHMARKS
     ],
 )
