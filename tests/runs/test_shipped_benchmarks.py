@@ -15,7 +15,7 @@ from numclip_lightning.commands.benchmark import parse
 from numclip_lightning.report.published import published_figures
 from numclip_lightning.runs.benchmark import Benchmark
 from numclip_lightning.runs.command import NumClipCLI
-from numclip_lightning.runs.plan import plan
+from numclip_lightning.runs.plan import plan, plan_trials
 from support.fake_data import make_historical
 from support.places import REPOSITORY
 
@@ -72,7 +72,10 @@ def test_the_rates_that_were_tried_are_those_that_are_compared() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow if name in ("collection", "evidence", "fewshot", "hands", "rates") else ())
+        pytest.param(
+            name,
+            marks=pytest.mark.slow if name in ("collection", "evidence", "fewshot", "hands", "rates", "tuned") else (),
+        )
         for name in BENCHMARKS
     ],
 )
@@ -89,7 +92,8 @@ def test_every_dataset_and_method_has_runs_that_parse(name: str, monkeypatch: py
     # test_configs.py parses each overlay without arguments; of arguments that differ in numbers, one is enough.
     methods = {(entry.config, *sorted(entry.args)): name for name, entry in benchmark.methods.items() if entry.args}
     by_dataset, by_method = {run.dataset: run for run in runs}, {run.method: run for run in runs}
-    for run in {*by_dataset.values(), *(by_method[name] for name in methods.values())}:
+    trials = {trial.method: trial for trial in plan_trials(replace(benchmark, datasets=here))}
+    for run in {*by_dataset.values(), *(by_method[name] for name in methods.values()), *trials.values()}:
         assert main(run.words) == 0, run
 
 
