@@ -75,6 +75,14 @@ def test_a_sound_set_is_counted(folder: Path, capsys: pytest.CaptureFixture[str]
     assert "nothing that must be mended was found" in out
 
 
+def test_an_overlay_leaves_scale_and_backbone_as_they_are(folder: Path) -> None:
+    overlay = folder / "overlay.yaml"
+    overlay.write_text("model: {class_path: CORAL, init_args: {decode: median}}\n", encoding="utf-8")
+    found = facts_of(folder, "--config", str(overlay), "--near", "null", code=0)
+    assert found["parts"][0]["levels"] == {"a few": 2, "many": 2}
+    assert found["unit"] == "points"
+
+
 def test_all_faults_are_listed_in_one_go(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "broken.png").write_bytes((folder / "0.png").read_bytes()[:40])
     (folder / "copy.png").write_bytes((folder / "1.png").read_bytes())

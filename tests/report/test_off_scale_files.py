@@ -8,7 +8,7 @@ import pytest
 
 from numclip_lightning.errors import DataError
 from numclip_lightning.metrics.separation import separation
-from numclip_lightning.report.off_scale import off_scale_candidates, off_scale_separation
+from numclip_lightning.report.off_scale import off_scale_separation
 
 ON: dict[str, Any] = {
     "path": [f"{i}.png" for i in range(6)],
@@ -39,13 +39,6 @@ def test_groups_of_the_file_are_drawn_whole(tmp_path: Path) -> None:
     assert off_scale_separation(on, off, resamples=50) == expected
 
 
-def test_candidates_are_the_least_first_with_what_the_file_knows(tmp_path: Path) -> None:
-    file = written(tmp_path, "off.csv", {**OFF, "shows": ["a dog; a cat", "", ""]})
-    found = off_scale_candidates(file, most=2)
-    assert found["path"].tolist() == ["a.png", "None"]
-    assert found["shows"].tolist() == ["a dog; a cat", ""]
-
-
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
@@ -56,6 +49,6 @@ def test_candidates_are_the_least_first_with_what_the_file_knows(tmp_path: Path)
 )
 def test_a_file_without_scores_is_refused(columns: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
-        off_scale_candidates(written(tmp_path, "x.csv", columns))
+        off_scale_separation(written(tmp_path, "on.csv", ON), written(tmp_path, "x.csv", columns))
     with pytest.raises(DataError, match="can't be read"):
-        off_scale_candidates(tmp_path / "missing.csv")
+        off_scale_separation(written(tmp_path, "on.csv", ON), tmp_path / "missing.csv")

@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import Namespace
+import yaml
 from tqdm import tqdm
 
-# Imported for their names: `class_path: MorphDataModule` finds every class that is imported here.
-import numclip_lightning.data  # noqa: F401
+from numclip_lightning.commands.run_data import add_data
 from numclip_lightning.commands.survey_facts import facts_of
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.data.base.survey import Looked, Survey, survey
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.models.loading import load_image_tower
 from numclip_lightning.report.survey import survey_text
-from numclip_lightning.runs.folder import SHARED_KEYS
 from numclip_lightning.runs.parser import Parser
 from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.scale import OrdinalScale
@@ -46,7 +44,7 @@ def check(words: Sequence[str]) -> int:
         raise ConfigError(f"--near is {given.near}; give a cosine, such as 0.99, or null.")
     with unwrap_errors():
         data: OrdinalDataModule = parser.instantiate(given).data
-    scale, backbone = _model_of(given)
+    scale, backbone = _model_of(given.config or [])
     found = survey(data, _watched)
     features = _features(data, found, backbone) if backbone and given.near is not None else None
     facts = facts_of(found, scale, features, given.near)
@@ -64,14 +62,7 @@ def _parser() -> Parser:
         "with two numbers, what splits share, attributes against numbers. Nothing is refused, all is listed. With a "
         "model section also how many images each level has, and how varied they are to its image tower.",
     )
-    parser.add_argument("--config", action="config", help="A configuration; its data and model sections are used.")
-    parser.add_subclass_arguments(OrdinalDataModule, "data", required=True)
-    for key in SHARED_KEYS:
-        if key != "data":
-            help_ = (
-                "Its scale and backbone are used." if key == "model" else "Ignored, so that a whole configuration fits."
-            )
-            parser.add_argument(f"--{key}", type=_as_it_is, help=help_)
+    add_data(parser)
     parser.add_argument("--output", type=str | None, help="A folder for check.json and check.html.")
     parser.add_argument(
         "--near",
@@ -82,18 +73,14 @@ def _parser() -> Parser:
     return parser
 
 
-def _as_it_is(section: Any) -> Any:
-    """Take a section of a configuration without building anything of it."""
-    return section
-
-
-def _model_of(given: Namespace) -> tuple[OrdinalScale | None, tuple[str, str | None] | None]:
-    """Return the scale of the model section, and its backbone with the weights."""
-    model = given.get("model")
-    model = model.as_dict() if isinstance(model, Namespace) else model
-    arguments = model.get("init_args") if isinstance(model, dict) else None
-    if not isinstance(arguments, dict):
-        return None, None
+def _model_of(files: Sequence[object]) -> tuple[OrdinalScale | None, tuple[str, str | None] | None]:
+    """Return the scale of the model sections, and its backbone with the weights; later files go before earlier ones."""
+    arguments: dict[str, Any] = {}
+    for file in files:
+        content = yaml.safe_load(Path(str(file)).read_text(encoding="utf-8"))
+        model = content.get("model") if isinstance(content, dict) else None
+        # Nothing of it is built: a method is not needed, and its weights may be far away.
+        arguments |= (model.get("init_args") or {}) if isinstance(model, dict) else {}
     scale = arguments.get("scale")
     backbone = (arguments["backbone"], arguments.get("pretrained", "openai")) if "backbone" in arguments else None
     return OrdinalScale(**scale) if isinstance(scale, dict) else None, backbone

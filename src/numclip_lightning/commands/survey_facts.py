@@ -1,5 +1,6 @@
 """The facts of a survey as plain values, for JSON, text and a page."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean, median, pstdev
@@ -131,8 +132,8 @@ def _variety(features: Tensor, readable: Sequence[tuple[str, Label]], scale: Ord
     share = explained_share(own, level)
     spread = {phrase: diversity(own[level == number]) for number, phrase in enumerate(scale.phrases)}
     return {
-        "explained": None if share != share else share,
-        "diversity": {phrase: None if number != number else number for phrase, number in spread.items()},
+        "explained": None if math.isnan(share) else share,
+        "diversity": {phrase: None if math.isnan(number) else number for phrase, number in spread.items()},
     }
 
 

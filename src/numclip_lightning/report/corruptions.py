@@ -6,7 +6,7 @@ import pandas as pd
 
 from numclip_lightning.errors import DataError
 
-__all__ = ["CORRUPTIONS", "corruption_markdown", "corruption_table"]
+__all__ = ["CORRUPTIONS", "corruption_table"]
 
 CORRUPTIONS = "corruptions.csv"
 """The file in a run folder."""
@@ -37,14 +37,3 @@ def corruption_table(path: str | Path) -> pd.DataFrame:
     table["mean"] = table.mean(axis=1)
     table.loc["mean"] = table.mean(axis=0)
     return table
-
-
-def corruption_markdown(path: str | Path) -> str:
-    """Return the table of `corruption_table` in Markdown."""
-    table = corruption_table(path)
-    heading = ["corruption", *map(str, table.columns)]
-    lines = [f"| {' | '.join(heading)} |", "| --- " * len(heading) + "|"]
-    for kind, row in table.iterrows():
-        cells = ["" if pd.isna(cell) else f"{cell:.2f}" for cell in row]
-        lines.append(f"| {kind} | {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])

@@ -5,14 +5,13 @@ from pathlib import Path
 import pandas as pd
 
 from numclip_lightning.report.answers import read_answers
+from numclip_lightning.report.counts import finished_runs
 from numclip_lightning.report.coverage import coverage_table, has_intervals
-from numclip_lightning.report.frame import KEY, at_every_shots
+from numclip_lightning.report.predictions import ATTRIBUTE
 from numclip_lightning.report.tables import MARKDOWN, markdown_grid
 from numclip_lightning.report.trust import FEWEST
 
 __all__ = ["interval_sections"]
-
-_ATTRIBUTE = "attribute_"
 
 
 def interval_sections(
@@ -34,9 +33,7 @@ def interval_sections(
     Raises:
         DataError: If the predictions of a finished run can't be used.
     """
-    spread = at_every_shots(rows)
-    runs = spread[(spread["shots"] == shots) & (spread["status"] == "finished")].drop_duplicates(KEY)
-    found = [table for run in runs.to_dict("records") if (table := _coverage(run)) is not None]
+    found = [table for run in finished_runs(rows, shots).to_dict("records") if (table := _coverage(run)) is not None]
     if not found:
         return []
     whole = pd.concat(found, ignore_index=True)
@@ -46,9 +43,9 @@ def interval_sections(
     if len(levels):
         parts.append(f"<details><summary>Coverage by level</summary>\n\n{markdown_grid(_by(levels))}\n\n</details>")
     for name in whole["by"].unique():
-        if name.startswith(_ATTRIBUTE):
+        if name.startswith(ATTRIBUTE):
             table = markdown_grid(_by(whole[whole["by"] == name]))
-            title = name.removeprefix(_ATTRIBUTE)
+            title = name.removeprefix(ATTRIBUTE)
             parts.append(f"<details><summary>Coverage by {title}</summary>\n\n{table}\n\n</details>")
     return parts
 
@@ -66,7 +63,7 @@ def _coverage(run: dict[str, object]) -> pd.DataFrame | None:
     frame = read_answers(Path(str(run["folder"]), "test_predictions.csv"), targets=True)
     if not has_intervals(frame):
         return None
-    kinds = [None, *(name for name in frame if name == "true_phrase" or name.startswith(_ATTRIBUTE))]
+    kinds = [None, *(name for name in frame if name == "true_phrase" or name.startswith(ATTRIBUTE))]
     tables = [coverage_table(frame, by, fewest=FEWEST if by else 1).assign(by=by or "all images") for by in kinds]
     facts = {name: run[name] for name in ("method", "fold", "shots", "seed")}
     return pd.concat(tables, ignore_index=True).assign(**facts)

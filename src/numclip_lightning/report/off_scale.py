@@ -1,4 +1,4 @@
-"""Images that may not be on the scale, from files of predictions: how well they are told, and which they are.
+"""How well images that are not on the scale are told from those that are, from files of predictions.
 
 Any program's files do: those of images on the scale and off it, both with a column `scale_score`, larger on the scale.
 """
@@ -11,7 +11,7 @@ import pandas as pd
 from numclip_lightning.errors import DataError
 from numclip_lightning.metrics.separation import Separation, separation
 
-__all__ = ["OFF_SCALE", "off_scale_candidates", "off_scale_separation"]
+__all__ = ["OFF_SCALE", "off_scale_separation"]
 
 OFF_SCALE = "off_scale_predictions.csv"
 """The file in a run folder with the images that are known not to be on the scale."""
@@ -34,25 +34,6 @@ def off_scale_separation(tested: str | Path, strangers: str | Path, *, resamples
     on, off = _read(Path(tested)), _read(Path(strangers))
     groups = None if "group" not in on or (on["group"] == "").any() else on["group"].tolist()
     return separation(on[_SCORE], off[_SCORE], groups=groups, resamples=resamples)
-
-
-def off_scale_candidates(predictions: str | Path, most: int = 12) -> pd.DataFrame:
-    """Return the images that are least on the scale, the least first.
-
-    Args:
-        predictions: A file of predictions with scores.
-        most: How many.
-
-    Returns:
-        Its rows with path, value, `scale_score`, and as far as the file has them `on_scale`, `rejected` and `shows`.
-
-    Raises:
-        DataError: If the file can't be read, or has no scores.
-    """
-    frame = _read(Path(predictions))
-    shown = ["path", "value", _SCORE, "on_scale", "rejected", "shows"]
-    ranked = frame.sort_values(_SCORE, kind="stable").head(most)
-    return ranked[[name for name in shown if name in ranked]].reset_index(drop=True)
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from numclip_lightning.metrics.separation import separation
 from numclip_lightning.report.html.off_scale import off_scale_section
 from numclip_lightning.report.html.trust import ordinality, prototype_section
 from support.predicted import predictions, reported
@@ -44,3 +46,18 @@ def test_the_least_likely_images_come_first_with_what_they_show(tmp_path: Path) 
     assert [row[0].text for row in rows] == expected
     assert rows[0][-1].text == "a cat"
     assert "7 % of 60 images" in section.parts[0][1][1].text  # type: ignore[union-attr]
+
+
+def test_what_was_tested_on_strangers_is_said_with_its_intervals(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("seed_everything: 1\n")
+    frame = predictions(60)
+    frame["scale_score"] = np.random.default_rng(1).normal(1, 1, 60)
+    frame["on_scale"] = frame["scale_score"].rank(pct=True)
+    strangers = pd.DataFrame({"path": "x.png", "value": 3.0, "scale_score": np.random.default_rng(2).normal(0, 1, 40)})
+    strangers.to_csv(tmp_path / "off_scale_predictions.csv", index=False)
+    section = off_scale_section([reported(frame, tmp_path, "test_predictions.csv")], None)
+    said = section.parts[0][1][1].text  # type: ignore[union-attr]
+    found = separation(frame["scale_score"], strangers["scale_score"], groups=frame["group"].tolist(), resamples=1000)
+    assert f"On 40 images that are known not to belong the score was tested: AUROC {found.auroc:.3f} (" in said
+    assert f"{found.auroc_low:.3f} to {found.auroc_high:.3f}" in said
+    assert f"so do {100 * found.false_positives:.0f} % (" in said

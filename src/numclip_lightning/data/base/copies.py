@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from numclip_lightning.data.base.labels import Label
 
-__all__ = ["Copy", "copies_between", "copies_within"]
+__all__ = ["Copy", "copies_between", "copies_within", "digest_of"]
 
 _THREADS = 8
 
@@ -70,10 +70,11 @@ def _of(sizes: Mapping[Path, int], wanted: set[int]) -> list[Path]:
 
 def _digests(files: list[Path]) -> dict[Path, bytes]:
     with ThreadPoolExecutor(_THREADS) as pool:
-        return {file: digest for file, digest in zip(files, pool.map(_digest, files), strict=True) if digest}
+        return {file: digest for file, digest in zip(files, pool.map(digest_of, files), strict=True) if digest}
 
 
-def _digest(file: Path) -> bytes:
+def digest_of(file: Path) -> bytes:
+    """Return a digest of the bytes of a file; empty if it can't be read."""
     try:
         with file.open("rb") as content:
             return hashlib.file_digest(content, "blake2b").digest()

@@ -1,6 +1,5 @@
 """What a dataset holds, and what is wrong with it: nothing is refused, everything is listed."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numclip_lightning.data.base.copies import digest_of
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.labels import Label, LabelTable
@@ -118,8 +118,6 @@ def survey(data: OrdinalDataModule, watch: Callable[[Iterable[Looked], int], Ite
 def look_at(file: Path, reading: Reading) -> Looked:
     """Open, decode and hash an image file; what is wrong with it is said and not raised."""
     try:
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "blake2b").digest()
         with open_image(file, reading.max_pixels) as (image, _):
             size, mode = image.size, image.mode
         inspect_image(file, reading, decode=True)
@@ -127,7 +125,7 @@ def look_at(file: Path, reading: Reading) -> Looked:
         return Looked((0, 0), "", b"", "missing")
     except UNREADABLE as error:
         return Looked((0, 0), "", b"", f"unreadable: {error}")
-    return Looked(size, mode, digest, "")
+    return Looked(size, mode, digest_of(file), "")
 
 
 def _part(

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from numclip_lightning.errors import DataError
 from numclip_lightning.report.html.elements import Cell, Element, Gallery, Note, Section, Table, cell, percent
 from numclip_lightning.report.html.errors import sections_of
 from numclip_lightning.report.html.gallery import Loader, picture_of
+from numclip_lightning.report.off_scale import OFF_SCALE, off_scale_separation
 from numclip_lightning.report.reported import ReportedRun
 
 __all__ = ["off_scale_section"]
@@ -60,12 +62,17 @@ def _words(run: ReportedRun) -> str:
         f"{percent(low)} of {len(run.frame):,} images have an `on_scale` of at most {_LOW}; of images such as those "
         f"of the validation about {percent(_LOW)} would. A low score is a hint, no proof."
     )
-    auroc, wrong = (run.metrics.get(f"test_off_scale_{name}") for name in ("auroc", "fpr95"))
-    if auroc is None or wrong is None:
+    if run.folder is None or not (run.folder / OFF_SCALE).is_file():
         return text
+    try:
+        found = off_scale_separation(run.file, run.folder / OFF_SCALE)
+    except DataError as error:
+        return f"{text} How well the score was tested can't be said: {error}"
     return (
-        f"{text} On images that are known not to belong the score was tested: AUROC {auroc:.3f}, and where 95 % of the "
-        f"test images pass, {percent(wrong)} of those pass too."
+        f"{text} On {found.off:,} images that are known not to belong the score was tested: AUROC {found.auroc:.3f} "
+        f"({found.auroc_low:.3f} to {found.auroc_high:.3f}); where {percent(found.recall)} of the test images pass, so "
+        f"do {percent(found.false_positives)} ({percent(found.false_positives_low)} to "
+        f"{percent(found.false_positives_high)}) of those."
     )
 
 
