@@ -25,12 +25,14 @@ class OrdinalSteps(L.LightningModule, ABC):
 
     Attributes:
         scale: The ordered scale of the targets.
+        level_borders: Its `borders`, on the device of the method; a buffer, (K-1,).
         mix: How training images are mixed; None leaves them as they are.
         reader: What is read of tested and predicted images besides their number; None for nothing.
         validated: The predictions of the last validation, a batch each; of this process.
     """
 
     scale: OrdinalScale
+    level_borders: Tensor
     mix: MixSpec | None
     reader: Reader | None = None
     validated: list[Prediction]
@@ -138,7 +140,7 @@ class OrdinalSteps(L.LightningModule, ABC):
             value: The predicted number in the target's unit, (B,).
             extras: As in `Output`.
         """
-        level = self.scale.level_at(value.detach())
+        level = torch.bucketize(value.detach().double(), self.level_borders, right=True)
         return Output(F.one_hot(level, self.scale.num_levels).float().log(), value, extras or {})
 
     def own_samples(self, batch: Batch, split: Split) -> Tensor | slice:
