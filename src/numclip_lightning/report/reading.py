@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from numclip_lightning.errors import DataError, near_matches
 from numclip_lightning.report.counts import read_counts
+from numclip_lightning.report.maps import map_files
 from numclip_lightning.report.predictions import ATTRIBUTE, read_file
 from numclip_lightning.report.reported import ReportedRun
 from numclip_lightning.scale import OrdinalScale
@@ -61,6 +62,7 @@ def read_run(place: str | Path, *, by: Sequence[str] = (), rename: Mapping[str, 
         scale=scale,
         counts=read_counts(folder) if folder else None,
         prototypes=_prototypes(folder),
+        maps=map_files(folder) if folder else {},
     )
 
 
