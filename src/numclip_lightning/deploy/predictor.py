@@ -161,7 +161,7 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         clip = method.clip
         recipe = recipe or Recipe(image_size=clip.image_size, mean=tuple(clip.mean), std=tuple(clip.std))
         known = {"method": type(method).__name__, "arguments": arguments_of(method), **(about or {})}
-        halves = halves_of(method)
+        halves = halves_of(method, known.get("calibration"))
         return cls(halves, method.scale, recipe, about=known, device=device, precision=precision, batch_size=batch_size)
 
     def __call__(self, images: Any, *, on_error: OnError = "raise") -> Any:

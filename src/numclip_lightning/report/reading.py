@@ -11,6 +11,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
+from numclip_lightning.calibration.quantiles import quantile_columns
 from numclip_lightning.errors import DataError, near_matches
 from numclip_lightning.report.counts import read_counts
 from numclip_lightning.report.maps import map_files
@@ -108,7 +109,7 @@ def _hint(name: str, frame: pd.DataFrame) -> str:
 
 def _usable(frame: pd.DataFrame, file: Path) -> tuple[pd.DataFrame, int]:
     """Return the rows whose numbers are finite, their columns as numbers, and how many rows are left out."""
-    for name in _NUMBERS:
+    for name in (*_NUMBERS, *quantile_columns(frame.columns)):
         if name in frame:
             try:
                 frame[name] = pd.to_numeric(frame[name].replace("", np.nan)).astype("float64")

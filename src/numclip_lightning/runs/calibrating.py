@@ -26,8 +26,9 @@ from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.runs.calibration import calibrate_rows, describe, read_rows
 from numclip_lightning.runs.checkpoints import best_checkpoint
 from numclip_lightning.runs.folder import is_better, metrics_of, run_folder, selected_on
-from numclip_lightning.runs.rows import Layout, RowsFile, columns, rows_of
+from numclip_lightning.runs.rows import Layout, RowsFile, columns, rows_of, shares_of
 from numclip_lightning.scale import OrdinalScale
+from numclip_lightning.scale.spread import SHARES
 
 __all__ = ["VALIDATION", "Calibrate"]
 
@@ -92,6 +93,9 @@ class Calibrate(Callback):
         Raises:
             ConfigError: If it can't be used, or is of another scale.
         """
+        method: Any = pl_module
+        if self.choices and hasattr(method, "shares"):
+            method.shares = sorted({*SHARES, *self.choices.tails})
         if stage == "fit":
             self.calibration, self._held = None, []
         elif stage in ("test", "predict") and self.choices and self.calibration is None:
@@ -185,14 +189,17 @@ class Calibrate(Callback):
             return path
         scale, labels = _scale(pl_module), data.labels("val")
         spread = any(bool(batch.spread.isfinite().any()) for batch in held)
-        layout = self._layout(labels)._replace(spread=spread)
+        layout = self._layout(labels)._replace(spread=spread, shares=shares_of(pl_module, held))
         rows = [row for batch in held for row in rows_of(batch, labels, scale, layout)]
         if trainer.world_size > 1:
             # A process may have had no image: all of them take part nevertheless.
             gathered: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(gathered, (rows, spread))
+            torch.distributed.all_gather_object(gathered, (rows, layout))
             rows = [row for part, _ in gathered for row in part]
-            layout = layout._replace(spread=any(found for _, found in gathered))
+            known = [found for _, found in gathered]
+            layout = layout._replace(
+                spread=any(found.spread for found in known), shares=max((found.shares for found in known), key=len)
+            )
         if trainer.is_global_zero and rows:
             file = RowsFile(path, columns(scale, layout), 0)
             file.finish(rows)

@@ -14,7 +14,7 @@ from numclip_lightning.data.base.dataset import OrdinalDataset
 from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.metrics.separation import separation
 from numclip_lightning.runs.on_scale import OnScale
-from numclip_lightning.runs.rows import Layout, RowsFile, columns, rows_of
+from numclip_lightning.runs.rows import Layout, RowsFile, columns, rows_of, shares_of
 from numclip_lightning.runs.trainer import uses_whole_split
 
 __all__ = ["TestOffScale"]
@@ -107,7 +107,7 @@ class TestOffScale(Callback):
 
     def _write(self, method: Any, parts: list[Prediction]) -> None:
         images: Any = self._images
-        layout = Layout(targets=False, spread=bool(parts[0].spread.isfinite().any()))
+        layout = Layout(targets=False, spread=bool(parts[0].spread.isfinite().any()), shares=shares_of(method, parts))
         heading = [*columns(method.scale, layout), *self._on_scale.columns]
         file = RowsFile(self._path, heading, process=0)
         for part in parts:
