@@ -41,8 +41,9 @@ class Calibrate(Callback):
     """Says how sure a number is: intervals and sets of phrases that hold the truth for a chosen share of new images.
 
     A fit keeps the predictions of its best epoch on the validation images, at no further cost, and writes them
-    (`validation_predictions.csv`) with what follows from them (`calibration.json`). So does `numclip validate`. A test
-    or prediction of the checkpoint then has intervals. `docs/trust.md` says what they mean and when they fail.
+    (`validation_predictions.csv`) with what follows from them (`calibration.json`). So does `numclip validate`, and a
+    test of a method that learns nothing. A test or prediction of the checkpoint then has intervals. `docs/trust.md`
+    says what they mean and when they fail.
 
     Args:
         coverage: The share of new images whose true number shall lie in its interval; null writes no intervals.
@@ -229,6 +230,13 @@ class Calibrate(Callback):
         folders = Path(self.checkpoint).absolute().parents[:2] if self.checkpoint else []
         folder = next((place for place in folders if (place / CALIBRATION).is_file()), None)
         if folder is None:
+            _log.info(
+                "no intervals: %s; numclip validate finds them on the validation images of a configuration, and "
+                "--calibration.file=RUN/calibration.json gives them here",
+                "the run of this checkpoint has no calibration"
+                if folders
+                else "a method that was never fitted has no calibration of its own",
+            )
             return None
         found = _of_scale(read_calibration(folder), scale, str(folder))
         if found and found.choices != self.choices and (folder / VALIDATION).is_file():
