@@ -10,6 +10,7 @@ from torch import Tensor
 
 from numclip_lightning.calibration import SEPARATOR, Answers, Calibration
 from numclip_lightning.calibration.quantiles import quantiles_in
+from numclip_lightning.deploy.scale_score import SHARE, UNLIKELY
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.scale import OrdinalScale
 
@@ -70,7 +71,9 @@ class Prediction:
         if self.lower is not None and self.upper is not None and self.coverage is not None:
             ends = f"{self.lower:.{self.digits}f} to {self.upper:.{self.digits}f}"
             interval = f", {100 * self.coverage:.3g} % in {ends}"
-        return f"{self.value:.{self.digits}f}{spread}{unit}{interval} ({levels or self.phrase})"
+        share = self.extras.get(SHARE, 1.0)
+        stranger = f"; perhaps not on the scale at all ({share:.3f})" if share <= UNLIKELY else ""
+        return f"{self.value:.{self.digits}f}{spread}{unit}{interval} ({levels or self.phrase}){stranger}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values, as JSON has them."""
