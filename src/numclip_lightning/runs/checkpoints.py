@@ -119,10 +119,23 @@ class BestCheckpoint(ModelCheckpoint):
             Stopped: If a signal has asked the fit to stop.
         """
         super().on_train_epoch_end(trainer, pl_module)
-        if number := stop_request(trainer):
-            if self._last_global_step_saved != trainer.global_step:
-                self._save_within(trainer)
+        number, in_time = stop_request(trainer), self._should_save_on_train_epoch_end(trainer)
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        if (self.save_last is True and not in_time) or (number and self._last_global_step_saved != trainer.global_step):
+            self._save_within(trainer)
+        if number:
             self._stop(trainer, number)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Keep the best; after the last batch `last.ckpt` waits for the end of the epoch, where a fit can go on."""
+        asked = self.save_last
+        if self.save_last is True and trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self.save_last = False
+        try:
+            super().on_validation_end(trainer, pl_module)
+        finally:
+            self.save_last = asked
 
     def _is_due(self, trainer: L.Trainer) -> bool:
         """Return whether it is time for a checkpoint within an epoch; the same in all processes."""
@@ -138,10 +151,10 @@ class BestCheckpoint(ModelCheckpoint):
 
     def _save_within(self, trainer: L.Trainer) -> None:
         """Write `last.ckpt`, and leave to the next validation what it would do without."""
-        before = self._last_global_step_saved, self._last_checkpoint_saved
+        before = self._last_global_step_saved
         self.last_model_path = self.format_checkpoint_name(self._monitor_candidates(trainer), self.CHECKPOINT_NAME_LAST)
         self._save_checkpoint(trainer, self.last_model_path)
-        self._last_global_step_saved, self._last_checkpoint_saved = before
+        self._last_global_step_saved = before
 
     def _stop(self, trainer: L.Trainer, number: int) -> None:
         """End the fit, whose state is saved."""

@@ -17,6 +17,8 @@ from numclip_lightning.models.feature_smoothing import FeatureSmoothing
 __all__ = ["ExactResume"]
 
 _KEY = "epoch_sums"
+_SCORES = "plateau_scores"
+_VALIDATED = "validated"
 # What the seeds of a step are for.
 _EPOCH, _STEP, _VALIDATION = range(3)
 
@@ -30,6 +32,8 @@ class ExactResume(Callback):
       and the crops of training images have seeds of their own (`TrainSampler`).
     - A checkpoint within an epoch has the running sums of the training metrics and losses, of each process, which
       Lightning leaves out.
+    - A checkpoint has the last validation's metrics, which callbacks and schedulers monitor; and at the end of an epoch
+      the score that a plateau scheduler is about to see: Lightning shows it after the checkpoint, and not again.
     - A checkpoint has the seed of the run. A fit that is resumed with another one goes on with the first.
     """
 
@@ -37,12 +41,14 @@ class ExactResume(Callback):
         self._seed = 0
         self._drawn = False
         self._pending: dict[str, Any] | None = None
+        self._scores: dict[int, float] = {}
+        self._validated: dict[str, Tensor] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Agree on a seed, where `seed_everything` is off."""
         if stage != "fit":
             return
-        self._pending = None
+        self._pending, self._scores, self._validated = None, {}, {}
         self._drawn = SEED_VARIABLE not in os.environ
         self._take(run_seed(trainer))
 
@@ -62,6 +68,15 @@ class ExactResume(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the seed that the fit has begun with."""
         self._take(state_dict["seed"])
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Bring back what was measured last, and show plateau schedulers the score of the epoch that has ended."""
+        # Lightning has looked for the place in the epoch too early, where a schedule has asked for the number of steps.
+        trainer.fit_loop._load_combined_loader_states()
+        for place, score in self._scores.items():
+            trainer.lr_scheduler_configs[place].scheduler.step(score)  # type: ignore[call-arg]
+        self._scores = {}
+        trainer._logger_connector._callback_metrics.update(self._validated)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Seed what an epoch draws before its first step."""
@@ -85,6 +100,8 @@ class ExactResume(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add the sums of the logged losses to those of the first step after a resume, which has made their places."""
+        # It stays so until the end of the epoch in Lightning, which then leaves out its plateau schedulers.
+        trainer.fit_loop._restarting = False
         if self._pending is not None:
             logged, self._pending = self._pending["logged"], None
             for key, result in _logged(trainer).items():
@@ -97,10 +114,14 @@ class ExactResume(Callback):
         """Keep the sums of an epoch that is not at its end, of every process."""
         if trainer.state.fn != "fit":
             return
+        checkpoint[_VALIDATED] = {
+            key: value.detach().cpu() for key, value in trainer.callback_metrics.items() if key.startswith("val_")
+        }
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             # The next epoch begins at its first batch, also where `limit_train_batches` has ended this one.
             for state in checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader", ()):
                 state["batches"] = 0
+            checkpoint[_SCORES] = _plateau_scores(trainer)
             return
         own = {
             "modules": {name: _sums_of(module) for name, module in _summing(pl_module).items()},
@@ -112,14 +133,29 @@ class ExactResume(Callback):
         checkpoint[_KEY] = _of_all_processes(own)
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Remember the sums of this process, if there are as many processes as before."""
+        """Remember the sums of this process, if there are as many processes as before, and the scores of schedulers."""
+        if trainer.state.fn != "fit":
+            return
+        self._scores, self._validated = checkpoint.get(_SCORES, {}), checkpoint.get(_VALIDATED, {})
         sums = checkpoint.get(_KEY)
-        if trainer.state.fn == "fit" and sums is not None and len(sums) == trainer.world_size:
+        if sums is not None and len(sums) == trainer.world_size:
             self._pending = sums[trainer.global_rank]
 
     def _sow(self, trainer: L.Trainer, *place: int) -> None:
         seed = np.random.SeedSequence((self._seed, trainer.global_rank, *place)).generate_state(1, np.uint64)[0]
         seed_libraries(int(seed >> np.uint64(2)))
+
+
+def _plateau_scores(trainer: L.Trainer) -> dict[int, float]:
+    """Return the score that each plateau scheduler sees at the end of this epoch, by its place."""
+    return {
+        place: float(trainer.callback_metrics[str(config.monitor)])
+        for place, config in enumerate(trainer.lr_scheduler_configs)
+        if config.reduce_on_plateau
+        and config.interval == "epoch"
+        and (trainer.current_epoch + 1) % config.frequency == 0
+        and config.monitor in trainer.callback_metrics
+    }
 
 
 def _summing(module: nn.Module) -> dict[str, nn.Module]:
