@@ -175,17 +175,17 @@ def test_images_equal_those_of_albumentations_bit_for_bit(
     size: tuple[int, int], preprocess: Preprocess, train: bool
 ) -> None:
     """Albumentations made them in earlier versions: what was trained then sees the same pixels now."""
-    A = corruptions._albumentations()
+    library = corruptions._albumentations()
 
-    class Squeeze(A.ImageOnlyTransform):  # type: ignore[misc, name-defined]
+    class Squeeze(library.ImageOnlyTransform):  # type: ignore[misc, name-defined]
         def apply(self, img: npt.NDArray[np.uint8], **params: object) -> npt.NDArray[np.uint8]:
             return np.array(Image.fromarray(img).resize((37, 37), Image.Resampling.BILINEAR))
 
     sides = list(range(32, 37)) if train else 32
-    shortest = A.SmallestMaxSize(max_size=sides, interpolation=cv2.INTER_CUBIC, area_for_downscale="image")
+    shortest = library.SmallestMaxSize(max_size=sides, interpolation=cv2.INTER_CUBIC, area_for_downscale="image")
     steps = [shortest if preprocess == "clip" else Squeeze(p=1)]
-    steps += [A.RandomCrop(32, 32), A.HorizontalFlip(p=0.5)] if train else [A.CenterCrop(32, 32)]
-    pipeline = A.Compose([*steps, A.Normalize(*(CLIP if preprocess == "clip" else IMAGENET))])
+    steps += [library.RandomCrop(32, 32), library.HorizontalFlip(p=0.5)] if train else [library.CenterCrop(32, 32)]
+    pipeline = library.Compose([*steps, library.Normalize(*(CLIP if preprocess == "clip" else IMAGENET))])
     transform = build_transform(32, preprocess, train=train)
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     for seed in range(8):

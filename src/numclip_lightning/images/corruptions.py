@@ -57,9 +57,9 @@ class Corruption(NamedTuple):
         """
         if not self.strength:
             return pixels
-        A = _albumentations()
+        library = _albumentations()
         level = _LEVELS[self.kind][self.strength - 1]
-        pipeline = A.Compose([_transform(A, self.kind, level, min(pixels.shape[:2]))])
+        pipeline = library.Compose([_transform(library, self.kind, level, min(pixels.shape[:2]))])
         pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         found: npt.NDArray[np.uint8] = pipeline(image=pixels)["image"]
         return found
@@ -78,21 +78,21 @@ def _albumentations() -> Any:
     return albumentations
 
 
-def _transform(A: Any, kind: Kind, level: float, side: int) -> Any:
+def _transform(library: Any, kind: Kind, level: float, side: int) -> Any:
     if kind == "noise":
-        return A.GaussNoise(std_range=(level, level), p=1)
+        return library.GaussNoise(std_range=(level, level), p=1)
     if kind == "blur":
         # On small images a thinner blur would be none.
         sigma = level * max(side / 224, 0.5)
-        return A.GaussianBlur(blur_limit=0, sigma_limit=(sigma, sigma), p=1)
+        return library.GaussianBlur(blur_limit=0, sigma_limit=(sigma, sigma), p=1)
     if kind == "jpeg":
-        return A.ImageCompression(quality_range=(int(level), int(level)), p=1)
+        return library.ImageCompression(quality_range=(int(level), int(level)), p=1)
     if kind == "brightness":
-        return A.RandomBrightnessContrast(brightness_limit=(level, level), contrast_limit=(0, 0), p=1)
+        return library.RandomBrightnessContrast(brightness_limit=(level, level), contrast_limit=(0, 0), p=1)
     if kind == "contrast":
-        return A.ColorJitter(brightness=(1, 1), contrast=(level, level), saturation=(1, 1), hue=(0, 0), p=1)
+        return library.ColorJitter(brightness=(1, 1), contrast=(level, level), saturation=(1, 1), hue=(0, 0), p=1)
     between = {"downscale": cv2.INTER_AREA, "upscale": cv2.INTER_LINEAR}
-    return A.Downscale(scale_range=(level, level), interpolation_pair=between, p=1)
+    return library.Downscale(scale_range=(level, level), interpolation_pair=between, p=1)
 
 
 def parse_corruptions(given: str) -> list[Corruption]:
