@@ -9,7 +9,8 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.models.loading import load_clip
+from numclip_lightning.models.clip import CLIPBackbone
+from numclip_lightning.models.loading import load_clip, load_image_tower
 
 __all__ = ["find_again", "fingerprint", "left_out", "put_back", "take_out"]
 
@@ -49,7 +50,8 @@ def find_again(method: nn.Module, backbone: str, pretrained: str | None) -> dict
     trained = _trained(method)
     # Building draws random weights first; the fit goes on with its own numbers.
     with isolate_rng():
-        clip = load_clip(backbone, pretrained)
+        load = load_clip if isinstance(method.clip, CLIPBackbone) else load_image_tower
+        clip = load(backbone, pretrained)
     found = {f"{_CLIP}{name}": tensor for name, tensor in clip.state_dict().items()}
     own = method.state_dict()
     return {name: fingerprint(tensor) for name, tensor in found.items() if name in own and name not in trained}
