@@ -101,6 +101,7 @@ class ImageTower(nn.Module):
         cells: Tensor = found["image_intermediates"][-1]
         return cells.flatten(2).transpose(1, 2)
 
+
 def _square_size(size: int | Sequence[int], name: str) -> int:
     height, width = (size, size) if isinstance(size, int) else size
     if height != width:
