@@ -78,7 +78,8 @@ class StopOnSignals(Callback):
         again, self.received = self.received == number, number
         if not again:
             _log.warning(
-                "%s: stopping at the end of this step, with a checkpoint; the same again stops at once", _NAMES.get(number, number)
+                "%s: stopping at the end of this step, with a checkpoint; the same again stops at once",
+                _NAMES.get(number, number),
             )
         elif number == signal.SIGINT:
             raise KeyboardInterrupt

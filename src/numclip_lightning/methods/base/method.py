@@ -23,6 +23,7 @@ from numclip_lightning.methods.base.optimisers import (
     build_optimizer,
     build_scheduler,
 )
+from numclip_lightning.methods.base.tuning import Tune, TuneSpec, check_tune, fit_to_tuning, tune_towers
 from numclip_lightning.metrics import DEFAULT, default_tolerance
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.layers import image_layers
@@ -45,6 +46,8 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
         pretrained: An open_clip tag, a weights file, `"auto"` for the weights in a `local-dir` folder, or None for
             random weights.
         learning_rates: The learning rate of each part; 0 freezes it.
+        tune: How the towers that are trained are tuned: `full`, `svd`, `lora`, `last_n`, or a mapping with more
+            (see `TuneSpec`).
         optimizer: The optimiser.
         lr_scheduler: The schedule, or None for constant rates.
         tolerance: The k of the cumulative score CS@k, in the target's unit; None takes one that fits the scale, 5 for
@@ -68,6 +71,7 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
     backbone: str = "ViT-B-16-quickgelu"
     pretrained: str | None = "openai"
     learning_rates: LearningRates = LearningRates()
+    tune: Tune = "full"
     optimizer: OptimizerSpec = OptimizerSpec()
     lr_scheduler: SchedulerSpec | None = SchedulerSpec()
     tolerance: float | None = None
@@ -86,6 +90,8 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
         # `_class_path` says to `numclip test --ckpt_path` which method the checkpoint holds.
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         self.save_hyperparameters({**plain_arguments(self), "_class_path": path}, logger=False)
+        self.tuning = self.tune if isinstance(self.tune, TuneSpec) else TuneSpec(self.tune)
+        check_tune(self.tuning, self.learning_rates)
         self.check()
         self.check_imbalance(self.mix)
         tolerance = default_tolerance(self.scale) if self.tolerance is None else self.tolerance
@@ -119,6 +125,16 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
             ConfigError: If the backbone here is another one.
         """
         put_back(self, checkpoint)
+        fit_to_tuning(self, checkpoint, self.tuning)
+
+    def setup(self, stage: str) -> None:
+        """Before a fit, tune the towers that are trained as `tune` says; a method that does more calls this first.
+
+        Not earlier: whatever tests or predicts has plain towers, with merged weights.
+        """
+        if stage == "fit":
+            tune_towers(self.clip, self.tuning, self.learning_rates)
+            self.train(self.training)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Encode normalised images (B, 3, H, W) with the image tower; returns unnormalised features (B, D)."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from numclip_lightning.methods.base.mixing import MixSpec, is_mixed, mix_batch, of_partner
 from numclip_lightning.methods.base.types import Batch, Output, Prediction, Reader, Split
 from numclip_lightning.metrics import DEFAULT, EpsilonError, Needs, build_metrics, choose
+from numclip_lightning.models.tuning import with_cache
 from numclip_lightning.scale import OrdinalScale
 from numclip_lightning.scale.spread import SHARES, quantiles_of, spread_of
 
@@ -160,6 +161,10 @@ class OrdinalSteps(L.LightningModule, ABC):
 
     def _output(self, batch: Batch) -> Output:
         """Return the output for a batch of images, or of features that were computed before."""
+        with with_cache():
+            return self._read_batch(batch)
+
+    def _read_batch(self, batch: Batch) -> Output:
         if "features" not in batch and self.reader is None:
             output: Output = self(batch["image"])
             return output
