@@ -56,7 +56,7 @@ def test_the_layer_starts_from_the_second_towers_features() -> None:
 
 def test_a_tiny_set_is_learned_and_only_the_layer_moves() -> None:
     rates = LearningRates(0, 0, 0, 0, head=0.1)
-    method = AMU(**TWO, alpha=30.0, learning_rates=rates, lr_scheduler=None, decode="argmax")
+    method = AMU(**TINY, alpha=30.0, learning_rates=rates, lr_scheduler=None, decode="argmax")
     before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
     found = fitted(
         method, Patches(TARGETS, batch_size=21), max_epochs=60, check_val_every_n_epoch=60, callbacks=[KeepFeatures()]
