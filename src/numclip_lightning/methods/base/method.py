@@ -161,6 +161,10 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
         Raises:
             ConfigError: If the trainer has no datamodule with `labels`.
         """
+        return [label.targets for label in self.training_labels(remedy)]
+
+    def training_labels(self, remedy: str = "") -> Sequence[Any]:
+        """Return what the datamodule knows of each training image (`data.base.Label`); see `training_targets`."""
         # Any datamodule with `labels`: methods do not import the data room.
         labels: Any = getattr(getattr(self.trainer, "datamodule", None), "labels", None)
         if labels is None:
@@ -168,7 +172,8 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
                 f"{type(self).__name__} reads the training targets before the first step; fit it with a datamodule, "
                 f"whose labels('train') has them{remedy}."
             )
-        return [label.targets for label in labels("train")]
+        found: Sequence[Any] = labels("train")
+        return found
 
     def training_length(self, interval: Interval) -> int:
         """Return the length of the training in epochs or optimiser steps.
