@@ -17,6 +17,7 @@ from numclip_lightning.data.base.columns import AskedColumns
 from numclip_lightning.data.base.dialects import Row, read_rows
 from numclip_lightning.data.base.parsing import parse_propensity, parse_spread, parse_target
 from numclip_lightning.data.base.paths import path_key
+from numclip_lightning.data.base.votes import Votes
 from numclip_lightning.errors import DataError, format_number
 
 __all__ = [
@@ -44,6 +45,9 @@ class Label:
             nothing is known.
         propensity: Probability that an image such as this has been labelled, over 0 and up to 1; None if unknown.
         attributes: What else is known of the image, such as ("sex", "female"): names and values, "" where unknown.
+        votes: How often raters gave each score, in the target's unit; None where nothing is known.
+        box: The part of the image that is used: x and y of its four corners in pixels, from the upper left one
+            clockwise; None is the whole image.
     """
 
     path: str
@@ -54,6 +58,8 @@ class Label:
     spread: float | None = None
     propensity: float | None = None
     attributes: tuple[tuple[str, str], ...] = ()
+    votes: Votes | None = None
+    box: tuple[float, ...] | None = None
 
     @property
     def target(self) -> float:
@@ -226,7 +232,7 @@ def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
 
 
 def _known(label: Label) -> tuple[object, ...]:
-    return label.targets, label.group, label.spread, label.propensity, label.attributes
+    return label.targets, label.group, label.spread, label.propensity, label.attributes, label.votes, label.box
 
 
 def _describe(label: Label) -> str:
@@ -239,4 +245,4 @@ def _describe(label: Label) -> str:
 
 def unlabelled(table: LabelTable) -> LabelTable:
     """Drop the labels: images to predict may have targets outside the scale, which are not needed."""
-    return LabelTable(replace(label, targets=(), spread=None, propensity=None) for label in table)
+    return LabelTable(replace(label, targets=(), spread=None, propensity=None, votes=None) for label in table)
