@@ -1,4 +1,4 @@
-"""The benchmark of facial ages of CVPR 2024 (Paplham and Franc): nine sets in one form, five subject-exclusive splits."""
+"""The benchmark of facial ages of CVPR 2024 (Paplham and Franc): nine sets, five subject-exclusive splits of each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,8 @@ FOLDS = 5
 # testing, in this order and round the corner.
 _STARTS = (0, 2, 4, 5, 6)
 # Their authors' own splits; folders 0, 1 and 2.
-_OWN = ("CACD2000", "CLAP2016")
+_OWN = ("CACD2000", "CLAP2016", "IMDB-CLEAN-FP-AGE")
+_ONE_SPLIT = (*_OWN, "IMDB-EM-CNN", "FG-Net")
 _SEXES = {"M": "male", "F": "female"}
 
 
@@ -37,7 +38,7 @@ class FaceBenchmarkDataModule(SplitTableDataModule):
     The files are those of `paplhjak/Facial-Age-Estimation-Benchmark-Databases` (MIT), in `root` or `root/databases`.
     Each entry has `img_path` (from `root` on, such as `AFAD/AFAD-Full/15/111/638660-1.jpg`), `age`, `folder`, and
     `aligned_bbox`, the corners of the face turned upright. Six folders are trained on, two validate, two are tested on;
-    CACD2000 and CLAP2016 have one split, of their authors; FG-Net is only tested on, all of it. Faces of unknown age
+    CACD2000, CLAP2016 and both of IMDB have one split; FG-Net is only tested on, all of it. Faces of unknown age
     (-1) are left out. If any list file is given, only the list files count.
 
     The entries also give the person as the group (`name` or `id_num`), `std_age` as the spread of CLAP2016, and the
@@ -45,7 +46,7 @@ class FaceBenchmarkDataModule(SplitTableDataModule):
 
     Args:
         database: Which set.
-        fold: Which split, 0 to 4; 0 for CACD2000 and CLAP2016.
+        fold: Which split, 0 to 4; 0 for the sets with one.
         whole: Whether all images of the set are the test images, for a model that another set has trained.
         crop: `box`: the face alone, turned upright, black where it reaches beyond the photograph; the file is
             `..._aligned.json`. `none`: whole photographs; the file without `_aligned` is enough. Images of
@@ -68,7 +69,7 @@ class FaceBenchmarkDataModule(SplitTableDataModule):
         super().validate_arguments()
         check_choice("database", self.database, get_args(Database))
         check_choice("crop", self.crop, get_args(Crop))
-        check_fold(self.fold, 1 if self.database in (*_OWN, "FG-Net") else FOLDS, f" in database={self.database!r}")
+        check_fold(self.fold, 1 if self.database in _ONE_SPLIT else FOLDS, f" in database={self.database!r}")
         if not -0.5 < self.margin < float("inf"):
             raise ConfigError(f"margin={self.margin} leaves nothing of the box; give a share above -0.5, such as 0.1")
 

@@ -8,7 +8,7 @@ Parquet files are read with the extra `lists`.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
@@ -128,6 +128,7 @@ def read_labels(
     labelled: bool = True,
     optional: tuple[str, ...] = (),
     attributes: Sequence[str] = (),
+    join: Callable[[Sequence[Label]], LabelTable] | None = None,
 ) -> LabelTable:
     r"""Read a label file of any dialect.
 
@@ -147,6 +148,7 @@ def read_labels(
         labelled: Whether every entry needs a label. If False, either all entries have one or none has.
         optional: Of `"group"`, `"spread"`, `"propensity"` and `"attributes"`, what a list may lack though it is named.
         attributes: Columns of what else is known of each image.
+        join: What makes one entry of each image, where one may have several; None refuses entries that differ.
 
     Returns:
         The labels in the order of the file.
@@ -174,6 +176,8 @@ def read_labels(
         for label in labels:
             if not label.targets:
                 raise DataError(f"{label.where}: {label.path!r} has no label, but other lines have: label all or none")
+    if join is not None:
+        return join(labels)
     if several := [label for label in labels if len(label.targets) > 1]:
         # A warning, because a table that lost its header looks the same: age, sex and race are not three ages.
         _log.warning(
@@ -213,14 +217,14 @@ def _warn_of_no_group(labels: Sequence[Label], source: Path, column: str, *, opt
 
 
 def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
-    """Drop repeated entries of a list.
+    """Drop repeated entries of a list; several boxes of one image are several entries.
 
     Raises:
         DataError: If two entries of one path contradict each other.
     """
-    first: dict[str, Label] = {}
+    first: dict[tuple[str, object], Label] = {}
     for label in labels:
-        known = first.setdefault(path_key(label.path), label)
+        known = first.setdefault((path_key(label.path), label.box), label)
         if _known(known) != _known(label):
             raise DataError(
                 f"{label.where}: {label.path!r} is labelled {_describe(label)}, but line {known.line} labels it "
@@ -232,7 +236,7 @@ def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
 
 
 def _known(label: Label) -> tuple[object, ...]:
-    return label.targets, label.group, label.spread, label.propensity, label.attributes, label.votes, label.box
+    return label.targets, label.group, label.spread, label.propensity, label.attributes, label.votes
 
 
 def _describe(label: Label) -> str:
