@@ -142,7 +142,8 @@ def test_a_fit_on_votes_from_a_list(numclip: Numclip, tmp_path: Path) -> None:
         (tmp_path / f"{split}.csv").write_text("\n".join(lines), encoding="utf-8")
     words = (
         "--model=CRPSClassifier", "--model.raters=distribution", "--data.vote_columns={c10: 10, c14: 14, c19: 19}",
-        f"--data.train_file={tmp_path / 'train.csv'}", f"--data.val_file={tmp_path / 'val.csv'}", "--data.test_file=null",
+        f"--data.train_file={tmp_path / 'train.csv'}", f"--data.val_file={tmp_path / 'val.csv'}",
+        "--data.test_file=null",
     )  # fmt: skip
     run = numclip("fit", *words, "--trainer.max_epochs=1")
     assert config_of(run)["model"]["init_args"]["raters"] == "distribution"
