@@ -78,6 +78,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
         stage: The fine stage.
         target_spread: The spread that is used, a scalar buffer.
         prior_offset: `log p_train - log p_val` of each value if it is corrected, else 0; a buffer, (R,).
+        values: The values of the scale, where the logits are; a buffer, (R,).
     """
 
     # The adapter and new words would not start from what the phrases say.
@@ -97,6 +98,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
     stage: ImageStage = field(init=False)
     target_spread: Tensor = field(init=False)
     prior_offset: Tensor = field(init=False)
+    values: Tensor = field(init=False)
 
     adjusts_logits: ClassVar[bool] = True
     reads_raters: ClassVar[bool] = True
@@ -124,6 +126,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
         self.decoder = build_decoder(self.decode, self.scale.values)  # type: ignore[arg-type]  # checked above
         self.register_buffer("target_spread", torch.tensor(float(self.spread or self.scale.step)))
         self.register_buffer("prior_offset", torch.zeros(self.scale.num_ranks))
+        self.register_buffer("values", self.scale.values, persistent=False)
 
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
         """Return all parameters by part."""
@@ -231,7 +234,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
             weight: The weight of each image, (B,), or None.
             votes: The share of the raters' votes for each value, (B, R), in place of the one number; or None.
         """
-        weights, values, unit = self.loss_weights, self.scale.values.to(logits.device), _UNIT * self.target_spread
+        weights, values, unit = self.loss_weights, self.values, _UNIT * self.target_spread
         width = self.label_width * self.target_spread
         soft, distance = (soft_label_loss, crps_loss) if votes is None else (soft_vote_loss, distribution_crps)
         wanted = target if votes is None else votes

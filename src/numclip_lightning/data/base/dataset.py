@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.lookup import find_files
+from numclip_lightning.data.base.sampling import Draw, index_of
 from numclip_lightning.data.base.votes import vote_batch
 from numclip_lightning.errors import DataError
 from numclip_lightning.images.cropping import crop_box
@@ -106,6 +107,9 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
             it is, in `"synthetic"`, bool scalar. None is all of them.
     """
 
+    # It draws so little that seeding the generators would take longer than the sample.
+    takes_draws = True
+
     def __init__(self, labels: LabelTable, features: Tensor, *, sample_target: bool, real: int | None = None) -> None:
         self.real = real
         self.labels = labels
@@ -116,12 +120,13 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """Return one sample."""
+    def __getitem__(self, draw: Draw | int) -> dict[str, Tensor]:
+        """Return one sample; of several targets the one that the draw's seed chooses."""
+        index, seed = index_of(draw), draw.seed if isinstance(draw, Draw) else None
         sample = {"features": self.features[index], "index": torch.tensor(index, dtype=torch.int64)}
         if self.real is not None:
             sample["synthetic"] = torch.tensor(index >= self.real)
-        return {**sample, **_numbers_of(self.labels[index], self.sample_target, self.known)}
+        return {**sample, **_numbers_of(self.labels[index], self.sample_target, self.known, seed)}
 
 
 class _Known(NamedTuple):
@@ -136,12 +141,20 @@ class _Known(NamedTuple):
         return cls(any(label.spread is not None for label in labels), scores)
 
 
-def _numbers_of(label: Label, sample_target: bool, known: _Known) -> dict[str, Tensor]:
-    """Return the target of an image, or one of several at random, what is known of it, and the propensity."""
+def _numbers_of(label: Label, sample_target: bool, known: _Known, seed: int | None = None) -> dict[str, Tensor]:
+    """Return the target of an image, or one of several at random, what is known of it, and the propensity.
+
+    Args:
+        label: The entry of the image.
+        sample_target: Whether one of several is drawn.
+        known: What any entry has.
+        seed: Which one; None draws from torch's generator.
+    """
     truth = {}
     if label.targets:
         several = sample_target and len(label.targets) > 1
-        truth["target"] = label.targets[int(torch.randint(len(label.targets), ()))] if several else label.target
+        drawn = int(torch.randint(2**62, ())) if several and seed is None else seed or 0
+        truth["target"] = label.targets[drawn % len(label.targets)] if several else label.target
     if known.spread:
         truth["spread"] = math.nan if label.spread is None else label.spread
     if label.targets and label.propensity is not None:

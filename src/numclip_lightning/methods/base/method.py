@@ -79,6 +79,7 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
     imbalance: ImbalanceSpec = ImbalanceSpec()
     raters: Raters = "mean"
     clip: ImageTower = field(init=False)
+    level_borders: Tensor = field(init=False)
 
     # Whether `losses` reads the distribution of the votes on each image, `batch["distribution"]`.
     reads_raters: ClassVar[bool] = False
@@ -97,6 +98,8 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
         self._check_raters()
         tolerance = default_tolerance(self.scale) if self.tolerance is None else self.tolerance
         self.build_metrics(tolerance, self.metrics)
+        # On the device, where `one_hot_output` needs them: copying them there in each step would wait for it.
+        self.register_buffer("level_borders", self.scale.borders, persistent=False)
         self.build()
         self.build_smoothing()
         self._freeze_parts()
