@@ -26,9 +26,7 @@ from support.command import Numclip, metrics_of
 from support.resuming import KeepEach, differences, end_of, kept_at
 from support.tiny_fit import quiet_trainer
 
-SCALE = OrdinalScale(
-    minimum=10, maximum=19, levels=[{"phrase": "few", "start": 10}, {"phrase": "many", "start": 15}]
-)
+SCALE = OrdinalScale(minimum=10, maximum=19, levels=[{"phrase": "few", "start": 10}, {"phrase": "many", "start": 15}])
 FROZEN = {"image_encoder": 0, "head": 0.01}
 TRAINED = {"image_encoder": 0.01, "head": 0.01}
 
