@@ -80,5 +80,5 @@ class Progress(TQDMProgressBar):
         return self._in_lines and trainer.is_global_zero and not trainer.sanity_checking
 
     def _say(self, line: str) -> None:
-        print(line, flush=True)
+        print(line, flush=True)  # noqa: T201
         self._spoken = time.monotonic()
