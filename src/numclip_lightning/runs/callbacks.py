@@ -15,7 +15,7 @@ from numclip_lightning.runs.corrupted import TestCorrupted
 from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.runs.focus import Focus
 from numclip_lightning.runs.length import FitLength, StopEarly
-from numclip_lightning.runs.maps import WriteMaps
+from numclip_lightning.runs.maps import MapExtremes, WriteMaps
 from numclip_lightning.runs.off_scale_test import TestOffScale
 from numclip_lightning.runs.on_scale import OnScale
 from numclip_lightning.runs.predictions import WritePredictions
@@ -66,6 +66,9 @@ def own_callbacks(verb: str, given: Namespace, folder: Path, *, keeps_checkpoint
             callbacks.append(TestCorrupted(parse_corruptions(given.corrupt), folder / "corruptions.csv"))
         if given.get("maps"):
             callbacks.append(WriteMaps(folder / "maps"))
+        # Only what writes a report has the flag.
+        if given.get("report") is True:
+            callbacks.append(MapExtremes(folder / "maps"))
     return callbacks
 
 

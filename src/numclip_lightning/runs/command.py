@@ -42,6 +42,7 @@ from numclip_lightning.runs.restoring import restore_arguments, restore_normaliz
 from numclip_lightning.runs.stopping import slurm_job
 from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.trainer import Trainer
+from numclip_lightning.runs.unfitted import calibrate_unfitted
 
 __all__ = ["NumClipCLI", "fit", "predict", "run_command", "test", "validate"]
 
@@ -201,7 +202,13 @@ class NumClipCLI(LightningCLI):
         if self.is_untrained:
             _log.warning("no --ckpt_path: the method is measured as it starts, untrained")
 
-    before_validate = before_test = _warn_of_untrained
+    before_validate = _warn_of_untrained
+
+    def before_test(self) -> None:
+        """Warn of a method that is untrained; calibrate one that needs no training."""
+        self._warn_of_untrained()
+        if not self.is_untrained and not self.config.test.ckpt_path:
+            calibrate_unfitted(self.trainer, self.model, self.datamodule)
 
     def before_predict(self) -> None:
         """Refuse to predict with a method that is untrained."""

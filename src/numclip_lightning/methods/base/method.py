@@ -75,6 +75,7 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
     mix: MixSpec | None = None
     imbalance: ImbalanceSpec = ImbalanceSpec()
     clip: ImageTower = field(init=False)
+    level_borders: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         """Construct the method; this is the order for all methods."""
@@ -89,6 +90,8 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
         self.check_imbalance(self.mix)
         tolerance = default_tolerance(self.scale) if self.tolerance is None else self.tolerance
         self.build_metrics(tolerance, self.metrics)
+        # On the device, where `one_hot_output` needs them: copying them there in each step would wait for it.
+        self.register_buffer("level_borders", self.scale.borders, persistent=False)
         self.build()
         self.build_smoothing()
         self._freeze_parts()
