@@ -53,6 +53,8 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
             `[default, rmse, amae]`. Training measures those of the default group that are among them.
         mix: Mixing of training images (CutMix, mixup) and of their losses; None leaves them as they are.
         imbalance: Remedies for few images of some numbers, all off by default.
+        gather: Whether several processes compute the loss of their images together, as one process would with a batch
+            of all of them: for losses that contrast the images of a batch (`docs/reliability.md`).
 
     Attributes:
         clip: The image tower, alone or with its text tower.
@@ -74,6 +76,7 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
     metrics: Sequence[str] = DEFAULT
     mix: MixSpec | None = None
     imbalance: ImbalanceSpec = ImbalanceSpec()
+    gather: bool = False
     clip: ImageTower = field(init=False)
     level_borders: Tensor = field(init=False)
 
