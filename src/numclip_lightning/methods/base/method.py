@@ -59,6 +59,8 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
         imbalance: Remedies for few images of some numbers, all off by default.
         raters: What losses make of targets that several raters have given: their `mean` alone, or the `distribution` of
             their votes, where a list has them or their spread (`docs/raters.md`).
+        gather: Whether several processes compute the loss of their images together, as one process would with a batch
+            of all of them: for losses that contrast the images of a batch (`docs/reliability.md`).
 
     Attributes:
         clip: The image tower, alone or with its text tower.
@@ -82,6 +84,7 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
     mix: MixSpec | None = None
     imbalance: ImbalanceSpec = ImbalanceSpec()
     raters: Raters = "mean"
+    gather: bool = False
     clip: ImageTower = field(init=False)
     level_borders: Tensor = field(init=False)
 
