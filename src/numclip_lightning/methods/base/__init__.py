@@ -16,10 +16,12 @@ from numclip_lightning.methods.base.prompted import ContextMethod, PromptedMetho
 from numclip_lightning.methods.base.radam import PublishedRAdam
 from numclip_lightning.methods.base.samples import Samples, encode_share, features_of, gather_by_index
 from numclip_lightning.methods.base.selection import Choice, SelectingMethod, check_candidates
+from numclip_lightning.methods.base.softened import Falling, SoftenedMethod
 from numclip_lightning.methods.base.solved import SolvedMethod, UntrainedMethod
 from numclip_lightning.methods.base.start import SolvedStart
 from numclip_lightning.methods.base.thresholds import ThresholdMethod
 from numclip_lightning.methods.base.tip_adapter import TipAdapterMethod
+from numclip_lightning.methods.base.towers import PatchDropSpec
 from numclip_lightning.methods.base.tuning import TuneSpec
 from numclip_lightning.methods.base.types import Batch, Output, Prediction, Reader, Split
 
@@ -29,6 +31,7 @@ __all__ = [
     "Classes",
     "ClassesMethod",
     "ContextMethod",
+    "Falling",
     "ImageClassifier",
     "ImageMethod",
     "ImbalanceSpec",
@@ -38,6 +41,7 @@ __all__ = [
     "OptimizerSpec",
     "OrdinalMethod",
     "Output",
+    "PatchDropSpec",
     "Prediction",
     "PromptClassifier",
     "PromptedMethod",
@@ -46,6 +50,7 @@ __all__ = [
     "Samples",
     "SchedulerSpec",
     "SelectingMethod",
+    "SoftenedMethod",
     "SolvedMethod",
     "SolvedStart",
     "Split",
