@@ -23,6 +23,9 @@ PARTS_AT_REST = {
     "L2RCLIP": ["--model.num_context=4", "--model.names=phrases"],
     "RankingAwareCLIP": ["--model.width=16"],
     "CLIPEBC": [],
+    "AMU": ["--model.names=phrases"],
+    "YearCLIP": [],
+    "AnomalyCLIP": ["--model.num_context=4"],
 }
 
 AVERAGED = ["--averaging.decay=0.9", "--model.learning_rates={image_encoder: 0.01, head: 0.1}"]

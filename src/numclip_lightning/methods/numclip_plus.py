@@ -70,6 +70,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
         stage: The fine stage.
         target_spread: The spread that is used, a scalar buffer.
         prior_offset: `log p_train - log p_val` of each value if it is corrected, else 0; a buffer, (R,).
+        values: The values of the scale, where the logits are; a buffer, (R,).
     """
 
     # The adapter and new words would not start from what the phrases say.
@@ -89,6 +90,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
     stage: ImageStage = field(init=False)
     target_spread: Tensor = field(init=False)
     prior_offset: Tensor = field(init=False)
+    values: Tensor = field(init=False)
 
     adjusts_logits: ClassVar[bool] = True
 
@@ -115,6 +117,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
         self.decoder = build_decoder(self.decode, self.scale.values)  # type: ignore[arg-type]  # checked above
         self.register_buffer("target_spread", torch.tensor(float(self.spread or self.scale.step)))
         self.register_buffer("prior_offset", torch.zeros(self.scale.num_ranks))
+        self.register_buffer("values", self.scale.values, persistent=False)
 
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
         """Return all parameters by part."""
@@ -219,7 +222,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
             target: True numbers, (B,).
             weight: The weight of each image, (B,), or None.
         """
-        weights, values, unit = self.loss_weights, self.scale.values.to(logits.device), _UNIT * self.target_spread
+        weights, values, unit = self.loss_weights, self.values, _UNIT * self.target_spread
         kinds: dict[str, tuple[float, Callable[[Tensor, Tensor], Tensor]]] = {
             "soft_labels": (
                 weights.soft_labels,

@@ -75,11 +75,12 @@ class CLIPBackbone(ImageTower):
         """Return only the image tower, for methods without language; the modules are shared, not copied."""
         return ImageTower(self.visual, self.embed_dim, self.image_size, self.mean, self.std)
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Turn texts into token ids, without start and end, never cut short.
+    def tokenize(self, texts: Sequence[str], *, cut: bool = False) -> list[list[int]]:
+        """Turn texts into token ids, without start and end.
 
         Args:
             texts: At least one text.
+            cut: Whether a text that is too long for the tower is cut short; otherwise it is refused.
 
         Returns:
             The ids of each text.
@@ -92,13 +93,13 @@ class CLIPBackbone(ImageTower):
         most = self.context_length - 2
         tokens: list[list[int]] = [self._tokenizer.encode(text) for text in texts]
         for text, ids in zip(texts, tokens, strict=True):
-            if len(ids) > most:
+            if len(ids) > most and not cut:
                 raise ConfigError(
                     f"the text {text!r} has {len(ids)} tokens, the backbone reads at most {most}; shorten it"
                 )
             if {self.text.start_id, self.text.end_id}.intersection(ids):
                 raise ConfigError(f"the text {text!r} contains the backbone's start or end token; remove it")
-        return tokens
+        return [ids[:most] for ids in tokens]
 
     def pieces(self, text: str) -> list[str]:
         """Return the tokens of a text as they are written: pieces of words, the last of each with `</w>` at its end.
@@ -111,11 +112,12 @@ class CLIPBackbone(ImageTower):
         """
         return [self._tokenizer.decoder[token] for token in self.tokenize([text])[0]]
 
-    def encode_text(self, texts: Sequence[str]) -> Tensor:
+    def encode_text(self, texts: Sequence[str], *, cut: bool = False) -> Tensor:
         """Encode texts as open_clip's own `encode_text` does.
 
         Args:
             texts: N texts.
+            cut: As for `tokenize`.
 
         Returns:
             Text features (N, D), not normalised.
@@ -123,7 +125,7 @@ class CLIPBackbone(ImageTower):
         Raises:
             ConfigError: If a text is too long for the tower or contains its start or end token.
         """
-        embeddings, end = self._embed(texts)
+        embeddings, end = self._embed(texts, cut=cut)
         return self.encode_embeddings(embeddings, end)
 
     def encode_text_tokens(self, text: str) -> Tensor:
@@ -141,10 +143,10 @@ class CLIPBackbone(ImageTower):
         embeddings, _ = self._embed([text])
         return self.text.tokens(embeddings)[0]
 
-    def _embed(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def _embed(self, texts: Sequence[str], *, cut: bool = False) -> tuple[Tensor, Tensor]:
         """Return the embeddings of texts (N, L, W), padded to the longest, and where each ends (N,)."""
         tower = self.text
-        rows = [[tower.start_id, *ids, tower.end_id] for ids in self.tokenize(texts)]
+        rows = [[tower.start_id, *ids, tower.end_id] for ids in self.tokenize(texts, cut=cut)]
         length = max(map(len, rows))
         device = self.logit_scale.device
         ids = torch.tensor([row + [tower.pad_id] * (length - len(row)) for row in rows], device=device)

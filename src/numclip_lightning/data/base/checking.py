@@ -121,7 +121,7 @@ def _report_remarks(found: Sequence[tuple[Label, Remarks]]) -> None:
     if peak < _FEWER_BITS:
         label = next(label for other, label in deep if other == peak)
         _log.warning(
-            "%d grey images of 16 bits have no pixel above %d (%s, %s), yet are read as 0 to 65535 and become dark; if "
+            "%d images of 16 bits have no pixel above %d (%s, %s), yet are read as 0 to 65535 and become dark; if "
             "they have fewer bits, set data.grey_range=[0,%d]",
             len(deep), peak, label.where, label.path, 2 ** max(int(peak).bit_length(), 8) - 1,
         )  # fmt: skip

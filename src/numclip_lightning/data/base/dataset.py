@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.lookup import find_files
+from numclip_lightning.data.base.sampling import Draw, index_of
 from numclip_lightning.errors import DataError
 from numclip_lightning.images.loading import Reading, load_rgb
 from numclip_lightning.images.transforms import ImageTransform
@@ -101,6 +102,9 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
             it is, in `"synthetic"`, bool scalar. None is all of them.
     """
 
+    # It draws so little that seeding the generators would take longer than the sample.
+    takes_draws = True
+
     def __init__(self, labels: LabelTable, features: Tensor, *, sample_target: bool, real: int | None = None) -> None:
         self.real = real
         self.labels = labels
@@ -111,20 +115,29 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """Return one sample."""
+    def __getitem__(self, draw: Draw | int) -> dict[str, Tensor]:
+        """Return one sample; of several targets the one that the draw's seed chooses."""
+        index, seed = index_of(draw), draw.seed if isinstance(draw, Draw) else None
         sample = {"features": self.features[index], "index": torch.tensor(index, dtype=torch.int64)}
         if self.real is not None:
             sample["synthetic"] = torch.tensor(index >= self.real)
-        return {**sample, **_numbers_of(self.labels[index], self.sample_target, self.has_spread)}
+        return {**sample, **_numbers_of(self.labels[index], self.sample_target, self.has_spread, seed)}
 
 
-def _numbers_of(label: Label, sample_target: bool, has_spread: bool) -> dict[str, Tensor]:
-    """Return the target of an image, or one of several at random, the target's spread, and the propensity."""
+def _numbers_of(label: Label, sample_target: bool, has_spread: bool, seed: int | None = None) -> dict[str, Tensor]:
+    """Return the target of an image, or one of several at random, the target's spread, and the propensity.
+
+    Args:
+        label: The entry of the image.
+        sample_target: Whether one of several is drawn.
+        has_spread: Whether any entry has a spread.
+        seed: Which one; None draws from torch's generator.
+    """
     truth = {}
     if label.targets:
         several = sample_target and len(label.targets) > 1
-        truth["target"] = label.targets[int(torch.randint(len(label.targets), ()))] if several else label.target
+        drawn = int(torch.randint(2**62, ())) if several and seed is None else seed or 0
+        truth["target"] = label.targets[drawn % len(label.targets)] if several else label.target
     if has_spread:
         truth["spread"] = math.nan if label.spread is None else label.spread
     if label.targets and label.propensity is not None:

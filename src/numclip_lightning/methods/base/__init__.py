@@ -14,7 +14,13 @@ from numclip_lightning.methods.base.mixing import MixSpec
 from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.methods.base.prompted import ContextMethod, PromptedMethod
 from numclip_lightning.methods.base.radam import PublishedRAdam
-from numclip_lightning.methods.base.samples import Samples, encode_share, features_of, gather_by_index
+from numclip_lightning.methods.base.samples import (
+    Samples,
+    encode_share,
+    encode_training,
+    features_of,
+    gather_by_index,
+)
 from numclip_lightning.methods.base.selection import Choice, SelectingMethod, check_candidates
 from numclip_lightning.methods.base.softened import Falling, SoftenedMethod
 from numclip_lightning.methods.base.solved import SolvedMethod, UntrainedMethod
@@ -60,6 +66,7 @@ __all__ = [
     "UntrainedMethod",
     "check_candidates",
     "encode_share",
+    "encode_training",
     "features_of",
     "gather_by_index",
 ]

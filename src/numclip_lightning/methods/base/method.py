@@ -92,6 +92,7 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
     mix: MixSpec | None = None
     imbalance: ImbalanceSpec = ImbalanceSpec()
     clip: ImageTower = field(init=False)
+    level_borders: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         """Construct the method; this is the order for all methods."""
@@ -107,6 +108,8 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
         self.check_imbalance(self.mix)
         tolerance = default_tolerance(self.scale) if self.tolerance is None else self.tolerance
         self.build_metrics(tolerance, self.metrics)
+        # On the device, where `one_hot_output` needs them: copying them there in each step would wait for it.
+        self.register_buffer("level_borders", self.scale.borders, persistent=False)
         self.build()
         self.build_smoothing()
         self._freeze_parts()
@@ -161,6 +164,10 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
         Raises:
             ConfigError: If the trainer has no datamodule with `labels`.
         """
+        return [label.targets for label in self.training_labels(remedy)]
+
+    def training_labels(self, remedy: str = "") -> Sequence[Any]:
+        """Return what the datamodule knows of each training image (`data.base.Label`); see `training_targets`."""
         # Any datamodule with `labels`: methods do not import the data room.
         labels: Any = getattr(getattr(self.trainer, "datamodule", None), "labels", None)
         if labels is None:
@@ -168,7 +175,8 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
                 f"{type(self).__name__} reads the training targets before the first step; fit it with a datamodule, "
                 f"whose labels('train') has them{remedy}."
             )
-        return [label.targets for label in labels("train")]
+        found: Sequence[Any] = labels("train")
+        return found
 
     def training_length(self, interval: Interval) -> int:
         """Return the length of the training in epochs or optimiser steps.

@@ -13,7 +13,7 @@ from numclip_lightning.methods.base.types import Batch, Output, Prediction, Read
 from numclip_lightning.metrics import DEFAULT, EpsilonError, Needs, build_metrics, choose
 from numclip_lightning.models.tuning import with_cache
 from numclip_lightning.scale import OrdinalScale
-from numclip_lightning.scale.spread import spread_of
+from numclip_lightning.scale.spread import SHARES, quantiles_of, spread_of
 
 __all__ = ["OrdinalSteps"]
 
@@ -26,14 +26,18 @@ class OrdinalSteps(L.LightningModule, ABC):
 
     Attributes:
         scale: The ordered scale of the targets.
+        level_borders: Its `borders`, on the device of the method; a buffer, (K-1,).
         mix: How training images are mixed; None leaves them as they are.
         reader: What is read of tested and predicted images besides their number; None for nothing.
+        shares: The shares of probability whose quantiles predictions have.
         validated: The predictions of the last validation, a batch each; of this process.
     """
 
     scale: OrdinalScale
+    level_borders: Tensor
     mix: MixSpec | None
     reader: Reader | None = None
+    shares: Sequence[float] = SHARES
     validated: list[Prediction]
 
     @abstractmethod
@@ -139,7 +143,7 @@ class OrdinalSteps(L.LightningModule, ABC):
             value: The predicted number in the target's unit, (B,).
             extras: As in `Output`.
         """
-        level = self.scale.level_at(value.detach())
+        level = torch.bucketize(value.detach().double(), self.level_borders, right=True)
         return Output(F.one_hot(level, self.scale.num_levels).float().log(), value, extras or {})
 
     def own_samples(self, batch: Batch, split: Split) -> Tensor | slice:
@@ -175,7 +179,9 @@ class OrdinalSteps(L.LightningModule, ABC):
         probabilities = self._probabilities(output)
         spread = spread_of(output.logits.detach(), self.scale)
         read = output.extras.get(_READ, output.value.new_zeros(len(output.value), 0))
-        return Prediction(batch["index"], output.value, probabilities.argmax(dim=-1), probabilities, spread, read)
+        quantiles = quantiles_of(output.logits.detach(), self.scale, self.shares)
+        level = probabilities.argmax(dim=-1)
+        return Prediction(batch["index"], output.value, level, probabilities, spread, read, quantiles)
 
     def _probabilities(self, output: Output) -> Tensor:
         """Return the probability of each level, (B, K), also if logits are over ranks."""
