@@ -44,7 +44,7 @@ class WriteMaps(Callback):
         side = method.clip.image_size
         black = torch.zeros(1, 3, side, side, device=pl_module.device)
         with torch.no_grad():
-            if method.encode_images(black).ndim != 2:
+            if not hasattr(method, "map_of") and method.encode_images(black).ndim != 2:
                 raise ConfigError(
                     f"--maps needs one feature of an image, but {type(method).__name__} reads its patches by itself; "
                     "take numclip explain --maps occlusion."
@@ -83,4 +83,8 @@ class WriteMaps(Callback):
 
     @torch.no_grad()
     def _maps(self, method: Any, images: Tensor) -> Tensor:
+        if hasattr(method, "map_of"):
+            # It counts by places: their sum is its number.
+            counted: Tensor = method.map_of(images)
+            return counted
         return value_map(encode_places(method.clip, images), lambda features: method.decode_features(features).value)
