@@ -76,17 +76,19 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def report_of_run(folder: Path) -> Path:
-    """Write the page of one run into its folder, with thumbnails.
+def report_of_run(folder: Path, *, images: bool = True) -> Path:
+    """Write the page of one run into its folder.
 
     Args:
         folder: The run folder, with `test_predictions.csv`.
+        images: Whether it shows any.
 
     Returns:
         The page.
     """
-    command = shlex.join(["numclip", "report", str(folder)])
-    return write_page([read_run(folder)], folder / _PAGE, load=loader_of(None), command=command)
+    command = shlex.join(["numclip", "report", str(folder), *([] if images else ["--no_images"])])
+    load = loader_of(None) if images else None
+    return write_page([read_run(folder)], folder / _PAGE, load=load, command=command)
 
 
 def loader_of(folder: str | None) -> Loader:

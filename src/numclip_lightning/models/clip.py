@@ -11,7 +11,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from numclip_lightning.errors import BackboneError, ConfigError
+from numclip_lightning.errors import ConfigError
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.text_tower import TextTower, unsupported_text
 from numclip_lightning.precision import at_least_float32, without_autocast
@@ -45,11 +45,8 @@ class CLIPBackbone(ImageTower):
         if not isinstance(tokenizer, open_clip.SimpleTokenizer):
             raise unsupported_text(name, type(tokenizer).__name__)
         text = TextTower(model, tokenizer, name)
-        images = open_clip.get_model_preprocess_cfg(model)
-        size = _square_size(images["size"], name)
-        super().__init__(
-            model.get_submodule("visual"), text.embed_dim, size, tuple(images["mean"]), tuple(images["std"])
-        )
+        tower = ImageTower.of(model, text.embed_dim, name)
+        super().__init__(tower.visual, text.embed_dim, tower.image_size, tower.mean, tower.std)
         self.text = text
         self.logit_scale: nn.Parameter = model.get_parameter("logit_scale")
         self._tokenizer = tokenizer
@@ -187,12 +184,3 @@ class CLIPBackbone(ImageTower):
         """
         with without_autocast(features.device.type):
             return self.logit_multiplier * at_least_float32(features) @ at_least_float32(prototypes).T
-
-
-def _square_size(size: int | Sequence[int], name: str) -> int:
-    height, width = (size, size) if isinstance(size, int) else size
-    if height != width:
-        raise BackboneError(
-            f"backbone={name!r} takes images of {height}x{width} pixels, only square ones are supported; choose another"
-        )
-    return height

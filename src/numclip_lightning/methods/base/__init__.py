@@ -26,6 +26,7 @@ from numclip_lightning.methods.base.solved import SolvedMethod, UntrainedMethod
 from numclip_lightning.methods.base.start import SolvedStart
 from numclip_lightning.methods.base.thresholds import ThresholdMethod
 from numclip_lightning.methods.base.tip_adapter import TipAdapterMethod
+from numclip_lightning.methods.base.tuning import TuneSpec
 from numclip_lightning.methods.base.types import Batch, Output, Prediction, Reader, Split
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "Split",
     "ThresholdMethod",
     "TipAdapterMethod",
+    "TuneSpec",
     "UntrainedMethod",
     "check_candidates",
     "encode_share",
