@@ -80,7 +80,7 @@ class TestEveryFile:
     ("library", "homes"),
     [
         ("open_clip", {"models/clip.py", "models/loading.py", "models/text_tower.py"}),
-        ("albumentations", {"images/corruptions.py", "images/transforms.py"}),
+        ("albumentations", {"images/corruptions.py"}),
     ],
 )
 def test_a_library_is_imported_in_its_place_alone(library: str, homes: set[str]) -> None:

@@ -1,8 +1,10 @@
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import lightning as L
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.images import corruptions
 from numclip_lightning.images.transforms import NORMALIZATIONS, Preprocess, build_transform
 from support.fake_data import make_list_dataset
 
@@ -165,13 +168,45 @@ def test_bad_arguments() -> None:
         build_transform(32, "paper", train=False)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("size", [(300, 400), (50, 32), (32, 40), (20, 70)])
+@pytest.mark.parametrize("preprocess", ["clip", "published"])
+@pytest.mark.parametrize("train", [False, True])
+def test_images_equal_those_of_albumentations_bit_for_bit(
+    size: tuple[int, int], preprocess: Preprocess, train: bool
+) -> None:
+    """Albumentations made them in earlier versions: what was trained then sees the same pixels now."""
+    library = corruptions._albumentations()
+
+    class Squeeze(library.ImageOnlyTransform):  # type: ignore[misc, name-defined]
+        def apply(self, img: npt.NDArray[np.uint8], **params: object) -> npt.NDArray[np.uint8]:
+            return np.array(Image.fromarray(img).resize((37, 37), Image.Resampling.BILINEAR))
+
+    sides = list(range(32, 37)) if train else 32
+    shortest = library.SmallestMaxSize(max_size=sides, interpolation=cv2.INTER_CUBIC, area_for_downscale="image")
+    steps = [shortest if preprocess == "clip" else Squeeze(p=1)]
+    steps += [library.RandomCrop(32, 32), library.HorizontalFlip(p=0.5)] if train else [library.CenterCrop(32, 32)]
+    pipeline = library.Compose([*steps, library.Normalize(*(CLIP if preprocess == "clip" else IMAGENET))])
+    transform = build_transform(32, preprocess, train=train)
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    for seed in range(8):
+        torch.manual_seed(seed)
+        image = transform(pixels)
+        torch.manual_seed(seed)
+        drawn = int(torch.randint(2**62, ()))
+        pipeline.set_random_state(np.random.default_rng(drawn), random.Random(drawn))
+        np.testing.assert_array_equal(image.numpy().transpose(1, 2, 0), pipeline(image=pixels)["image"])
+
+
 def test_the_import_uses_no_network_and_leaves_the_environment_alone() -> None:
     environment = {key: value for key, value in os.environ.items() if key != "NO_ALBUMENTATIONS_UPDATE"}
     code = (
         "import os, urllib.request as r\n"
         "r.OpenerDirector.open = lambda *a, **k: exit('the network is used')\n"
         "before = dict(os.environ)\n"
-        "import numclip_lightning.images\n"
+        "import numpy as np\n"
+        "from numclip_lightning.images.corruptions import Corruption\n"
+        "Corruption('blur', 1)(np.zeros((8, 8, 3), np.uint8), 0)\n"
+        "import sys; assert 'albumentations' in sys.modules\n"
         "changed = {key for key in os.environ if os.environ[key] != before.get(key)}\n"
         "assert not [key for key in changed if 'ALBUMENTATIONS' in key], changed"
     )

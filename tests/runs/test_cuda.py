@@ -64,7 +64,8 @@ def test_half_precision_trains_and_reads_nearly_the_same(
 
 def test_a_fit_in_a_process_group_on_nccl_reads_the_same_alone(numclip: Numclip) -> None:
     grouped = numclip.runs.with_name("grouped")
-    words = [*Numclip(numclip.data, grouped).flags, *GPU, "--trainer.strategy=ddp", "--test_after_fit=true"]
+    there = Numclip(numclip.data, grouped)
+    words = [*there.flags, *GPU, "--trainer.strategy=ddp", "--test_after_fit=true"]
     # A process of its own: a process group can't be left again. The tiny towers are known to this process alone.
     script = (
         "import sys; from support.tiny_clip import register_tiny_clips; from numclip_lightning.cli import main; "
@@ -78,7 +79,7 @@ def test_a_fit_in_a_process_group_on_nccl_reads_the_same_alone(numclip: Numclip)
     assert result.returncode == 0, result.stderr[-3000:]
     assert "nccl" in (result.stdout + result.stderr).lower()
     (run,) = grouped.iterdir()
-    alone = predicted(numclip, run, "--trainer.accelerator=cpu", "--trainer.strategy=auto")
+    alone = predicted(there, run, "--trainer.accelerator=cpu", "--trainer.strategy=auto")
     assert values_of(run, "test_predictions.csv") == pytest.approx(alone, abs=CLOSE)
 
 

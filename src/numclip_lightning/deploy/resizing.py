@@ -42,7 +42,7 @@ class InGraph(nn.Module):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.side, self.squeezes = recipe.image_size, recipe.preprocess == "published"
-        # As albumentations does it: in float32, on 0..255.
+        # As `images.transforms` does it: in float32, on 0..255.
         self.register_buffer("mean", torch.tensor(recipe.mean, dtype=torch.float32) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(recipe.std, dtype=torch.float32) * 255, persistent=False)
 

@@ -4,20 +4,16 @@ After Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Commo
 2019 (arXiv 1903.12261), by albumentations. They act on the resized 8-bit image: before resizing, they would do less.
 """
 
+import os
 import random
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-# Before albumentations, which it keeps from asking the network.
-import numclip_lightning.images.transforms  # noqa: F401
 from numclip_lightning.errors import ConfigError
-
-# isort: split
-import albumentations as A
 
 __all__ = ["KINDS", "STRENGTHS", "Corruption", "Kind", "parse_corruptions"]
 
@@ -61,27 +57,42 @@ class Corruption(NamedTuple):
         """
         if not self.strength:
             return pixels
-        pipeline = A.Compose([_transform(self.kind, _LEVELS[self.kind][self.strength - 1], min(pixels.shape[:2]))])
+        library = _albumentations()
+        level = _LEVELS[self.kind][self.strength - 1]
+        pipeline = library.Compose([_transform(library, self.kind, level, min(pixels.shape[:2]))])
         pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         found: npt.NDArray[np.uint8] = pipeline(image=pixels)["image"]
         return found
 
 
-def _transform(kind: Kind, level: float, side: int) -> A.BasicTransform:
+def _albumentations() -> Any:
+    """Import albumentations when an image is to be corrupted: it takes half a second that no other run should pay."""
+    # It asks PyPI for its newest version on import unless this is set; set during the import alone.
+    name = "NO_ALBUMENTATIONS_UPDATE"
+    was_set = name in os.environ
+    os.environ.setdefault(name, "1")
+    import albumentations
+
+    if not was_set:
+        del os.environ[name]
+    return albumentations
+
+
+def _transform(library: Any, kind: Kind, level: float, side: int) -> Any:
     if kind == "noise":
-        return A.GaussNoise(std_range=(level, level), p=1)
+        return library.GaussNoise(std_range=(level, level), p=1)
     if kind == "blur":
         # On small images a thinner blur would be none.
         sigma = level * max(side / 224, 0.5)
-        return A.GaussianBlur(blur_limit=0, sigma_limit=(sigma, sigma), p=1)
+        return library.GaussianBlur(blur_limit=0, sigma_limit=(sigma, sigma), p=1)
     if kind == "jpeg":
-        return A.ImageCompression(quality_range=(int(level), int(level)), p=1)
+        return library.ImageCompression(quality_range=(int(level), int(level)), p=1)
     if kind == "brightness":
-        return A.RandomBrightnessContrast(brightness_limit=(level, level), contrast_limit=(0, 0), p=1)
+        return library.RandomBrightnessContrast(brightness_limit=(level, level), contrast_limit=(0, 0), p=1)
     if kind == "contrast":
-        return A.ColorJitter(brightness=(1, 1), contrast=(level, level), saturation=(1, 1), hue=(0, 0), p=1)
+        return library.ColorJitter(brightness=(1, 1), contrast=(level, level), saturation=(1, 1), hue=(0, 0), p=1)
     between = {"downscale": cv2.INTER_AREA, "upscale": cv2.INTER_LINEAR}
-    return A.Downscale(scale_range=(level, level), interpolation_pair=between, p=1)
+    return library.Downscale(scale_range=(level, level), interpolation_pair=between, p=1)
 
 
 def parse_corruptions(given: str) -> list[Corruption]:

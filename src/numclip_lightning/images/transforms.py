@@ -1,8 +1,8 @@
-"""Albumentations pipelines from 8-bit RGB to the normalised tensor of a CLIP image tower."""
+"""From 8-bit RGB to the normalised tensor of a CLIP image tower, by OpenCV and Pillow."""
 
-import os
 import random
-from typing import Literal, NamedTuple, cast, get_args
+from collections.abc import Callable
+from typing import Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -13,20 +13,11 @@ from torch import Tensor
 
 from numclip_lightning.errors import ConfigError, check_choice
 
-# Albumentations asks PyPI for its newest version on import unless this is set; set during the import alone.
-_NO_UPDATE = "NO_ALBUMENTATIONS_UPDATE"
-_was_set = _NO_UPDATE in os.environ
-os.environ.setdefault(_NO_UPDATE, "1")
-import albumentations as A  # noqa: E402
-from albumentations.pytorch import ToTensorV2  # noqa: E402
-
-if not _was_set:
-    del os.environ[_NO_UPDATE]
-
 __all__ = ["NORMALIZATIONS", "ImageTransform", "Normalization", "Normalize", "Preprocess", "build_transform"]
 
 Preprocess = Literal["clip", "published"]
-Normalize = Literal["clip", "imagenet", "half"]
+Normalize = Literal["clip", "imagenet", "half", "unit"]
+Pixels = npt.NDArray[np.uint8]
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -43,34 +34,65 @@ NORMALIZATIONS: dict[Normalize, Normalization] = {
     "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     # SigLIP and others map 0..1 to -1..1.
     "half": Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    # MobileCLIP takes 0..1 as it is.
+    "unit": Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
 # Share of the largest square that a training crop keeps at the least.
 _LEAST_AREA = 0.8
 
 
 class ImageTransform:
-    """Pipeline that takes its randomness from torch.
+    """Resize, crop, flip and normalise an image; all but the last step are on 8 bits.
 
-    Albumentations has its own generators, which neither `seed_everything` nor a data loader's workers reach. So each
-    call seeds them from torch's generator, which Lightning seeds in every process and worker and which advances with
-    every sample. All steps share two generators: `Compose.set_random_seed` would give every step equal ones, and the
-    flip would then depend on the crop.
+    The randomness is torch's: Lightning seeds its generator in every process and worker, and it advances with every
+    sample. Each image seeds a generator of its own from it, which all steps share, so that no step tells another.
 
     Args:
-        steps: The transforms, ending in a float32 tensor.
-        random: Whether any of them is random; if not, torch's generator is left untouched.
+        size: Side of the square result in pixels.
+        resize: Returns an image resized to at least the square, given a generator for what is random; None for none.
+        train: Whether to crop and flip at random; if not, torch's generator is left untouched.
+        normalization: Mean and deviation.
     """
 
-    def __init__(self, steps: list[A.BasicTransform], *, random: bool) -> None:
-        self.pipeline = A.Compose(steps)
-        self.random = random
+    def __init__(
+        self,
+        size: int,
+        resize: Callable[[Pixels, random.Random | None], Pixels],
+        *,
+        train: bool,
+        normalization: Normalization,
+    ) -> None:
+        self.size, self.train = size, train
+        self._resize = resize
+        # An 8-bit value has 256 results: a table gives them without arithmetic on pixels.
+        mean, std = (np.array(numbers, dtype=np.float32) * np.float32(255) for numbers in normalization)
+        self._tables = (np.arange(256, dtype=np.float32) - mean[:, None]) * np.reciprocal(std)[:, None]
 
-    def __call__(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
-        """Transform an image, (H, W, 3) uint8, to (3, image_size, image_size) float32."""
-        if self.random:
-            seed = int(torch.randint(2**62, ()))
-            self.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        return cast("Tensor", self.pipeline(image=pixels)["image"])
+    def square(self, pixels: Pixels) -> Pixels:
+        """Resize, crop and flip an image, (H, W, 3) uint8, to (size, size, 3) uint8."""
+        draw = random.Random(int(torch.randint(2**62, ()))) if self.train else None
+        if draw:
+            # Left out: albumentations, which made these draws before, starts with one; images of a seed stay the same.
+            draw.random()
+        pixels = self._resize(pixels, draw)
+        height, width = (side - self.size for side in pixels.shape[:2])
+        if draw:
+            top, left = int((height + 1) * draw.random()), int((width + 1) * draw.random())
+        else:
+            top, left = height // 2, width // 2
+        pixels = pixels[top : top + self.size, left : left + self.size]
+        return cv2.flip(pixels, 1).astype(np.uint8, copy=False) if draw and draw.random() < 0.5 else pixels
+
+    def normalise(self, pixels: Pixels) -> Tensor:
+        """Normalise 8-bit pixels, (H, W, 3) uint8, to (3, H, W) float32."""
+        planes = np.empty((3, *pixels.shape[:2]), dtype=np.float32)
+        for plane, channel, table in zip(planes, cv2.split(pixels), self._tables, strict=True):
+            cv2.LUT(channel, table, dst=plane)
+        return torch.from_numpy(planes)
+
+    def __call__(self, pixels: Pixels) -> Tensor:
+        """Transform an image, (H, W, 3) uint8, to (3, size, size) float32."""
+        return self.normalise(self.square(pixels))
 
 
 def build_transform(
@@ -99,31 +121,38 @@ def build_transform(
     if image_size < 1:
         raise ConfigError(f"image_size={image_size} must be at least 1")
     check_choice("preprocess", preprocess, get_args(Preprocess))
-    steps = _clip_steps(image_size, train=train) if preprocess == "clip" else _published_steps(image_size, train=train)
-    if train:
-        steps.append(A.HorizontalFlip(p=0.5))
-    mean, std = normalization or NORMALIZATIONS["clip" if preprocess == "clip" else "imagenet"]
-    return ImageTransform([*steps, A.Normalize(mean, std), ToTensorV2()], random=train)
+    resize = _ShortestSide(image_size) if preprocess == "clip" else _Squeeze(round(image_size * 256 / 224))
+    normalization = normalization or NORMALIZATIONS["clip" if preprocess == "clip" else "imagenet"]
+    return ImageTransform(image_size, resize, train=train, normalization=normalization)
 
 
-def _clip_steps(size: int, *, train: bool) -> list[A.BasicTransform]:
-    # Not RandomResizedCrop: a square of 80 % of the area does not fit into a 3:2 photograph, and it would silently
-    # fall back to the centre.
-    sides = list(range(size, round(size / _LEAST_AREA**0.5) + 1)) if train else size
-    resize = A.SmallestMaxSize(max_size=sides, interpolation=cv2.INTER_CUBIC, area_for_downscale="image")
-    return [resize, A.RandomCrop(size, size) if train else A.CenterCrop(size, size)]
+class _ShortestSide:
+    """Resize the shortest side; in training to a random length, so that the crop keeps a random share of the area.
 
-
-def _published_steps(size: int, *, train: bool) -> list[A.BasicTransform]:
-    return [_PillowResize(round(size * 256 / 224)), A.RandomCrop(size, size) if train else A.CenterCrop(size, size)]
-
-
-class _PillowResize(A.ImageOnlyTransform):  # type: ignore[misc]
-    """Resize to a square with Pillow's triangle filter, as torchvision's `Resize` does for the published code."""
+    A random area of the original would not do: a square of 80 % of it does not fit into a 3:2 photograph.
+    """
 
     def __init__(self, size: int) -> None:
-        super().__init__(p=1.0)
-        self.size = size
+        self._size = size
+        self._lengths = range(size, round(size / _LEAST_AREA**0.5) + 1)
 
-    def apply(self, img: npt.NDArray[np.uint8], **params: object) -> npt.NDArray[np.uint8]:
-        return np.array(Image.fromarray(img).resize((self.size, self.size), Image.Resampling.BILINEAR))
+    def __call__(self, pixels: Pixels, draw: random.Random | None) -> Pixels:
+        height, width = pixels.shape[:2]
+        scale = (draw.choice(self._lengths) if draw else self._size) / min(height, width)
+        shape = max(1, round(height * scale)), max(1, round(width * scale))
+        if shape == (height, width):
+            return pixels
+        # Averaging where it gets smaller: bicubic interpolation would alias.
+        kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        return cv2.resize(pixels, shape[::-1], interpolation=kind).astype(np.uint8, copy=False)
+
+
+class _Squeeze:
+    """Resize to a square with Pillow's triangle filter, as torchvision's `Resize` does for the published code."""
+
+    def __init__(self, side: int) -> None:
+        self._side = side
+
+    def __call__(self, pixels: Pixels, draw: random.Random | None) -> Pixels:
+        resized = Image.fromarray(pixels).resize((self._side, self._side), Image.Resampling.BILINEAR)
+        return np.asarray(resized)
