@@ -53,7 +53,7 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         self.transform = transform
         self.sample_target = sample_target
         self.skip_unreadable = skip_unreadable
-        self.has_spread = any(label.spread is not None for label in labels)
+        self.has_spread = labels.has_spread
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -106,7 +106,7 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         self.labels = labels
         self.features = features
         self.sample_target = sample_target
-        self.has_spread = any(label.spread is not None for label in labels)
+        self.has_spread = labels.has_spread
 
     def __len__(self) -> int:
         return len(self.labels)
