@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from numclip_lightning.cli import main
 from numclip_lightning.commands import report as command
+from numclip_lightning.report.reading import read_run
+from numclip_lightning.report.strangers import with_shared_truth
 from support.command import Numclip, failure, make_data
 from support.fake_data import make_image
 from support.predicted import predictions
@@ -106,11 +109,32 @@ def test_a_test_ends_with_a_page_of_its_images_and_prototypes(
     tested = numclip("test", f"--ckpt_path={fitted}/checkpoints/best.ckpt", "--report=true")
     assert f"The report is in {tested / 'report.html'}" in capsys.readouterr().out
     text = (tested / "report.html").read_text()
-    # Of 17 images the best 8 and the worst 8.
-    assert text.count("<img ") == 16
+    # Of 17 images the best 8 and the worst 8, each with its map, in the order of the errors.
+    assert text.count("<img ") == 32
+    frame = pd.read_csv(tested / "test_predictions.csv")
+    order = frame["error"].abs().argsort(kind="stable")
+    extremes = set(frame["path"][[*order[:8], *order[-8:]]])
+    listed = pd.read_csv(tested / "maps" / "maps.csv")
+    assert set(listed["path"]) == extremes
+    numbers = np.load(tested / "maps" / f"{listed['map'][0]}.npy")
+    assert text.count(f"places read {numbers.min():.4g} to {numbers.max():.4g}") >= 2
     assert "Ordinality" in text
     assert "config.yaml" in text
     assert "Checkpoint selected on" in text
+
+
+def test_private_images_leave_neither_thumbnails_nor_maps(numclip: Numclip, fitted: Path) -> None:
+    tested = numclip("test", f"--ckpt_path={fitted}/checkpoints/best.ckpt", "--report=no_images")
+    assert "<img " not in (tested / "report.html").read_text()
+    assert not (tested / "maps").exists()
+
+
+def test_a_method_without_places_has_a_page_without_maps(numclip: Numclip, caplog: pytest.LogCaptureFixture) -> None:
+    words = [word for word in numclip.flags if not word.startswith("--model=")]
+    with caplog.at_level("INFO"):
+        tested = numclip.plain("test", "--model=RankingAwareCLIP", *words, "--report=true")
+    assert "the report has no maps: a map needs one feature of an image" in caplog.text
+    assert (tested / "report.html").read_text().count("<img ") == 16
 
 
 def test_a_page_that_fails_does_not_spoil_the_test(
@@ -123,3 +147,18 @@ def test_a_page_that_fails_does_not_spoil_the_test(
     tested = numclip("test", f"--ckpt_path={fitted}/checkpoints/best.ckpt", "--report=true")
     assert (tested / "test_predictions.csv").is_file()
     assert "no report.html: [Errno 28] No space left" in caplog.text
+
+
+def test_a_file_without_true_numbers_takes_those_of_the_run_beside_it(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    written(folder, name="test_predictions.csv")
+    theirs = FRAME[["path"]].assign(value=FRAME["target"] + 1)[::-1]
+    file = written(tmp_path, theirs, "gemini.csv")
+    new = written(tmp_path, theirs.assign(path="new.png")[:1], "new.csv")
+    run, beside, other = with_shared_truth([read_run(folder), read_run(file), read_run(new)])
+    assert beside.frame["path"].tolist() == run.frame["path"].tolist()
+    assert beside.errors == pytest.approx(1)
+    assert not other.has_truth
+    assert main(["report", str(folder), file, "--no_images", f"--output={tmp_path / 'page.html'}"]) == 0
+    assert "Paired" in (tmp_path / "page.html").read_text()

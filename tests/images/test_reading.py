@@ -3,13 +3,14 @@
 import struct
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
 
 from numclip_lightning.errors import DataError
 from numclip_lightning.images.folders import list_images, scan_folder
-from numclip_lightning.images.loading import Reading, inspect_image, load_rgb
+from numclip_lightning.images.loading import Reading, inspect_image, load_rgb, rgb_of
 from support.fake_data import make_image
 
 
@@ -89,6 +90,30 @@ class TestGreyOfMoreThanEightBits:
         assert load_rgb(path, Reading(grey_range=(0, 1)))[0, :, 0].tolist() == [0, 128, 255]
         with pytest.raises(DataError, match="floating-point pixels"):
             load_rgb(path)
+
+
+class TestColourOfSixteenBits:
+    @pytest.mark.parametrize("suffix", ["png", "tif"])
+    def test_twelve_bits_in_sixteen(self, suffix: str, tmp_path: Path) -> None:
+        path = tmp_path / f"x.{suffix}"
+        red_first = np.array([[[4095, 2048, 0], [0, 1024, 4095]]], dtype=np.uint16)
+        cv2.imwrite(str(path), red_first[:, :, ::-1])
+        assert inspect_image(path, Reading(), decode=True).peak == 4095
+        assert load_rgb(path).tolist() == [[[15, 8, 0], [0, 4, 15]]]
+        reading = Reading(grey_range=(0, 4095))
+        assert inspect_image(path, reading, decode=True).peak is None
+        assert load_rgb(path, reading).tolist() == [[[255, 128, 0], [0, 64, 255]]]
+        assert rgb_of(Image.open(path), reading).tolist() == load_rgb(path, reading).tolist()
+
+    def test_transparency_keeps_its_own_range(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.png"
+        cv2.imwrite(str(path), np.array([[[0, 0, 4095, 65535], [0, 0, 0, 0]]], dtype=np.uint16))
+        assert inspect_image(path, Reading(), decode=True).peak == 4095
+        assert load_rgb(path, Reading(grey_range=(0, 4095))).tolist() == [[[255, 0, 0], [255, 255, 255]]]
+
+    def test_eight_bits_have_no_range(self, tmp_path: Path) -> None:
+        path = save(tmp_path / "x.png", Image.new("RGB", (2, 2), (200, 100, 0)))
+        assert load_rgb(path, Reading(grey_range=(0, 4095)))[0, 0].tolist() == [200, 100, 0]
 
 
 def test_pages_are_counted(tmp_path: Path) -> None:

@@ -7,16 +7,9 @@ from typing import Any
 
 import pytest
 
-from numclip_lightning import methods
-from numclip_lightning.methods import OrdinalMethod, ZeroShotCLIP
+from numclip_lightning.methods import OrdinalMethod
 from support.command import Numclip, metrics_of, rows_of
-
-KINDS = [getattr(methods, name) for name in methods.__all__]
-LEARNING = [
-    kind
-    for kind in KINDS
-    if isinstance(kind, type) and issubclass(kind, OrdinalMethod) and kind not in (OrdinalMethod, ZeroShotCLIP)
-]
+from support.tiny_fit import LEARNING
 
 
 def one_of_each_family() -> Iterator[Any]:

@@ -177,3 +177,41 @@ class TestAfterwards:
         (tmp_path / "other.json").write_text(json.dumps({**plain, "phrases": ["a", "b", "c"]}))
         assert main(["test", *best, *numclip.small, f"--calibration.file={tmp_path / 'other.json'}"]) == 2
         assert "is of another scale" in capsys.readouterr().err
+
+
+class TestNeverFitted:
+    @pytest.fixture
+    def words(self, numclip: Numclip) -> list[str]:
+        flags = [word for word in numclip.flags if not word.startswith("--model=")]
+        return ["--model=ZeroShotCLIP", "--model.names=phrases", *flags]
+
+    def test_is_calibrated_on_its_validation_images_and_its_predictions_can_be(
+        self, words: list[str], numclip: Numclip, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        tested = numclip.plain("test", *words)
+        found = read_calibration(tested)
+        assert found is not None
+        assert found.n == SIZES["val"]
+        rows = rows_of(tested / "validation_predictions.csv")
+        expected = calibrate(answers(rows), Choices(), values=SCALE)
+        assert found.interval == expected.interval
+        assert column(rows_of(tested / "test_predictions.csv"), "lower")
+        assert metrics_of(tested)["val_mae"] == pytest.approx(np.abs(column(rows, "error")).mean(), abs=1e-4)
+        assert metrics_of(tested)["test_mae"] > 0
+        asked = ["predict", *words, "--data.predict_path=test.txt"]
+        with caplog.at_level("INFO"):
+            bare = numclip.plain(*asked)
+        assert "a method that was never fitted has no calibration of its own; numclip validate" in caplog.text
+        assert "lower" not in rows_of(bare / "predictions.csv")[0]
+        given = numclip.plain(*asked, f"--calibration.file={tested / 'calibration.json'}")
+        both = (rows_of(given / "predictions.csv"), rows_of(tested / "test_predictions.csv"))
+        assert column(both[0], "upper") == pytest.approx(column(both[1], "upper"), abs=1e-3)
+
+    def test_without_validation_images_it_is_tested_all_the_same(
+        self, words: list[str], numclip: Numclip, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        tested = numclip.plain("test", *words, "--data.val_file=gone.txt")
+        assert "no intervals: they are found on validation images, which can't be used" in caplog.text
+        assert "lower" not in rows_of(tested / "test_predictions.csv")[0]
+        off = numclip.plain("test", *words, "--calibration.coverage=null")
+        assert not (off / "validation_predictions.csv").exists()

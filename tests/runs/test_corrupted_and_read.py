@@ -68,6 +68,7 @@ def test_each_predicted_image_has_a_map_of_its_name(words: list[str], data: Path
     assert ((numbers >= 10) & (numbers <= 19)).all()
     with Image.open(run / "maps" / "000000-val_003.png") as picture:
         assert picture.size == (2 * 256 + 8, 256 + 34)
+    assert rows_of(run / "maps" / "maps.csv") == [{"path": "val_003.png", "map": "000000-val_003"}]
 
 
 def test_a_focus_reads_every_image_by_its_places(

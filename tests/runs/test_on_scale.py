@@ -13,6 +13,7 @@ from numclip_lightning.cli import main
 from numclip_lightning.images.loading import load_rgb
 from numclip_lightning.images.transforms import build_transform
 from numclip_lightning.methods import NumCLIP
+from numclip_lightning.metrics.separation import separation
 from support.command import SIZES, Numclip, failure, metrics_of, rows_of
 
 ADDED = ["scale_score", "on_scale"]
@@ -73,6 +74,10 @@ def test_known_strangers_are_told_from_the_test_images(
     expected = roc_auc_score([1] * len(on) + [0] * len(off), [*scores[0], *scores[1]])
     assert metrics_of(run)["test_off_scale_auroc"] == pytest.approx(expected, abs=1e-6)
     assert expected > 0.85
+    known = separation(*scores)
+    assert metrics_of(run)["test_off_scale_auroc_low"] == pytest.approx(known.auroc_low, abs=1e-6)
+    assert metrics_of(run)["test_off_scale_auroc_high"] == pytest.approx(known.auroc_high, abs=1e-6)
+    assert metrics_of(run)["test_off_scale_fpr95_high"] == pytest.approx(known.false_positives_high, abs=1e-6)
     assert f"off the scale: 5 images are told from 17 by {score} with AUROC" in caplog.text
 
 

@@ -15,13 +15,15 @@ from support.scales import DOTS
 SCALE = DOTS
 TINY: dict[str, Any] = {"scale": SCALE, "backbone": "tiny-vit", "pretrained": None}
 TARGETS = [0.0, 2.0, 4.0, 6.0]
-# Methods that steps of an optimiser train on images.
-TRAINED = [
+# Methods that learn from images.
+LEARNING = [
     kind
     for kind in (getattr(methods, name) for name in methods.__all__)
-    if isinstance(kind, type) and issubclass(kind, OrdinalMethod) and kind is not OrdinalMethod
-    and not issubclass(kind, UntrainedMethod) and kind is not methods.TipAdapterF
+    if isinstance(kind, type) and issubclass(kind, OrdinalMethod)
+    and kind not in (OrdinalMethod, methods.ZeroShotCLIP)
 ]  # fmt: skip
+# Of these, methods that steps of an optimiser train on images.
+TRAINED = [kind for kind in LEARNING if not issubclass(kind, UntrainedMethod) and kind is not methods.TipAdapterF]
 
 
 def bright(targets: list[float], low: float = 0, high: float = 6, noise: float = 0.1) -> list[dict[str, Tensor]]:

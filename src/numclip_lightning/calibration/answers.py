@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from numclip_lightning.calibration.checks import Numbers, check_coverage, check_rows, numbers_of, probabilities_of
 from numclip_lightning.calibration.conformal import Intervals
 from numclip_lightning.calibration.level_sets import Sets
+from numclip_lightning.calibration.quantiles import Quantiles
 from numclip_lightning.calibration.temperature import TemperatureBy
 from numclip_lightning.errors import ConfigError, check_choice
 
@@ -41,6 +42,12 @@ class Choices:
     by: str | None = None
     temperature: TemperatureBy = "nll"
 
+    @property
+    def tails(self) -> tuple[float, float]:
+        """The shares of probability below the lower and the upper quantile, for `quantiles`."""
+        # As they are written: (1 - 0.9) / 2 is a little less than 0.05.
+        return round((1 - self.coverage) / 2, 9), round((1 + self.coverage) / 2, 9)
+
     def __post_init__(self) -> None:
         """Check the arguments."""
         check_coverage(self.coverage)
@@ -60,6 +67,7 @@ class Answers:
         spread: The standard deviation of each image's distribution, shape (N,); None if the method gives none.
         probabilities: Of the levels, shape (N, K); None if the method gives none.
         groups: The group of each image, N words; an empty one is of no known group.
+        quantiles: Of the distribution over values, of N images; None if only the probabilities of levels are known.
 
     Raises:
         DataError: If they don't fit together, or a number is not finite.
@@ -70,6 +78,7 @@ class Answers:
     spread: Numbers | None = None
     probabilities: Numbers | None = None
     groups: Sequence[str] | NDArray[Any] | None = None
+    quantiles: Quantiles | None = None
 
     def __post_init__(self) -> None:
         """Check the arrays."""

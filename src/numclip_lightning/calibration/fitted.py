@@ -70,6 +70,7 @@ class Calibration:
         temperature: None if the method gives no probabilities.
         notes: What users should know: too few images, what could not be done.
         source: Where it comes from, as plain values.
+        shares: The shares of the quantiles that the thresholds are of; empty if they are of no kept quantiles.
     """
 
     choices: Choices
@@ -81,14 +82,15 @@ class Calibration:
     temperature: Temperature | None
     notes: tuple[str, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
+    shares: tuple[float, ...] = ()
 
     def intervals_of(self, answers: Answers) -> tuple[Numbers, Numbers]:
         """Return the lower and upper end of each image's interval, in the unit of the value, shape (N,).
 
         Raises:
-            DataError: If the answers lack the spread or probabilities that the thresholds are of.
+            DataError: If the answers lack the spread, probabilities or quantiles that the thresholds are of.
         """
-        low, high, width = _base(answers, self.choices, self.values)
+        low, high, width = _base(answers, self.choices, self.values, self.shares)
         ends = None if self.values is None else (self.values.minimum, self.values.maximum)
         if self.choices.by != BY_LEVEL or self.values is None:
             return interval_ends(low, high, self.interval.of(answers), width, ends)
@@ -161,7 +163,11 @@ def calibrate(
         true = values.level_at(answers.target)
     names = _names(answers, choices, true)
     choices = _possible(answers, choices, values, notes)
-    low, high, width = _base(answers, choices, values)
+    shares: tuple[float, ...] = ()
+    if choices.intervals == "quantiles" and _has_quantiles(answers, choices, values):
+        assert answers.quantiles is not None
+        shares = answers.quantiles.needed(choices.tails)
+    low, high, width = _base(answers, choices, values, shares)
     scores = interval_scores(answers.target, low, high, width)
     interval = _thresholds(scores, names, choices.coverage, notes, phrases if choices.by == BY_LEVEL else ())
     sets = temperature = None
@@ -171,7 +177,7 @@ def calibrate(
         temperature = fit_temperature(answers.probabilities, true, choices.temperature)
     return Calibration(
         choices=choices, phrases=tuple(phrases), values=values, n=len(answers.value), interval=interval, sets=sets,
-        temperature=temperature, notes=tuple(notes), source=dict(source or {}),
+        temperature=temperature, notes=tuple(notes), source=dict(source or {}), shares=shares,
     )  # fmt: skip
 
 
@@ -193,16 +199,30 @@ def _possible(answers: Answers, choices: Choices, values: LevelValues | None, no
     lacking = ""
     if choices.intervals == "normalised" and answers.spread is None and (answers.is_certain or values is None):
         lacking = "a spread (a column spread, or probabilities and the scale)"
-    if choices.intervals == "quantiles" and (answers.is_certain or values is None):
-        lacking = "a distribution (probabilities and the scale)"
+    known = _has_quantiles(answers, choices, values)
+    if choices.intervals == "quantiles" and not known and (answers.is_certain or values is None):
+        columns = " and ".join(f"q({share:g})" for share in choices.tails)
+        lacking = f"a distribution (probabilities and the scale, or columns {columns})"
     if not lacking:
         return choices
     notes.append(f"{choices.intervals} intervals need {lacking}, which these predictions lack: they are absolute.")
     return replace(choices, intervals="absolute")
 
 
-def _base(answers: Answers, choices: Choices, values: LevelValues | None) -> tuple[Numbers, Numbers, Numbers | float]:
-    """Return the interval that the threshold stretches, and the unit of its score."""
+def _has_quantiles(answers: Answers, choices: Choices, values: LevelValues | None) -> bool:
+    """Return whether there are kept quantiles that reach to the ends of the interval."""
+    return answers.quantiles is not None and answers.quantiles.reaches(choices.tails, _ends(values))
+
+
+def _ends(values: LevelValues | None) -> tuple[float, float] | None:
+    """Return the numbers that a distribution over the values can reach."""
+    return None if values is None else (float(values.edges[0]), float(values.edges[-1]))
+
+
+def _base(
+    answers: Answers, choices: Choices, values: LevelValues | None, shares: tuple[float, ...]
+) -> tuple[Numbers, Numbers, Numbers | float]:
+    """Return the interval that the threshold stretches, and the unit of its score; `shares` are those of quantiles."""
     if choices.intervals == "absolute":
         return answers.value, answers.value, 1.0
     if choices.intervals == "normalised":
@@ -213,10 +233,15 @@ def _base(answers: Answers, choices: Choices, values: LevelValues | None) -> tup
             spread = level_spread(answers.probabilities, values)
         # Half a step: a method that is surer than that knows the value as well as the scale does.
         return answers.value, answers.value, np.maximum(spread, values.step / 2 if values else 0.0)
+    if shares:
+        if answers.quantiles is None:
+            raise DataError("these intervals need quantiles, columns such as q(0.05); there are none.")
+        kept = answers.quantiles.only(shares)
+        low, high = (kept.at(share, _ends(values)) for share in choices.tails)
+        return low, high, 1.0
     if answers.probabilities is None or values is None:
         raise DataError("these intervals need the probability of each level, columns p(PHRASE); there are none.")
-    tail = (1 - choices.coverage) / 2
-    low, high = (level_quantiles(answers.probabilities, values, share) for share in (tail, 1 - tail))
+    low, high = (level_quantiles(answers.probabilities, values, share) for share in choices.tails)
     return low, high, 1.0
 
 

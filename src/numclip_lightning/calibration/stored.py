@@ -17,14 +17,15 @@ from numclip_lightning.errors import ConfigError
 __all__ = ["CALIBRATION", "calibration_of", "plain_calibration", "read_calibration", "write_calibration"]
 
 CALIBRATION = "calibration.json"
-_VERSION = 1
+# Files without quantiles of values are still written as of the first version, which older programs read.
+_VERSION = 2
 
 
 def plain_calibration(calibration: Calibration) -> dict[str, Any]:
     """Return a calibration as plain values; a threshold that is infinite, for want of images, is None."""
     values = calibration.values
     return {
-        "format_version": _VERSION,
+        "format_version": _VERSION if calibration.shares else 1,
         "n": calibration.n,
         **asdict(calibration.choices),
         "phrases": list(calibration.phrases),
@@ -36,6 +37,7 @@ def plain_calibration(calibration: Calibration) -> dict[str, Any]:
         "temperature": {"by": calibration.choices.temperature, "value": None}
         if calibration.temperature is None
         else asdict(calibration.temperature),
+        **({"quantile_shares": list(calibration.shares)} if calibration.shares else {}),
         "notes": list(calibration.notes),
         "source": dict(calibration.source),
     }
@@ -69,6 +71,7 @@ def calibration_of(plain: Mapping[str, Any], where: str = "the calibration") -> 
             temperature=None if temperature["value"] is None else Temperature(**temperature),
             notes=tuple(plain["notes"]),
             source=plain["source"],
+            shares=tuple(map(float, plain.get("quantile_shares", ()))),
         )
     except ConfigError:
         raise

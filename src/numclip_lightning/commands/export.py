@@ -11,12 +11,14 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
 from numclip_lightning.commands.run_data import data_of_run
+from numclip_lightning.commands.scale_score import with_learned_score
 from numclip_lightning.deploy.formats import FORMATS, Format, export
 from numclip_lightning.deploy.inputs import pixels_of
 from numclip_lightning.deploy.parity import compare, parity_table, write_parity
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.images.folders import list_images
+from numclip_lightning.runs.scale_scores import ScoreName
 
 __all__ = ["export_command"]
 
@@ -37,7 +39,7 @@ def export_command(words: Sequence[str]) -> int:
     """
     parser = ArgumentParser(
         prog="numclip export",
-        usage="numclip export --run RUN [--format FORMAT,...] --output DIR [--check true] [--images FOLDER]",
+        usage="numclip export --run RUN [--format FORMAT,...] --output DIR [--check true] [--on_scale SCORE]",
         description="Write a trained model for other programs, with its scale and its preprocessing.",
         allow_abbrev=False,
     )
@@ -52,9 +54,14 @@ def export_command(words: Sequence[str]) -> int:
                         help="How many of them are used; with int8, half to calibrate, half to compare.")  # fmt: skip
     parser.add_argument("--backbone", type=str | None, default=None,
                         help="Where the CLIP of a checkpoint is now, if its folder has moved.")  # fmt: skip
+    parser.add_argument("--on_scale", type=ScoreName | None, default=None,
+                        help="Say of each image whether it is on the scale at all, by this score, learned from the "
+                        "training and validation images of the run.")  # fmt: skip
     chosen = parser.parse_args(list(words))
     formats = _formats(chosen.format)
     predictor, folder = OrdinalPredictor.load(chosen.run, backbone=chosen.backbone), Path(chosen.output)
+    if chosen.on_scale:
+        predictor = with_learned_score(predictor, Path(chosen.run), chosen.on_scale)
     shown, calibration = Images([]), Images([])
     if chosen.check or "onnx-int8" in formats:
         shown, calibration = _split(_images(chosen, predictor), "onnx-int8" in formats)

@@ -2,7 +2,7 @@
 
 import logging
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -23,9 +23,9 @@ class _ReportingCLI(NumClipCLI):
         if own_flags:
             parser.add_argument(
                 "--report",
-                type=bool,
+                type=bool | Literal["no_images"],
                 default=True,
-                help="Write report.html about the tested images into the run folder.",
+                help="Write report.html about the tested images into the run folder; no_images for private ones.",
             )
         return parser
 
@@ -34,14 +34,14 @@ class _ReportingCLI(NumClipCLI):
         super().run_verb(subcommand)
         tested = self.folder / "test_predictions.csv"
         if self.config[self.verb].report and self.trainer.is_global_zero and tested.is_file():
-            self._report()
+            self._report(images=self.config[self.verb].report != "no_images")
 
-    def _report(self) -> None:
+    def _report(self, *, images: bool) -> None:
         """Write the report; what is wrong with it never spoils the test that was done."""
         try:
             from numclip_lightning.commands.report import report_of_run
 
-            page = report_of_run(self.folder)
+            page = report_of_run(self.folder, images=images)
         except ImportError as error:
             _log.info("no report.html (%s); it needs pip install 'numclip-lightning[report]'", error)
         except (NumClipError, OSError) as error:

@@ -36,6 +36,7 @@ def model_card(config: Mapping[str, Any], scale: OrdinalScale) -> str:
         _levels(scale),
         _made_from(config),
         _errors(config.get("training", {}), unit),
+        _trust(config),
         _limits(config.get("training", {}), unit),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -97,6 +98,26 @@ def _errors(training: Mapping[str, Any], unit: str) -> str:
         else "The checkpoint was selected on validation images, which are not among the test images.",
     ]
     return "\n".join(lines)
+
+
+def _trust(config: Mapping[str, Any]) -> str:
+    found, scored = config.get("calibration"), config.get("on_scale")
+    intervals = "Its predictions have no intervals: the run that it comes from was not calibrated."
+    if found:
+        intervals = (
+            f"`lower` and `upper` hold the true number of {100 * found['coverage']:.3g} % of images such as the "
+            f"{found['n']} validation images that they were found on; of other images nothing is promised."
+        )
+    belongs = (
+        "It can't say whether an image is one of those that the scale is for: that is learned from training and "
+        "validation images (`numclip export --on_scale mahalanobis`)."
+    )
+    if scored:
+        belongs = (
+            f"`on_scale` is the share of {scored['validation_images']} validation images that look no more like the "
+            f"scale than an image ({scored['score']}): reject at 0.05, and of images like those 5 % are lost."
+        )
+    return f"## How far to trust it\n\n{intervals}\n\n{belongs}"
 
 
 def _limits(training: Mapping[str, Any], unit: str) -> str:

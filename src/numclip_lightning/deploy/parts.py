@@ -3,7 +3,7 @@
 Any method of this project has both halves (`encode_images`, `decode_features`), so a new one needs nothing here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from numclip_lightning.precision import at_least_float32
 from numclip_lightning.scale import OrdinalScale
-from numclip_lightning.scale.spread import class_moments
+from numclip_lightning.scale.spread import class_moments, quantiles_of
 
 __all__ = ["Decoder", "Encoder", "exportable", "split_method"]
 
@@ -40,14 +40,15 @@ class Decoder(nn.Module):
     Args:
         method: Any `OrdinalMethod`, in evaluation.
         example: Features of a few images, which show what the method returns.
+        shares: The shares of the quantiles that a calibration of the method needs; none by default.
 
     Attributes:
         names: What `forward` returns, in this order: `value` (B,); `probabilities` of the levels (B, K); `spread`
-            (B,), the standard deviation of the distribution, unless the method predicts the number alone; and any
-            number for each image in the method's own extras.
+            (B,), the standard deviation of the distribution, unless the method predicts the number alone;
+            `quantiles` (B, S), if any are asked for; and any number for each image in the method's own extras.
     """
 
-    def __init__(self, method: Any, example: Tensor) -> None:
+    def __init__(self, method: Any, example: Tensor, shares: Sequence[float] = ()) -> None:
         super().__init__()
         self.method = method
         scale: OrdinalScale = method.scale
@@ -58,7 +59,9 @@ class Decoder(nn.Module):
         # A distribution that is certain is none: it was made from the number.
         certain = bool(output.logits.isinf().any())
         self._extras = [name for name, found in output.extras.items() if found.shape == (len(example),)]
-        self.names = ["value", "probabilities", *([] if certain else ["spread"]), *self._extras]
+        kept = [*([] if certain else ["spread"]), *(["quantiles"] if shares else [])]
+        self.names = ["value", "probabilities", *kept, *self._extras]
+        self._scale, self._shares = scale, tuple(shares)
         means, variances = class_moments(scale, output.logits.shape[1])
         self.register_buffer("means", means, persistent=False)
         self.register_buffer("variances", variances, persistent=False)
@@ -79,21 +82,24 @@ class Decoder(nn.Module):
             shares = logits.softmax(dim=-1)
             mean = (shares * self.means).sum(dim=1, keepdim=True)
             found.append((shares * ((self.means - mean).square() + self.variances)).sum(dim=1).sqrt())
+        if "quantiles" in self.names:
+            found.append(quantiles_of(logits, self._scale, self._shares))
         return (*found, *(at_least_float32(output.extras[name]) for name in self._extras))
 
 
-def split_method(method: Any) -> tuple[Encoder, Decoder]:
+def split_method(method: Any, shares: Sequence[float] = ()) -> tuple[Encoder, Decoder]:
     """Split a method into its halves; it is put into evaluation, and its prototypes are computed.
 
     Args:
         method: Any `OrdinalMethod`.
+        shares: As of the decoder.
     """
     method.eval()
     encoder, side = Encoder(method), method.clip.image_size
     device = next(method.parameters()).device
     with torch.no_grad():
         features = encoder(torch.zeros(2, 3, side, side, device=device))
-        return encoder, Decoder(method, features).to(device).eval()
+        return encoder, Decoder(method, features, shares).to(device).eval()
 
 
 @contextmanager

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from numclip_lightning.calibration import SEPARATOR, Answers, Calibration
+from numclip_lightning.calibration.quantiles import quantiles_in
+from numclip_lightning.deploy.scale_score import SHARE, UNLIKELY
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.scale import OrdinalScale
 
@@ -69,7 +71,9 @@ class Prediction:
         if self.lower is not None and self.upper is not None and self.coverage is not None:
             ends = f"{self.lower:.{self.digits}f} to {self.upper:.{self.digits}f}"
             interval = f", {100 * self.coverage:.3g} % in {ends}"
-        return f"{self.value:.{self.digits}f}{spread}{unit}{interval} ({levels or self.phrase})"
+        share = self.extras.get(SHARE, 1.0)
+        stranger = f"; perhaps not on the scale at all ({share:.3f})" if share <= UNLIKELY else ""
+        return f"{self.value:.{self.digits}f}{spread}{unit}{interval} ({levels or self.phrase}){stranger}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values, as JSON has them."""
@@ -145,20 +149,20 @@ def read_outputs(
     """Turn the numbers of a batch into predictions.
 
     Args:
-        outputs: `value` (B,), `probabilities` (B, K), and maybe `spread` (B,) and others (B,).
+        outputs: `value` (B,), `probabilities` (B, K), and maybe `spread` (B,), `quantiles` (B, S) and others (B,).
         scale: The scale.
         sources: The name of each image, B of them.
         calibration: That of the run; None if it has none.
     """
     host = {name: found.detach().to("cpu", torch.float32) for name, found in outputs.items()}
     values, shares = host.pop("value"), host.pop("probabilities")
-    spread = host.pop("spread", None)
+    spread, quantiles = host.pop("spread", None), host.pop("quantiles", None)
     phrases = scale.phrases
     levels, best = scale.level_at(values).tolist(), shares.argmax(dim=1).tolist()
     # A digit more than the scale has.
     digits = max(0, 1 - math.floor(math.log10(scale.step) + 1e-9))
     columns = {"phrase": [phrases[level] for level in levels], "most_probable": [phrases[level] for level in best]}
-    calibrated = _calibrated(values, shares, spread, columns, calibration)
+    calibrated = _calibrated(values, shares, spread, quantiles, columns, calibration)
     return [
         Prediction(
             value=value,
@@ -181,6 +185,7 @@ def _calibrated(
     values: Tensor,
     shares: Tensor,
     spread: Tensor | None,
+    quantiles: Tensor | None,
     columns: Mapping[str, Sequence[str]],
     calibration: Calibration | None,
 ) -> list[dict[str, Any]]:
@@ -195,6 +200,7 @@ def _calibrated(
         spread=None if spread is None or not spread.isfinite().all() else spread.numpy(),
         probabilities=shares.numpy(),
         groups=columns.get(calibration.choices.by or ""),
+        quantiles=None if quantiles is None else quantiles_in(quantiles.double().numpy(), calibration.shares),
     )
     lower, upper = calibration.intervals_of(answers)
     sets = calibration.sets_of(answers)

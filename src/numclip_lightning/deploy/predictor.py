@@ -29,6 +29,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 OnError = Literal["raise", "skip"]
 
 _log = logging.getLogger(__name__)
+_KNOWN = ("method", "arguments", "training", "on_scale")
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -129,9 +130,7 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
                 raise ConfigError(f"{source} is neither a file, a folder nor the name of a model on a hub; correct it.")
         if place.is_dir() and is_exported(place):
             halves, scale, config = read_folder(place)
-            about: dict[str, Any] = {
-                name: config[name] for name in ("method", "arguments", "training", "calibration") if name in config
-            }
+            about: dict[str, Any] = {name: config[name] for name in (*_KNOWN, "calibration") if name in config}
             recipe = recipe or Recipe.of(config["preprocessing"])
         else:
             halves, scale, recipe, about = load_run(place, recipe, backbone)
@@ -161,7 +160,7 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         clip = method.clip
         recipe = recipe or Recipe(image_size=clip.image_size, mean=tuple(clip.mean), std=tuple(clip.std))
         known = {"method": type(method).__name__, "arguments": arguments_of(method), **(about or {})}
-        halves = halves_of(method)
+        halves = halves_of(method, known.get("calibration"))
         return cls(halves, method.scale, recipe, about=known, device=device, precision=precision, batch_size=batch_size)
 
     def __call__(self, images: Any, *, on_error: OnError = "raise") -> Any:

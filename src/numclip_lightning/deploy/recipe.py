@@ -25,7 +25,7 @@ class Recipe:
         std: Their standard deviation.
         preprocess: `clip` (shortest side resized, centre cropped) or `published` (squeezed to a square).
         max_pixels: The most pixels of an image, see `Reading`.
-        grey_range: What is black and white in grey images of more than 8 bits, see `Reading`.
+        grey_range: What is black and white in images of more than 8 bits, see `Reading`.
     """
 
     image_size: int

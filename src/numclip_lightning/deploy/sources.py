@@ -1,5 +1,6 @@
 """Where a predictor comes from: a run, a method in memory, or the Hub."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,11 @@ def fetch(name: str, **arguments: Any) -> str:
         ) from error
 
 
-def halves_of(method: Any) -> Halves:
-    """Return the halves of a method in memory."""
+def halves_of(method: Any, calibration: Mapping[str, Any] | None = None) -> Halves:
+    """Return the halves of a method in memory, with the quantiles that its calibration needs."""
     from numclip_lightning.deploy.parts import split_method
 
-    encoder, decoder = split_method(method)
+    encoder, decoder = split_method(method, (calibration or {}).get("quantile_shares", ()))
     return Halves(encoder, decoder, decoder.names)
 
 
@@ -59,4 +60,4 @@ def load_run(
         about["training"] = facts_of_run(folder)
         if calibration := read_calibration(folder):
             about["calibration"] = plain_calibration(calibration)
-    return halves_of(method), method.scale, recipe, about
+    return halves_of(method, about.get("calibration")), method.scale, recipe, about

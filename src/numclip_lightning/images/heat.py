@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from numclip_lightning.errors import ConfigError, check_choice
 
-__all__ = ["Colours", "colour", "heat_picture"]
+__all__ = ["Colours", "colour", "heat_of", "heat_picture"]
 
 Colours = Literal["values", "changes"]
 
@@ -20,7 +20,8 @@ _ANCHORS: dict[Colours, npt.NDArray[np.float64]] = {
     ),
 }
 _LEAST_SIDE = 256
-_LEGEND = 34
+# Pixels between the image and the map, and below both for the scale of the colours.
+_GAP, _LEGEND = 8, 34
 
 
 def colour(shares: npt.ArrayLike, colours: Colours = "values") -> npt.NDArray[np.uint8]:
@@ -39,7 +40,11 @@ def colour(shares: npt.ArrayLike, colours: Colours = "values") -> npt.NDArray[np
 
 
 def heat_picture(
-    pixels: npt.NDArray[np.uint8], numbers: npt.ArrayLike, colours: Colours = "values", unit: str = ""
+    pixels: npt.NDArray[np.uint8],
+    numbers: npt.ArrayLike,
+    colours: Colours = "values",
+    unit: str = "",
+    least: float = 0.0,
 ) -> Image.Image:
     """Return an image beside itself under a map, with the numbers that the colours stand for.
 
@@ -48,6 +53,7 @@ def heat_picture(
         numbers: The map, (rows, columns), of any size; it covers the whole image.
         colours: `values` from the least to the largest number, or `changes` around 0.
         unit: Of the numbers.
+        least: The least range that the colours of values stand for: numbers that hardly differ have one colour.
 
     Raises:
         ConfigError: If the map is no table of numbers, or the colours are unknown.
@@ -59,6 +65,8 @@ def heat_picture(
     if colours == "changes":
         high = max(abs(low), abs(high))
         low = -high
+    if colours == "values" and high - low < least:
+        low, high = (low + high - least) / 2, (low + high + least) / 2
     shares = (table - low) / (high - low) if high > low else np.full_like(table, 0.5)
     factor = max(1, -(-_LEAST_SIDE // min(pixels.shape[:2])))
     size = (pixels.shape[1] * factor, pixels.shape[0] * factor)
@@ -68,13 +76,25 @@ def heat_picture(
         Image.fromarray(np.nan_to_num(shares, nan=0.5).astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
     )
     mixed = Image.blend(plain, Image.fromarray(colour(large, colours)), 0.6)
-    whole = Image.new("RGB", (2 * size[0] + 8, size[1] + _LEGEND), "white")
+    whole = Image.new("RGB", (2 * size[0] + _GAP, size[1] + _LEGEND), "white")
     whole.paste(plain, (0, 0))
-    whole.paste(mixed, (size[0] + 8, 0))
+    whole.paste(mixed, (size[0] + _GAP, 0))
     bar = np.repeat(colour(np.linspace(0, 1, size[0]), colours)[None], 10, axis=0)
-    whole.paste(Image.fromarray(bar), (size[0] + 8, size[1] + 4))
-    draw, right = ImageDraw.Draw(whole), size[0] + 8
+    whole.paste(Image.fromarray(bar), (size[0] + _GAP, size[1] + 4))
+    draw, right = ImageDraw.Draw(whole), size[0] + _GAP
     texts = f"{low:.3g}", f"{high:.3g} {unit}".strip()
     draw.text((right, size[1] + 17), texts[0], fill="black")
     draw.text((right + size[0], size[1] + 17), texts[1], fill="black", anchor="ra")
     return whole
+
+
+def heat_of(picture: Image.Image) -> Image.Image:
+    """Return the map alone of a picture that `heat_picture` has made: the image under its colours.
+
+    Raises:
+        ConfigError: If the picture is too small to be one.
+    """
+    width, height = (picture.width - _GAP) // 2, picture.height - _LEGEND
+    if min(width, height) < _LEAST_SIDE:
+        raise ConfigError(f"a picture of {picture.width} x {picture.height} pixels is no map; write it again.")
+    return picture.convert("RGB").crop((width + _GAP, 0, picture.width, height))

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from numclip_lightning.errors import DataError
+from numclip_lightning.images.deep_colour import is_deep_colour, peak_of_colour, read_deep_colour
 from numclip_lightning.images.opening import MAX_PIXELS, UNREADABLE, open_image, quiet, shrink
 
 __all__ = ["MAX_PIXELS", "UNREADABLE", "Reading", "Remarks", "inspect_image", "load_rgb", "rgb_of"]
@@ -34,7 +35,7 @@ class Reading:
     Args:
         max_pixels: The most pixels of an image. JPEGs of more are read at a half, a quarter or an eighth of their size;
             other images of more are refused.
-        grey_range: The numbers that become black and white in grey images of more than 8 bits; None takes 0 and 65535,
+        grey_range: The numbers that become black and white in images of more than 8 bits; None takes 0 and 65535,
             or what the file says.
     """
 
@@ -49,7 +50,8 @@ class Remarks:
     Attributes:
         pages: Pages of a TIFF or frames of an animation; the first is read.
         shrunk: By what a JPEG of too many pixels was divided in both directions; 1 for all others.
-        peak: The largest number of a grey image of more than 8 bits whose range was assumed; None for others.
+        peak: The largest number of an image of more than 8 bits whose range was assumed, for colour the largest with
+            its upper 8 bits; None for others.
     """
 
     pages: int = 1
@@ -60,8 +62,8 @@ class Remarks:
 def load_rgb(path: str | Path, reading: Reading | None = None) -> npt.NDArray[np.uint8]:
     """Load any image as 8-bit RGB, upright.
 
-    Transparent images are laid on white, 16-bit grey is scaled to 8 bits, the EXIF orientation is applied, and of
-    several pages or frames the first is read. EXIF tags that are damaged are ignored.
+    Transparent images are laid on white, grey and colour of 16 bits are scaled to 8, the EXIF orientation is applied,
+    and of several pages or frames the first is read. EXIF tags that are damaged are ignored.
 
     Args:
         path: The image file.
@@ -77,7 +79,7 @@ def load_rgb(path: str | Path, reading: Reading | None = None) -> npt.NDArray[np
     reading = reading or Reading()
     try:
         with open_image(path, reading.max_pixels) as (image, _):
-            return np.array(_to_rgb(_upright(image), reading))
+            return _pixels(image, reading)
     except FileNotFoundError as error:
         raise DataError(f"image {path} doesn't exist") from error
     except UNREADABLE as error:
@@ -100,7 +102,7 @@ def rgb_of(image: Image.Image, reading: Reading | None = None) -> npt.NDArray[np
     reading = reading or Reading()
     try:
         shrink(image, reading.max_pixels)
-        return np.array(_to_rgb(_upright(image), reading))
+        return _pixels(image, reading)
     except UNREADABLE as error:
         raise DataError(f"can't read the image: {error}") from error
 
@@ -127,19 +129,30 @@ def inspect_image(path: str | Path, reading: Reading, *, decode: bool) -> Remark
         image.draft("RGB", (1, 1))
         assumed = image.mode in _DEEP_MODES and reading.grey_range is None and _bits(image) is None
         peak = float(np.asarray(image).max(initial=0)) if assumed else None
-        _to_rgb(_upright(image), reading)
+        if is_deep_colour(image) and reading.grey_range is None:
+            peak = peak_of_colour(image)
+        _pixels(image, reading)
     return Remarks(pages, shrunk, peak)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _pixels(image: Image.Image, reading: Reading) -> npt.NDArray[np.uint8]:
+    """Decode an image to 8-bit RGB, upright."""
+    deep = None
+    if reading.grey_range is not None and is_deep_colour(image):
+        deep = read_deep_colour(image, *reading.grey_range)
+    return np.array(_to_rgb(_upright(image, deep), reading))
+
+
+def _upright(image: Image.Image, decoded: Image.Image | None = None) -> Image.Image:
     """Turn an image by its EXIF orientation alone: other tags may be damaged, and nothing depends on them."""
     image.load()
+    turned = decoded or image
     try:
         with quiet():
             turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except (*UNREADABLE, LookupError, TypeError, AttributeError):
         turn = None
-    return image if turn is None else image.transpose(turn)
+    return turned if turn is None else turned.transpose(turn)
 
 
 def _to_rgb(image: Image.Image, reading: Reading) -> Image.Image:

@@ -1,6 +1,7 @@
 """Opening image files: within a limit of pixels, without warnings, and with words for what is no image."""
 
 import math
+import stat
 import struct
 import threading
 import warnings
@@ -13,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from numclip_lightning.images.folders import HEIF_SUFFIXES
 
-__all__ = ["MAX_PIXELS", "UNREADABLE", "open_image", "quiet", "shrink"]
+__all__ = ["MAX_PIXELS", "UNREADABLE", "kind_of_no_file", "open_image", "quiet", "shrink"]
 
 # Exceptions of Pillow's decoders for files that aren't images, are cut short or damaged.
 UNREADABLE = (
@@ -23,6 +24,13 @@ UNREADABLE = (
 MAX_PIXELS = 178_956_970
 """Where Pillow refuses an image: half a gigabyte as RGB."""
 
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe (FIFO)",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 # Pillow's limit and Python's filter of warnings are globals, and a list is checked in several threads.
 _GLOBALS = threading.Lock()
 
@@ -39,6 +47,8 @@ def open_image(path: str | Path, max_pixels: int) -> Iterator[tuple[Image.Image,
         ValueError: If it has more pixels otherwise, is no image, or needs pillow-heif. Pillow raises others of
             `UNREADABLE`.
     """
+    if kind := kind_of_no_file(Path(path)):
+        raise ValueError(f"it is {kind}, not an image; give the file itself")
     if Path(path).suffix.lower() in HEIF_SUFFIXES:
         _learn_heif()
     with quiet():
@@ -59,6 +69,22 @@ def quiet() -> Iterator[None]:
     with _GLOBALS, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
+
+
+def kind_of_no_file(path: Path) -> str:
+    """Return what a path is if it is no file, such as `a pipe (FIFO)`, for which a reader may wait without end.
+
+    Args:
+        path: Links are followed.
+
+    Returns:
+        An empty string for a file.
+
+    Raises:
+        OSError: If it doesn't exist, or can't be looked at.
+    """
+    mode = path.stat().st_mode
+    return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no file")
 
 
 def _no_image(path: Path) -> str:

@@ -4,6 +4,7 @@ Source: Diaz and Marathe, "Soft Labels for Ordinal Regression", CVPR 2019.
 """
 
 from dataclasses import field
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,6 +31,8 @@ class SORD(ImageClassifier):
     temperature: float = 1.0
     labels: Tensor = field(init=False)
 
+    reads_raters: ClassVar[bool] = True
+
     def build(self) -> None:
         """Build the classifier and the table of soft labels."""
         labels = soft_labels(self.num_classes, self.distance, self.temperature)
@@ -43,5 +46,9 @@ class SORD(ImageClassifier):
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy with the soft labels; its least value is their entropy, not 0."""
         logits = at_least_float32(self.adjusted(output.logits))
-        labels = self.labels[self.true_class(batch)].to(logits.dtype)
+        if "distribution" in batch:
+            # The mean over the votes of the labels that each has.
+            labels = batch["distribution"].to(logits.dtype) @ self.labels.to(logits.dtype)
+        else:
+            labels = self.labels[self.true_class(batch)].to(logits.dtype)
         return {"soft_labels": weighted_mean(F.cross_entropy, batch.get("weight"), logits, labels)}

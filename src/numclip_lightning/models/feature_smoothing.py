@@ -102,6 +102,15 @@ class FeatureSmoothing(nn.Module):
         self.smooth_variance.copy_(weights @ self.variance)
         self._forget()
 
+    def sums(self) -> dict[str, Tensor]:
+        """Return what this epoch has collected so far, for a checkpoint within it."""
+        return {"count": self.count, "total": self.total, "squares": self.squares}
+
+    def load_sums(self, sums: dict[str, Tensor]) -> None:
+        """Go on with what `sums` has returned."""
+        for name, collected in sums.items():
+            setattr(self, name, collected.to(self.mean.device))
+
     def _forget(self) -> None:
         """Start to collect again."""
         # No buffers: with several processes, those of the first would replace each other's before every step.

@@ -58,19 +58,23 @@ class Neighbours:
     Args:
         features: Training features (N, D) of any length, N at least 1.
         k: Which neighbour; the farthest if there are fewer.
+
+    Attributes:
+        known: The training features, float64 (N, D), of length one.
+        k: Which neighbour.
     """
 
     def __init__(self, features: Tensor, k: int = 5) -> None:
         if k < 1:
             raise ConfigError(f"k is {k}; give the number of a neighbour, 1 or more.")
-        self._known = F.normalize(features.double(), dim=1)
-        self._k = min(k, len(features))
+        self.known = F.normalize(features.double(), dim=1)
+        self.k = min(k, len(features))
 
     def __call__(self, features: Tensor) -> Tensor:
         """Return the score of each image, (B,)."""
-        known = self._known.to(features.device)
+        known = self.known.to(features.device)
         parts = torch.split(F.normalize(features.double(), dim=1), _CHUNK)
-        found = [torch.cdist(part, known).kthvalue(self._k, dim=1).values for part in parts]
+        found = [torch.cdist(part, known).kthvalue(self.k, dim=1).values for part in parts]
         return -torch.cat(found) if found else features.new_zeros(0).double()
 
 
@@ -84,6 +88,10 @@ class Gaussians:
         features: Training features (N, D) of any length.
         level: The level of each, int64 (N,), 0..K-1. Levels without images are left out.
 
+    Attributes:
+        means: Of the levels that have images, float64 (K, D).
+        root: A triangular root of the inverse covariance, float64 (D, D).
+
     Raises:
         ConfigError: If every feature equals the mean of its level, as with one image of each.
     """
@@ -91,20 +99,20 @@ class Gaussians:
     def __init__(self, features: Tensor, level: Tensor) -> None:
         present, own = torch.unique(level, return_inverse=True)
         x = F.normalize(features.double(), dim=1)
-        self._means, precision = class_gaussians(x, own, present.double())
+        self.means, precision = class_gaussians(x, own, present.double())
         if not precision.any():
             raise ConfigError(
                 f"{len(x)} training images of {len(present)} levels have no spread within a level, so that no "
                 "covariance can be estimated; give more training images, or take another score."
             )
         # A triangular root: (x - m)' P (x - m) is the squared length of (x - m)' L.
-        self._root = torch.linalg.cholesky(precision)
+        self.root = torch.linalg.cholesky(precision)
 
     def __call__(self, features: Tensor) -> Tensor:
         """Return the score of each image, (B,)."""
-        root = self._root.to(features.device)
+        root = self.root.to(features.device)
         x = F.normalize(features.double(), dim=1) @ root
-        return -torch.cdist(x, self._means.to(features.device) @ root).square().min(dim=1).values
+        return -torch.cdist(x, self.means.to(features.device) @ root).square().min(dim=1).values
 
 
 def validation_share(scores: Tensor, validation: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import pandas as pd
 import yaml
 
 from numclip_lightning.calibration import Answers, LevelValues
+from numclip_lightning.calibration.quantiles import quantile_columns, quantiles_in
 from numclip_lightning.errors import ConfigError, DataError, near_matches
 from numclip_lightning.report.predictions import probability_columns
 from numclip_lightning.scale import OrdinalScale
@@ -38,7 +39,8 @@ def read_answers(path: Path, *, targets: bool) -> pd.DataFrame:
             raise DataError(f"{path} has no column {name}{hint}")
     if frame.empty:
         raise DataError(f"{path} has no rows; give the predictions of at least one image.")
-    numbers = [name for name in frame.columns if name in _NUMBERS or name in probability_columns(frame)]
+    known = {*_NUMBERS, *probability_columns(frame), *quantile_columns(frame.columns)}
+    numbers = [name for name in frame.columns if name in known]
     return frame.assign(**{name: _numbers(frame[name], path) for name in numbers})
 
 
@@ -59,7 +61,8 @@ def read_cells(path: Path) -> pd.DataFrame:
 def _numbers(cells: pd.Series, path: Path) -> pd.Series:
     """Turn cells into numbers; a spread or an end of an interval may be missing."""
     found = pd.to_numeric(cells, errors="coerce")
-    allowed = cells.str.strip().eq("") if cells.name == "spread" else pd.Series(False, cells.index)
+    may_be_empty = cells.name == "spread" or str(cells.name).startswith("q(")
+    allowed = cells.str.strip().eq("") if may_be_empty else pd.Series(False, cells.index)
     if cells.name in ("lower", "upper"):
         allowed = cells.str.lower().str.strip().isin(["", "inf", "-inf"])
     wrong = np.flatnonzero(~np.isfinite(found) & ~allowed)
@@ -82,7 +85,7 @@ def answers_of(frame: pd.DataFrame, by: str | None = None) -> Answers:
     Raises:
         DataError: If probabilities are no distributions.
     """
-    columns = probability_columns(frame)
+    columns, kept = probability_columns(frame), quantile_columns(frame.columns)
     spread = frame["spread"].to_numpy("float64") if "spread" in frame else None
     return Answers(
         value=frame["value"].to_numpy("float64"),
@@ -91,6 +94,7 @@ def answers_of(frame: pd.DataFrame, by: str | None = None) -> Answers:
         spread=None if spread is None or np.isnan(spread).any() else spread,
         probabilities=frame[columns].to_numpy("float64") if columns else None,
         groups=frame[by].astype("str").to_numpy() if by in frame else None,
+        quantiles=quantiles_in(frame[list(kept)].to_numpy("float64"), list(kept.values())),
     )
 
 

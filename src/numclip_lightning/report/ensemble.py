@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from numclip_lightning.calibration.quantiles import quantile_columns
 from numclip_lightning.errors import DataError
 from numclip_lightning.report.answers import answers_of
 from numclip_lightning.report.predictions import probability_columns
@@ -95,7 +96,9 @@ def combine(frames: Sequence[pd.DataFrame], scale: OrdinalScale, names: Sequence
 def _columns(
     first: pd.DataFrame, joined: Joined, shares: NDArray[np.float64] | None, scale: OrdinalScale
 ) -> pd.DataFrame:
-    kept = [name for name in first.columns if name not in _OWN and name not in probability_columns(first)]
+    # Quantiles of a mean distribution are no means of quantiles, and can't be had from them.
+    own = {*_OWN, *probability_columns(first), *quantile_columns(first.columns)}
+    kept = [name for name in first.columns if name not in own]
     table = first[["path"]].copy()
     table = table.join(first[[name for name in ("target", "true_phrase") if name in kept]])
     table["value"] = joined.value

@@ -11,8 +11,10 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
+from numclip_lightning.calibration.quantiles import quantile_columns
 from numclip_lightning.errors import DataError, near_matches
 from numclip_lightning.report.counts import read_counts
+from numclip_lightning.report.maps import map_files
 from numclip_lightning.report.predictions import ATTRIBUTE, read_file
 from numclip_lightning.report.reported import ReportedRun
 from numclip_lightning.scale import OrdinalScale
@@ -61,6 +63,7 @@ def read_run(place: str | Path, *, by: Sequence[str] = (), rename: Mapping[str, 
         scale=scale,
         counts=read_counts(folder) if folder else None,
         prototypes=_prototypes(folder),
+        maps=map_files(folder) if folder else {},
     )
 
 
@@ -106,7 +109,7 @@ def _hint(name: str, frame: pd.DataFrame) -> str:
 
 def _usable(frame: pd.DataFrame, file: Path) -> tuple[pd.DataFrame, int]:
     """Return the rows whose numbers are finite, their columns as numbers, and how many rows are left out."""
-    for name in _NUMBERS:
+    for name in (*_NUMBERS, *quantile_columns(frame.columns)):
         if name in frame:
             try:
                 frame[name] = pd.to_numeric(frame[name].replace("", np.nan)).astype("float64")

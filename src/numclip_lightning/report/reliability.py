@@ -1,7 +1,7 @@
 """Whether a method is as sure as it is right: reliability of levels, PIT and coverage of values, selective error.
 
-Everything is computed from the probabilities of levels in a prediction file; for numbers, the probability of a level is
-spread evenly over its values (`LevelValues`).
+Everything is computed from a prediction file. For numbers, quantiles of the distribution over values are taken where
+the file has them (columns such as `q(0.05)`); else the probability of a level is spread evenly over its values.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from numclip_lightning.calibration import LevelValues, Temperature, with_temperature
 from numclip_lightning.calibration.distributions import cumulative_at
+from numclip_lightning.calibration.quantiles import Quantiles
 
 __all__ = [
     "CENTRAL",
@@ -68,12 +69,17 @@ def expected_calibration_error(table: pd.DataFrame) -> float:
 
 
 def _pit_ends(
-    probabilities: ArrayLike, values: LevelValues, target: ArrayLike
+    probabilities: ArrayLike, values: LevelValues, target: ArrayLike, quantiles: Quantiles | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return between which shares of its distribution each target lies: a value of a scale is no point but a step."""
     true = np.asarray(target, dtype=np.float64)
-    half = values.step / 2
-    low, high = (cumulative_at(probabilities, values, true + side) for side in (-half, half))
+    half, ends = values.step / 2, (float(values.edges[0]), float(values.edges[-1]))
+    low, high = (
+        cumulative_at(probabilities, values, true + side)
+        if quantiles is None
+        else quantiles.cumulative_at(true + side, ends)
+        for side in (-half, half)
+    )
     return low, np.maximum(high, low)
 
 
@@ -87,7 +93,13 @@ def _shares_between(low: NDArray[np.float64], high: NDArray[np.float64], start: 
     return float(found.mean())
 
 
-def pit_histogram(probabilities: ArrayLike, values: LevelValues, target: ArrayLike, bins: int = 10) -> pd.DataFrame:
+def pit_histogram(
+    probabilities: ArrayLike,
+    values: LevelValues,
+    target: ArrayLike,
+    bins: int = 10,
+    quantiles: Quantiles | None = None,
+) -> pd.DataFrame:
     """Return the histogram of where targets lie in their predicted distributions; flat if those are calibrated.
 
     High at both ends: too sure. High in the middle: not sure enough. Sloped: values too low, or too high. The
@@ -99,18 +111,23 @@ def pit_histogram(probabilities: ArrayLike, values: LevelValues, target: ArrayLi
         values: The numbers of the levels.
         target: True numbers, shape (N,).
         bins: How many, of equal width.
+        quantiles: Of the distributions over values, which are taken in place of the probabilities if they are known.
 
     Returns:
         low, high (ends of the bin), and share (of the images; 1 / bins if calibrated).
     """
-    low, high = _pit_ends(probabilities, values, target)
+    low, high = _pit_ends(probabilities, values, target, quantiles)
     edges = np.linspace(0, 1, bins + 1)
     shares = [_shares_between(low, high, start, end) for start, end in pairwise(edges)]
     return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "share": shares})
 
 
 def central_coverage(
-    probabilities: ArrayLike, values: LevelValues, target: ArrayLike, shares: Sequence[float] = CENTRAL
+    probabilities: ArrayLike,
+    values: LevelValues,
+    target: ArrayLike,
+    shares: Sequence[float] = CENTRAL,
+    quantiles: Quantiles | None = None,
 ) -> pd.DataFrame:
     """Return how many targets lie in the central part of their predicted distribution.
 
@@ -119,11 +136,12 @@ def central_coverage(
         values: The numbers of the levels.
         target: True numbers, shape (N,).
         shares: The central parts, such as 0.9.
+        quantiles: As for `pit_histogram`.
 
     Returns:
         nominal and coverage, equal if the distributions are calibrated; below: too sure.
     """
-    low, high = _pit_ends(probabilities, values, target)
+    low, high = _pit_ends(probabilities, values, target, quantiles)
     found = [_shares_between(low, high, (1 - share) / 2, (1 + share) / 2) for share in shares]
     return pd.DataFrame({"nominal": list(shares), "coverage": found})
 

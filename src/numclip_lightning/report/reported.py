@@ -33,6 +33,7 @@ class ReportedRun:
         scale: The scale; None if unknown.
         counts: The training images by value; None if unknown.
         prototypes: What the prompts stand for, K words, and the cosine similarity of each two, (K, K); None if unknown.
+        maps: The files of maps by the path of their image, see `map_files`; empty if there are none.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ReportedRun:
     scale: OrdinalScale | None = None
     counts: TrainingCounts | None = None
     prototypes: tuple[Sequence[str], NDArray[np.float64]] | None = None
+    maps: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def unit(self) -> str:

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from numclip_lightning.errors import ConfigError
 
-__all__ = ["RESAMPLES", "chunks", "ends", "resampled_sums", "unit_sums"]
+__all__ = ["RESAMPLES", "chunks", "drawn_times", "ends", "resampled_sums", "unit_sums"]
 
 RESAMPLES = 1999
 # How many drawn indices are held at a time, 8 bytes each.
@@ -48,17 +48,51 @@ def resampled_sums(
         ConfigError: If the groups are of another length, or there are fewer than 2 to draw from.
     """
     sums = unit_sums(columns, groups)
-    units = sums.shape[0]
+    return np.concatenate([(sums.T @ times.T).T for times in _times(sums.shape[0], resamples, seed)])
+
+
+def drawn_times(
+    images: int, *, groups: _Groups = None, resamples: int = RESAMPLES, seed: int = 0
+) -> Iterator[tuple[_Numbers, NDArray[np.int64]]]:
+    """Draw as `resampled_sums` does, for what is no function of sums.
+
+    Args:
+        images: How many there are, N.
+        groups: As of `resampled_sums`.
+        resamples: As of `resampled_sums`.
+        seed: As of `resampled_sums`.
+
+    Yields:
+        How often each image (or group) is in each of some draws, (draws, U), and the place of each image among these
+        U, (N,).
+
+    Raises:
+        ConfigError: As `resampled_sums`.
+    """
+    place = _places(images, groups)
+    for times in _times(int(place.max(initial=-1)) + 1, resamples, seed):
+        yield times, place
+
+
+def _times(units: int, resamples: int, seed: int) -> Iterator[_Numbers]:
+    """Yield how often each unit is in each of some draws, (draws, U)."""
     if units < 2:
         raise ConfigError("there is 1 image, or 1 group of images; an interval needs 2 or more.")
     random = np.random.default_rng(seed)
-    found = []
     for rows in chunks(resamples, units):
         drawn = random.integers(0, units, (rows, units))
         places = (drawn + units * np.arange(rows)[:, None]).ravel()
-        times = np.bincount(places, minlength=rows * units).reshape(rows, units).astype(np.float64)
-        found.append((sums.T @ times.T).T)
-    return np.concatenate(found)
+        yield np.bincount(places, minlength=rows * units).reshape(rows, units).astype(np.float64)
+
+
+def _places(images: int, groups: _Groups) -> NDArray[np.int64]:
+    """Return the place of each image's unit, in the order of their names."""
+    if groups is None:
+        return np.arange(images)
+    if len(groups) != images:
+        raise ConfigError(f"groups has {len(groups)} entries for {images} images; give the group of each image.")
+    found: NDArray[np.int64] = np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
+    return found
 
 
 def unit_sums(columns: NDArray[np.float64] | sparse.csr_matrix, groups: _Groups) -> Any:
@@ -70,10 +104,9 @@ def unit_sums(columns: NDArray[np.float64] | sparse.csr_matrix, groups: _Groups)
     images = columns.shape[0]
     if groups is None:
         return columns
-    if len(groups) != images:
-        raise ConfigError(f"groups has {len(groups)} entries for {images} images; give the group of each image.")
-    names, place = np.unique(np.asarray(groups), return_inverse=True)
-    member = sparse.csr_matrix((np.ones(images), (place.ravel(), np.arange(images))), shape=(len(names), images))
+    place = _places(images, groups)
+    units = int(place.max(initial=-1)) + 1
+    member = sparse.csr_matrix((np.ones(images), (place, np.arange(images))), shape=(units, images))
     return member @ columns
 
 

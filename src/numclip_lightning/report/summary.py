@@ -1,4 +1,4 @@
-"""The numbers of one run with their intervals: each a function of sums over its images, all from one set of draws."""
+"""The numbers of one run with their intervals, all from one set of draws of its images."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from numclip_lightning.metrics import Measure, default_tolerance, measure_of
 from numclip_lightning.metrics.distributions import brier, nll, rps
 from numclip_lightning.report.files import metric_of
+from numclip_lightning.report.rank_resampling import drawn_kendall, drawn_spearman
 from numclip_lightning.report.reported import ReportedRun
 from numclip_lightning.report.resampling import RESAMPLES, ends, resampled_sums
 from numclip_lightning.scale import OrdinalScale
@@ -29,7 +30,7 @@ class Measured:
         key: Its key, such as `mae`.
         measure: How it is printed.
         value: The number.
-        low: The lower end of its 95 % interval; NaN where there is none.
+        low: The lower end of its 95 % interval; NaN if there is one image, or one group of images.
         high: The upper end.
     """
 
@@ -131,8 +132,8 @@ _FORMULAS: dict[str, tuple[str, Callable[[_Sums], _Numbers]]] = {
     "nll": ("nll", _mean("nll")),
     "brier": ("brier", _mean("brier")),
 }
-# Functions of order, not of sums: without an interval.
-_ORDERED = ("spearman", "kendall")
+# Functions of order, not of sums.
+_ORDERED: dict[str, Callable[..., _Numbers]] = {"spearman": drawn_spearman, "kendall": drawn_kendall}
 _MOST_FOR_KENDALL = 20_000
 
 
@@ -165,7 +166,7 @@ def measure_run(run: ReportedRun, *, resamples: int = RESAMPLES) -> list[Measure
         resamples: How often images (or groups) are drawn for the intervals.
 
     Returns:
-        The metrics that its file gives, with percentile bootstrap intervals where the metric is a function of sums.
+        The metrics that its file gives, with percentile bootstrap intervals.
     """
     draws, found = _Draws(run, resamples), []
     score = f"cs{tolerance_of(run):.12g}".replace(".", "_")
@@ -177,17 +178,18 @@ def measure_run(run: ReportedRun, *, resamples: int = RESAMPLES) -> list[Measure
         low, high = ends(formula(draws.drawn)) if draws.drawn else (float("nan"), float("nan"))
         found.append(Measured(key=key, measure=measure_of(f"test_{key}"), value=value, low=low, high=high))
         if name == "plcc":
-            found += [
-                _ordered(key, run) for key in _ORDERED if key == "spearman" or len(run.frame) <= _MOST_FOR_KENDALL
-            ]
+            asked = [key for key in _ORDERED if key == "spearman" or len(run.frame) <= _MOST_FOR_KENDALL]
+            found += [_ordered(key, run, resamples if draws.drawn else 0) for key in asked]
     return found
 
 
-def _ordered(key: str, run: ReportedRun) -> Measured:
-    value = metric_of(f"test_{key}", run.frame)
-    nan = float("nan")
+def _ordered(key: str, run: ReportedRun, resamples: int) -> Measured:
+    value, low, high = metric_of(f"test_{key}", run.frame), float("nan"), float("nan")
+    if resamples:
+        numbers = (run.frame[name].to_numpy("float64") for name in ("value", "target"))
+        low, high = ends(_ORDERED[key](*numbers, groups=run.groups, resamples=resamples))
     return Measured(
-        key=key, measure=measure_of(f"test_{key}"), value=nan if value is None else value, low=nan, high=nan
+        key=key, measure=measure_of(f"test_{key}"), value=float("nan") if value is None else value, low=low, high=high
     )
 
 

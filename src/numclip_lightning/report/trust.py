@@ -113,15 +113,15 @@ def trust_of(
     table = None if shares is None or level is None else reliability(shares, level)
     over_values = shares is not None and values is not None
     temperature = calibration.temperature if calibration else None
-    unsure = answers.spread
+    unsure, kept = answers.spread, answers.quantiles
     if unsure is None and has_intervals(frame):
         unsure = (frame["upper"] - frame["lower"]).to_numpy("float64")
     return Trust(
         coverage=coverage,
         reliability=table,
         ece=None if table is None else expected_calibration_error(table),
-        central=central_coverage(shares, values, target) if over_values else None,  # type: ignore[arg-type]
-        pit=pit_histogram(shares, values, target) if over_values else None,  # type: ignore[arg-type]
+        central=central_coverage(shares, values, target, quantiles=kept) if over_values else None,  # type: ignore[arg-type]
+        pit=pit_histogram(shares, values, target, quantiles=kept) if over_values else None,  # type: ignore[arg-type]
         selective=None if unsure is None or np.ptp(unsure) == 0 else selective_error(answers.value, target, unsure),
         temperature=temperature_effect(shares, values, target, temperature)  # type: ignore[arg-type]
         if over_values and temperature is not None

@@ -26,8 +26,9 @@ from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.runs.calibration import calibrate_rows, describe, read_rows
 from numclip_lightning.runs.checkpoints import best_checkpoint
 from numclip_lightning.runs.folder import is_better, metrics_of, run_folder, selected_on
-from numclip_lightning.runs.rows import Layout, RowsFile, columns, rows_of
+from numclip_lightning.runs.rows import Layout, RowsFile, columns, rows_of, shares_of
 from numclip_lightning.scale import OrdinalScale
+from numclip_lightning.scale.spread import SHARES
 
 __all__ = ["VALIDATION", "Calibrate"]
 
@@ -40,8 +41,9 @@ class Calibrate(Callback):
     """Says how sure a number is: intervals and sets of phrases that hold the truth for a chosen share of new images.
 
     A fit keeps the predictions of its best epoch on the validation images, at no further cost, and writes them
-    (`validation_predictions.csv`) with what follows from them (`calibration.json`). So does `numclip validate`. A test
-    or prediction of the checkpoint then has intervals. `docs/trust.md` says what they mean and when they fail.
+    (`validation_predictions.csv`) with what follows from them (`calibration.json`). So does `numclip validate`, and a
+    test of a method that learns nothing. A test or prediction of the checkpoint then has intervals. `docs/trust.md`
+    says what they mean and when they fail.
 
     Args:
         coverage: The share of new images whose true number shall lie in its interval; null writes no intervals.
@@ -92,6 +94,9 @@ class Calibrate(Callback):
         Raises:
             ConfigError: If it can't be used, or is of another scale.
         """
+        method: Any = pl_module
+        if self.choices and hasattr(method, "shares"):
+            method.shares = sorted({*SHARES, *self.choices.tails})
         if stage == "fit":
             self.calibration, self._held = None, []
         elif stage in ("test", "predict") and self.choices and self.calibration is None:
@@ -185,14 +190,17 @@ class Calibrate(Callback):
             return path
         scale, labels = _scale(pl_module), data.labels("val")
         spread = any(bool(batch.spread.isfinite().any()) for batch in held)
-        layout = self._layout(labels)._replace(spread=spread)
+        layout = self._layout(labels)._replace(spread=spread, shares=shares_of(pl_module, held))
         rows = [row for batch in held for row in rows_of(batch, labels, scale, layout)]
         if trainer.world_size > 1:
             # A process may have had no image: all of them take part nevertheless.
             gathered: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(gathered, (rows, spread))
+            torch.distributed.all_gather_object(gathered, (rows, layout))
             rows = [row for part, _ in gathered for row in part]
-            layout = layout._replace(spread=any(found for _, found in gathered))
+            known = [found for _, found in gathered]
+            layout = layout._replace(
+                spread=any(found.spread for found in known), shares=max((found.shares for found in known), key=len)
+            )
         if trainer.is_global_zero and rows:
             file = RowsFile(path, columns(scale, layout), 0)
             file.finish(rows)
@@ -222,6 +230,13 @@ class Calibrate(Callback):
         folders = Path(self.checkpoint).absolute().parents[:2] if self.checkpoint else []
         folder = next((place for place in folders if (place / CALIBRATION).is_file()), None)
         if folder is None:
+            _log.info(
+                "no intervals: %s; numclip validate finds them on the validation images of a configuration, and "
+                "--calibration.file=RUN/calibration.json gives them here",
+                "the run of this checkpoint has no calibration"
+                if folders
+                else "a method that was never fitted has no calibration of its own",
+            )
             return None
         found = _of_scale(read_calibration(folder), scale, str(folder))
         if found and found.choices != self.choices and (folder / VALIDATION).is_file():

@@ -11,6 +11,7 @@ import numpy as np
 
 from numclip_lightning import __version__
 from numclip_lightning.calibration import SEPARATOR, Answers, Calibration, Choices, LevelValues, calibrate
+from numclip_lightning.calibration.quantiles import quantile_columns, quantiles_in
 from numclip_lightning.errors import DataError
 from numclip_lightning.runs.rows import Row, float32_text
 from numclip_lightning.scale import OrdinalScale
@@ -41,13 +42,15 @@ def answers_of(rows: Sequence[Sequence[str]], heading: Sequence[str], by: str | 
         # A spread may be missing: an empty cell.
         return np.array([float(row[place[name]] or "nan") for row in rows]) if name in place else None
 
-    spread = numbers("spread")
+    spread, kept = numbers("spread"), quantile_columns(heading)
+    cells = np.array([[float(row[place[name]] or "nan") for name in kept] for row in rows])
     return Answers(
         value=numbers("value"),
         target=numbers("target"),
         spread=None if spread is None or not np.isfinite(spread).all() else spread,
         probabilities=np.array([[float(row[number]) for number in levels] for row in rows]) if levels else None,
         groups=[row[place[by]] for row in rows] if by in place else None,
+        quantiles=quantiles_in(cells, list(kept.values())),
     )
 
 

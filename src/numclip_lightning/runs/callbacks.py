@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser
 
 from numclip_lightning.images.corruptions import parse_corruptions
@@ -15,11 +15,13 @@ from numclip_lightning.runs.corrupted import TestCorrupted
 from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.runs.focus import Focus
 from numclip_lightning.runs.length import FitLength, StopEarly
-from numclip_lightning.runs.maps import WriteMaps
+from numclip_lightning.runs.maps import MapExtremes, WriteMaps
 from numclip_lightning.runs.off_scale_test import TestOffScale
 from numclip_lightning.runs.on_scale import OnScale
 from numclip_lightning.runs.predictions import WritePredictions
+from numclip_lightning.runs.progress import Progress
 from numclip_lightning.runs.scale_scores import ScoreName
+from numclip_lightning.runs.stopping import StopOnSignals
 
 __all__ = ["add_callback_flags", "add_reading_flags", "listed", "own_callbacks"]
 
@@ -52,11 +54,15 @@ def own_callbacks(verb: str, given: Namespace, folder: Path, *, keeps_checkpoint
         keeps_checkpoints: Whether the run keeps any.
     """
     callbacks: list[Callback] = []
+    if given.trainer.enable_progress_bar is not False and not any(
+        isinstance(callback, ProgressBar) for callback in listed(given.trainer.callbacks)
+    ):
+        callbacks.append(Progress())
     if verb == "fit":
         callbacks += [given.averaging, given.length, *given.early_stopping.callbacks()]
     if keeps_checkpoints:
         given.checkpoint.dirpath = given.checkpoint.dirpath or str(folder / "checkpoints")
-        callbacks.append(given.checkpoint)
+        callbacks += [StopOnSignals(), given.checkpoint] if verb == "fit" else [given.checkpoint]
     if not given.trainer.fast_dev_run:
         given.calibration.checkpoint = None if verb == "fit" else given.ckpt_path
         callbacks += [Focus(given.focus)] if given.get("focus") else []
@@ -65,6 +71,9 @@ def own_callbacks(verb: str, given: Namespace, folder: Path, *, keeps_checkpoint
             callbacks.append(TestCorrupted(parse_corruptions(given.corrupt), folder / "corruptions.csv"))
         if given.get("maps"):
             callbacks.append(WriteMaps(folder / "maps"))
+        # Only what writes a report has the flag.
+        if given.get("report") is True:
+            callbacks.append(MapExtremes(folder / "maps"))
     return callbacks
 
 

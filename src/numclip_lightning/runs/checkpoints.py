@@ -3,6 +3,7 @@
 import logging
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,6 +17,7 @@ from numclip_lightning.methods.base.frozen import find_again
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.saved import method_class, read_checkpoint, remedy_for
 from numclip_lightning.runs.code import current_code
+from numclip_lightning.runs.stopping import Stopped, requeue, stop_request
 
 __all__ = [
     "BestCheckpoint",
@@ -41,6 +43,12 @@ class BestCheckpoint(ModelCheckpoint):
       Here it is written whenever a checkpoint is due (`save_last: link` is Lightning's link to what was written last).
     - If several are kept (`save_top_k` above 1, or -1), each has a name of its own, and `best.ckpt` is a link to the
       best of them.
+    - Lightning saves every n training steps *in place of* every validation, and compares the score of a validation that
+      is long past. Here `every_n_train_steps` and `train_time_interval` write `last.ckpt` within epochs, and the best
+      is looked for at every validation as ever.
+    - A signal that asks the fit to stop (`StopOnSignals`) is obeyed at the end of a step, with `last.ckpt`.
+
+    A fit that is resumed from any of them ends as if it had not been stopped (`ExactResume`).
 
     Args:
         *args: The arguments of `ModelCheckpoint`.
@@ -54,6 +62,7 @@ class BestCheckpoint(ModelCheckpoint):
         super().__init__(*args, **kwargs)
         check_choice("checkpoint.frozen", frozen, get_args(Frozen))
         self.frozen = frozen
+        self._every_n_epochs = self._every_n_epochs or 1
         if self._keeps_several and "{" not in (self.filename or ""):
             self.filename = f"{self.filename or BEST}-{{epoch}}-{{step}}"
 
@@ -61,20 +70,95 @@ class BestCheckpoint(ModelCheckpoint):
     def _keeps_several(self) -> bool:
         return self.save_top_k not in (0, 1)
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Find out which weights need not be kept.
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Find out which weights need not be kept, when the method knows what it trains.
 
         Raises:
             BackboneError: If they can't be found now: then they could not be later.
         """
-        super().setup(trainer, pl_module, stage)
-        if stage != "fit" or not isinstance(pl_module, OrdinalMethod):
+        super().on_fit_start(trainer, pl_module)
+        if not isinstance(pl_module, OrdinalMethod):
             return
         leaves_out = self.frozen == "leave_out"
         method = pl_module
         method.found_again = find_again(method, method.backbone, method.pretrained) if leaves_out else {}
         if leaves_out and not method.found_again:
             _log.warning("checkpoint.frozen=leave_out: no frozen weights can be found again, so that all are kept")
+
+    @property
+    def state_key(self) -> str:
+        """The name of its state in checkpoints, also where a fit is resumed with another interval."""
+        return self._generate_state_key(
+            monitor=self.monitor, mode=self.mode, every_n_train_steps=0, every_n_epochs=1, train_time_interval=None
+        )
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write `last.ckpt` within an epoch if it is time, or if a signal asks the fit to stop.
+
+        Not between two steps of accumulated gradients, which no checkpoint has; and not after the last batch, which the
+        validation follows: its checkpoint is written soon.
+
+        Raises:
+            Stopped: If a signal has asked the fit to stop.
+        """
+        loop = trainer.fit_loop.epoch_loop
+        number = stop_request(trainer)
+        if trainer.fast_dev_run or loop._should_accumulate() or loop.batch_progress.is_last_batch:  # type: ignore[attr-defined]
+            return
+        if number or self._is_due(trainer):
+            self._save_within(trainer)
+        if number:
+            self._stop(trainer, number)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the checkpoints that are due at the end of an epoch.
+
+        Raises:
+            Stopped: If a signal has asked the fit to stop.
+        """
+        super().on_train_epoch_end(trainer, pl_module)
+        number, in_time = stop_request(trainer), self._should_save_on_train_epoch_end(trainer)
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        if (self.save_last is True and not in_time) or (number and self._last_global_step_saved != trainer.global_step):
+            self._save_within(trainer)
+        if number:
+            self._stop(trainer, number)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Keep the best; after the last batch `last.ckpt` waits for the end of the epoch, where a fit can go on."""
+        asked = self.save_last
+        if self.save_last is True and trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self.save_last = False
+        try:
+            super().on_validation_end(trainer, pl_module)
+        finally:
+            self.save_last = asked
+
+    def _is_due(self, trainer: L.Trainer) -> bool:
+        """Return whether it is time for a checkpoint within an epoch; the same in all processes."""
+        if self._every_n_train_steps and trainer.global_step % self._every_n_train_steps == 0:
+            return True
+        if self._train_time_interval is None:
+            return False
+        now, seconds = time.monotonic(), self._train_time_interval.total_seconds()
+        is_due: bool = trainer.strategy.broadcast(now - (self._last_time_checked or now) >= seconds)
+        if is_due:
+            self._last_time_checked = now
+        return is_due
+
+    def _save_within(self, trainer: L.Trainer) -> None:
+        """Write `last.ckpt`, and leave to the next validation what it would do without."""
+        before = self._last_global_step_saved
+        self.last_model_path = self.format_checkpoint_name(self._monitor_candidates(trainer), self.CHECKPOINT_NAME_LAST)
+        self._save_checkpoint(trainer, self.last_model_path)
+        self._last_global_step_saved = before
+
+    def _stop(self, trainer: L.Trainer, number: int) -> None:
+        """End the fit, whose state is saved."""
+        raise Stopped(number, Path(self.last_model_path), queued=requeue(trainer, number))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the best checkpoint so far, in whatever folder; start again if it was deleted."""

@@ -24,6 +24,8 @@ from numclip_lightning.runs.callbacks import add_callback_flags, add_reading_fla
 from numclip_lightning.runs.checkpoints import best_checkpoint, explain_misfit
 from numclip_lightning.runs.checks import CheckData, check_targets
 from numclip_lightning.runs.endings import explain
+from numclip_lightning.runs.durable import use_durable_checkpoints
+from numclip_lightning.runs.exact import ExactResume
 from numclip_lightning.runs.finite import StopDiverged
 from numclip_lightning.runs.folder import (
     RunFolder,
@@ -37,8 +39,10 @@ from numclip_lightning.runs.folder import (
 from numclip_lightning.runs.parser import Parser
 from numclip_lightning.runs.predictions import raise_problem
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
+from numclip_lightning.runs.stopping import slurm_job
 from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.trainer import Trainer
+from numclip_lightning.runs.unfitted import calibrate_unfitted
 
 __all__ = ["NumClipCLI", "fit", "predict", "run_command", "test", "validate"]
 
@@ -72,7 +76,7 @@ class NumClipCLI(LightningCLI):
                 "default_root_dir": "runs",
                 "max_epochs": 100,
                 "log_every_n_steps": 10,
-                "callbacks": [CheckData(), StopDiverged()],
+                "callbacks": [ExactResume(), CheckData(), StopDiverged()],
             },
             seed_everything_default=0,
             parser_class=Parser,
@@ -149,14 +153,19 @@ class NumClipCLI(LightningCLI):
             kwargs["logger"] = [*listed(config.logger), csv]
         if self.verb != "fit" or config.fast_dev_run:
             kwargs["enable_checkpointing"] = False
+        if self.verb == "fit" and (job := slurm_job(self.words)):
+            # Where Lightning keeps what a job goes on from when SLURM starts it again, and looks for it.
+            kwargs["default_root_dir"] = str(Path(root, job))
         keeps = kwargs.get("enable_checkpointing", config.enable_checkpointing) is not False
         own = own_callbacks(self.verb, given, self.folder, keeps_checkpoints=keeps)
         kwargs["callbacks"] = [*listed(config.callbacks), *own]
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
         except (TypeError, ValueError) as error:
             # Such as an accelerator that doesn't exist: nothing but the user's `trainer` section is involved.
             raise ConfigError(f"trainer: {error}") from error
+        use_durable_checkpoints(trainer)
+        return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run the verb.
@@ -193,7 +202,13 @@ class NumClipCLI(LightningCLI):
         if self.is_untrained:
             _log.warning("no --ckpt_path: the method is measured as it starts, untrained")
 
-    before_validate = before_test = _warn_of_untrained
+    before_validate = _warn_of_untrained
+
+    def before_test(self) -> None:
+        """Warn of a method that is untrained; calibrate one that needs no training."""
+        self._warn_of_untrained()
+        if not self.is_untrained and not self.config.test.ckpt_path:
+            calibrate_unfitted(self.trainer, self.model, self.datamodule)
 
     def before_predict(self) -> None:
         """Refuse to predict with a method that is untrained."""

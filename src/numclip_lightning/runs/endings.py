@@ -9,8 +9,10 @@ from pathlib import Path
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from numclip_lightning.errors import ConfigError, NumClipError, RunError
+from numclip_lightning.runs.durable import WriteError
+from numclip_lightning.runs.stopping import Stopped
 
-__all__ = ["called_program", "explain", "kept_files", "resume_command"]
+__all__ = ["called_program", "explain", "kept_files"]
 
 _INTERRUPTED = 128 + signal.SIGINT
 _TERMINATED = 128 + signal.SIGTERM
@@ -27,6 +29,12 @@ def explain(error: BaseException, verb: str, folder: Path) -> NumClipError | Non
         verb: `fit`, `validate`, `test` or `predict`.
         folder: The run folder.
     """
+    if isinstance(error, Stopped):
+        queued = "\nSLURM was asked to start the job again; it goes on by itself." if error.queued else ""
+        kept = kept_files(folder, error.checkpoint)
+        return RunError(f"the {verb} was stopped by {error.by} before its end.{queued}\n{kept}", error.exit_code)
+    if isinstance(error, WriteError) and verb == "fit":
+        return RunError(f"{error}\n{kept_files(folder)}", error.exit_code)
     if isinstance(error, NumClipError):
         return None
     if isinstance(error, SystemExit | KeyboardInterrupt):
@@ -39,18 +47,23 @@ def explain(error: BaseException, verb: str, folder: Path) -> NumClipError | Non
     return None
 
 
-def kept_files(folder: Path) -> str:
-    """Return what a fit has kept so far, for messages: a sentence, with the command that resumes it."""
-    last = folder / "checkpoints" / "last.ckpt"
+def kept_files(folder: Path, last: Path | None = None) -> str:
+    """Return what a fit has kept so far, for messages: a sentence, with the command that resumes it.
+
+    Args:
+        folder: The run folder.
+        last: The last checkpoint; None is `last.ckpt` in the folder.
+    """
+    last = last or folder / "checkpoints" / "last.ckpt"
     if not last.is_file():
         return "No epoch was finished, and no checkpoint is kept."
-    return f"What it had reached is kept in {folder}. To resume it:\n  {resume_command(folder)}"
+    return f"What it had reached is kept in {folder}. To resume it:\n  {_resume_command(folder, last)}"
 
 
-def resume_command(folder: Path) -> str:
+def _resume_command(folder: Path, last: Path) -> str:
     """Return the exact command that resumes a fit from its last checkpoint."""
-    words = ["fit", "--config", str(folder / "config.yaml")]
-    return shlex.join([*called_program(), *words, "--ckpt_path", str(folder / "checkpoints" / "last.ckpt")])
+    words = ["fit", "--config", str(folder / "config.yaml"), "--ckpt_path", str(last)]
+    return shlex.join([*called_program(), *words])
 
 
 def called_program() -> list[str]:

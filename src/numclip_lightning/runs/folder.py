@@ -24,6 +24,7 @@ from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.runs.checkpoints import best_checkpoint, made_by
 from numclip_lightning.runs.counts import write_counts
+from numclip_lightning.runs.durable import write_whole
 from numclip_lightning.runs.endings import called_program
 from numclip_lightning.runs.flatten import flatten
 from numclip_lightning.runs.guessing import Result, guess_of
@@ -131,7 +132,7 @@ class RunFolder(SaveConfigCallback):
         if isinstance(data, OrdinalDataModule) and arguments.get("image_size", 0) is None:
             arguments["image_size"] = data.side
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "config.yaml").write_text(yaml.safe_dump(shared, sort_keys=False), encoding="utf-8")
+        write_whole(self.folder / "config.yaml", yaml.safe_dump(shared, sort_keys=False))
         for logger in trainer.loggers:
             if not isinstance(logger, CSVLogger):
                 logger.log_hyperparams(flatten(shared))
@@ -188,7 +189,7 @@ class RunFolder(SaveConfigCallback):
             return
         path = self.folder / "metrics.json"
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        path.write_text(json.dumps({**known, **found, "select_on": self.select_on}, indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps({**known, **found, "select_on": self.select_on}, indent=2) + "\n")
 
 
 def print_place(trainer: L.Trainer, checkpoint: str) -> None:

@@ -14,7 +14,7 @@ from numclip_lightning.data.base.dataset import OrdinalDataset
 from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.metrics.separation import separation
 from numclip_lightning.runs.on_scale import OnScale
-from numclip_lightning.runs.rows import Layout, RowsFile, columns, rows_of
+from numclip_lightning.runs.rows import Layout, RowsFile, columns, rows_of, shares_of
 from numclip_lightning.runs.trainer import uses_whole_split
 
 __all__ = ["TestOffScale"]
@@ -26,7 +26,7 @@ class TestOffScale(Callback):
     """Predicts the images of `data.off_scale_file` after a test, and says how well their scores tell them apart.
 
     Their rows go to a file of their own, in the columns of `predictions.csv`. The AUROC and the false positives at 95 %
-    recall are metrics of the test; their intervals are logged, and a report computes them again from both files.
+    recall are metrics of the test, with the ends of their intervals; a report computes them again from both files.
 
     Args:
         on_scale: What reads the scores.
@@ -83,7 +83,12 @@ class TestOffScale(Callback):
         labels = trainer.datamodule.labels("test")  # type: ignore[attr-defined]
         groups = [labels[index].group for index in known]
         found = separation(list(known.values()), off, groups=None if None in groups else groups)
-        for name, value in {"auroc": found.auroc, "fpr95": found.false_positives}.items():
+        numbers = {
+            "auroc": found.auroc, "auroc_low": found.auroc_low, "auroc_high": found.auroc_high,
+            "fpr95": found.false_positives, "fpr95_low": found.false_positives_low,
+            "fpr95_high": found.false_positives_high,
+        }  # fmt: skip
+        for name, value in numbers.items():
             pl_module.log(f"test_off_scale_{name}", torch.tensor(value, dtype=torch.float32), sync_dist=True)
         part = "" if uses_whole_split(trainer, "test") else " of those tried"
         _log.info(
@@ -107,7 +112,7 @@ class TestOffScale(Callback):
 
     def _write(self, method: Any, parts: list[Prediction]) -> None:
         images: Any = self._images
-        layout = Layout(targets=False, spread=bool(parts[0].spread.isfinite().any()))
+        layout = Layout(targets=False, spread=bool(parts[0].spread.isfinite().any()), shares=shares_of(method, parts))
         heading = [*columns(method.scale, layout), *self._on_scale.columns]
         file = RowsFile(self._path, heading, process=0)
         for part in parts:

@@ -18,7 +18,7 @@ from numclip_lightning.runs.calibrating import Calibrate
 from numclip_lightning.runs.calibration import INTERVAL_COLUMNS, with_intervals
 from numclip_lightning.runs.folder import selected_on
 from numclip_lightning.runs.on_scale import OnScale
-from numclip_lightning.runs.rows import Layout, Row, RowsFile, columns, is_finite, rows_of
+from numclip_lightning.runs.rows import Layout, Row, RowsFile, columns, is_finite, rows_of, shares_of
 from numclip_lightning.runs.skipped import Skipped
 
 __all__ = ["WritePredictions", "raise_problem"]
@@ -31,7 +31,8 @@ class WritePredictions(Callback):
 
     The file of tested images has three more columns: the true number, the phrase of its level, and the error (value
     minus target), and `group` if the list has groups. If the checkpoint was selected on test images, a column
-    `select_on` says `test`. A method with a distribution adds its `spread`, lists with
+    `select_on` says `test`. A method with a distribution adds its `spread`, one with a distribution over values some
+    quantiles, `q(0.05)` and others, lists with
     attributes `attribute_NAME` of each, and a run that is calibrated the ends of
     intervals and the phrases of sets, `lower`, `upper` and `phrases_in_set`.
 
@@ -140,7 +141,8 @@ class WritePredictions(Callback):
         if self._file is None:
             grouped = split == "test" and any(label.group is not None for label in labels)
             spread = bool(batch.spread.isfinite().any())
-            self._layout = Layout(split == "test", grouped, selected_on(trainer) == "test", spread, labels.attributes)
+            on_test, shares = selected_on(trainer) == "test", shares_of(method, [batch])
+            self._layout = Layout(split == "test", grouped, on_test, spread, labels.attributes, shares)
             path = self.tested if split == "test" else self.path
             heading = columns(method.scale, self._layout)
             added = [*(INTERVAL_COLUMNS if self.calibrate.calibration else [])]

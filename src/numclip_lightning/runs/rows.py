@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,9 +14,10 @@ import torch
 from numclip_lightning.data.base.labels import LabelTable
 from numclip_lightning.errors import RunError, format_number
 from numclip_lightning.methods.base.types import Prediction
+from numclip_lightning.runs.durable import replacing
 from numclip_lightning.scale import OrdinalScale
 
-__all__ = ["Layout", "Row", "RowsFile", "columns", "float32_text", "is_finite", "rows_of"]
+__all__ = ["Layout", "Row", "RowsFile", "columns", "float32_text", "is_finite", "rows_of", "shares_of"]
 
 # The index of an image in its dataset, and the cells of its row.
 Row = tuple[int, list[str]]
@@ -39,6 +40,7 @@ class Layout(NamedTuple):
         select_on: Whether the checkpoint was selected on test images.
         spread: Whether the method gives a distribution.
         attributes: What else is known of the images, such as `("sex",)`.
+        shares: The shares of the quantiles, if the method gives a distribution over values.
     """
 
     targets: bool
@@ -46,6 +48,7 @@ class Layout(NamedTuple):
     select_on: bool = False
     spread: bool = False
     attributes: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
 
 
 def columns(scale: OrdinalScale, layout: Layout) -> list[str]:
@@ -58,8 +61,19 @@ def columns(scale: OrdinalScale, layout: Layout) -> list[str]:
     truth, error = (["target", "true_phrase"], ["error"]) if layout.targets else ([], [])
     probabilities = [f"p({phrase})" for phrase in scale.phrases]
     known = ["group"] * layout.groups + [f"attribute_{name}" for name in layout.attributes]
-    spread, select_on = ["spread"] * layout.spread, ["select_on"] * layout.select_on
+    spread = ["spread"] * layout.spread + [f"q({share:g})" for share in layout.shares]
+    select_on = ["select_on"] * layout.select_on
     return ["path", *truth, "value", *error, "phrase", "most_probable", *probabilities, *spread, *known, *select_on]
+
+
+def shares_of(method: Any, batches: Iterable[Prediction]) -> tuple[float, ...]:
+    """Return the shares of the quantiles that predictions have; none where no distribution over values is known.
+
+    Args:
+        method: The method that has made them.
+        batches: The predictions.
+    """
+    return tuple(method.shares) if any(batch.quantiles.shape[1] for batch in batches) else ()
 
 
 def rows_of(batch: Prediction, labels: LabelTable, scale: OrdinalScale, layout: Layout) -> Iterable[Row]:
@@ -72,8 +86,8 @@ def rows_of(batch: Prediction, labels: LabelTable, scale: OrdinalScale, layout: 
         layout: As in `columns`.
     """
     # float32, as numbers in half precision have no short text of their own.
-    values, probabilities, spreads = (
-        tensor.float().cpu().numpy() for tensor in (batch.value, batch.probabilities, batch.spread)
+    values, probabilities, spreads, quantiles = (
+        tensor.float().cpu().numpy() for tensor in (batch.value, batch.probabilities, batch.spread, batch.quantiles)
     )
     phrases, of_value = scale.phrases, scale.level_at(batch.value.cpu()).tolist()
     for i, (index, most_probable) in enumerate(zip(batch.index.tolist(), batch.level.tolist(), strict=True)):
@@ -86,6 +100,7 @@ def rows_of(batch: Prediction, labels: LabelTable, scale: OrdinalScale, layout: 
             row[:0] = [format_number(target), phrases[int(scale.to_level(torch.tensor(target, dtype=torch.float64)))]]
         row += map(float32_text, probabilities[i])
         row += [float32_text(spreads[i]) if np.isfinite(spreads[i]) else ""] * layout.spread
+        row += [float32_text(quantiles[i, place]) for place in range(len(layout.shares))]
         attributes = dict(label.attributes)
         row += [label.group or ""] * layout.groups + [attributes.get(name, "") for name in layout.attributes]
         row += ["test"] * layout.select_on
@@ -142,14 +157,10 @@ class RowsFile:
             RunError: If it can't be written, as on a full disk; the rows are still where they were.
         """
         ordered = sorted(dict(rows).items())
-        whole = self.path.with_name(f"{self.path.name}.whole")
         try:
-            with _open(whole, "w") as file:
+            with replacing(self.path) as whole, _open(whole, "w") as file:
                 csv.writer(file).writerows([self.heading, *(cells for _, cells in ordered)])
-            whole.replace(self.path)
         except OSError as error:
-            with suppress(OSError):
-                whole.unlink(missing_ok=True)
             raise RunError(
                 f"{self.path} can't be written: {error.strerror}. Its {len(ordered)} rows are kept in "
                 f"{self.path.name}.part* beside it, with the number of each image in front."

@@ -1,8 +1,10 @@
-"""Lightning's trainer with limits that the command line reads as they are written."""
+"""Lightning's trainer with limits that the command line reads as they are written, and that resumes at the right place."""
 
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.loops.loop import _Loop
+from lightning.pytorch.trainer.states import TrainerFn
 
 from numclip_lightning.data.base.types import Split
 
@@ -10,7 +12,7 @@ __all__ = ["Trainer", "uses_whole_split"]
 
 
 class Trainer(L.Trainer):
-    """Lightning's trainer with annotations that keep an integer limit an integer.
+    """Lightning's trainer with annotations that keep an integer limit an integer, and exact ends of epochs.
 
     Lightning 2.6 annotates the limits as `Optional[Union[int, float]]`. `typing` caches that under the same key as the
     `Optional[Union[float, int]]` of `lightning.fabric`, which is evaluated first; so on the command line
@@ -40,6 +42,20 @@ class Trainer(L.Trainer):
             limit_predict_batches=limit_predict_batches,
             **kwargs,
         )
+
+    def _run_stage(self) -> Any:
+        """Run the verb.
+
+        Overridden although it is private: with `max_steps` Lightning takes a checkpoint of the end of an epoch for one
+        within it, ends the epoch a second time, and counts one too many. No hook comes between the loop's state and
+        the loop.
+        """
+        loop = self.fit_loop
+        epochs = loop.epoch_progress.current
+        if self.state.fn == TrainerFn.FITTING and loop.restarting and epochs.ready == epochs.processed:
+            # The setter of the base, as that of the fit loop never lets go of it here.
+            _Loop.restarting.fset(loop, False)  # type: ignore[attr-defined]
+        return super()._run_stage()
 
 
 def uses_whole_split(trainer: L.Trainer, split: Split) -> bool:

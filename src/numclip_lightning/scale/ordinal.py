@@ -113,6 +113,11 @@ class OrdinalScale:
         return torch.tensor([float(level.start) for level in self._levels])
 
     @cached_property
+    def borders(self) -> Tensor:
+        """Where one level ends and the next begins, halfway between their values; float64 of shape (K-1,)."""
+        return self.lower[1:].double() - self.step / 2
+
+    @cached_property
     def upper(self) -> Tensor:
         """The last value of each level, float32 of shape (K,); equal to `lower` if a level is a single value."""
         return torch.cat([self.lower[1:] - self.step, torch.tensor([float(self.maximum)])])
@@ -198,9 +203,7 @@ class OrdinalScale:
         Returns:
             int64 of the same shape and device, 0..K-1.
         """
-        # A level begins halfway between its first value and the value before.
-        starts = self.lower.to(value.device, torch.float64)[1:] - self.step / 2
-        return torch.bucketize(value.double(), starts, right=True)
+        return torch.bucketize(value.double(), self.borders.to(value.device), right=True)
 
     def to_rank(self, target: Tensor | float) -> Tensor:
         """Return the index of the value nearest to each target; halfway counts upwards.

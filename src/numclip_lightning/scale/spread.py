@@ -1,11 +1,16 @@
 """How far a predicted distribution is spread on the scale, whether its classes are levels or values."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from numclip_lightning.scale.ordinal import OrdinalScale
 
-__all__ = ["class_moments", "spread_of"]
+__all__ = ["SHARES", "class_moments", "quantiles_of", "spread_of"]
+
+SHARES = (0.005, 0.025, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.975, 0.995)
+"""The quantiles that are kept: the ends of the central 50, 80, 90, 95 and 99 %, and every tenth."""
 
 
 def class_moments(scale: OrdinalScale, classes: int) -> tuple[Tensor, Tensor]:
@@ -41,3 +46,32 @@ def spread_of(logits: Tensor, scale: OrdinalScale) -> Tensor:
     spread = (shares * ((means - mean).square() + variances)).sum(dim=1).sqrt()
     certain = logits.isneginf().sum(dim=1) == logits.shape[1] - 1
     return spread.masked_fill(certain & (logits.shape[1] > 1), torch.nan)
+
+
+def quantiles_of(logits: Tensor, scale: OrdinalScale, shares: Sequence[float] = SHARES) -> Tensor:
+    """Return quantiles of each image's distribution over the values of the scale.
+
+    A value stands for the numbers from half a step below it to half a step above, so that the distribution has no
+    jumps: a quantile lies between half a step outside either end of the scale.
+
+    Args:
+        logits: (B, R) over values, or (B, K) over levels.
+        scale: The scale.
+        shares: Of the probability below each quantile, between 0 and 1, S of them.
+
+    Returns:
+        Shape (B, S), in the unit of the scale. Over levels S is 0: what is known is in their probabilities.
+    """
+    if logits.shape[1] == scale.num_levels:
+        return logits.new_zeros(len(logits), 0)
+    probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=-1)
+    if probabilities.device.type != "mps":
+        # Sums of thousands of float32 would move a quantile by a value.
+        probabilities = probabilities.double()
+    cumulative = probabilities.cumsum(dim=1)
+    wanted = torch.tensor(list(shares), dtype=cumulative.dtype, device=cumulative.device)
+    rank = (cumulative[:, None, :] < wanted[:, None]).sum(dim=-1).clamp(max=scale.num_ranks - 1)
+    mass, above = probabilities.gather(1, rank), cumulative.gather(1, rank)
+    inside = ((wanted - (above - mass)) / mass.clamp(min=torch.finfo(mass.dtype).tiny)).clamp(0, 1)
+    found: Tensor = scale.values.to(mass)[rank] + (inside - 0.5) * scale.step
+    return found.masked_fill(probabilities.isnan().any(dim=1, keepdim=True), torch.nan).float()

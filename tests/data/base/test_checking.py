@@ -1,15 +1,18 @@
+import os
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from numclip_lightning.data.base.checking import check_images
+from numclip_lightning.data.base.copies import copies_between
 from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
 from numclip_lightning.errors import DataError
 from numclip_lightning.images.folders import list_images
-from numclip_lightning.images.loading import load_rgb
+from numclip_lightning.images.loading import Reading, load_rgb
 from support.fake_data import make_image, make_images
 
 WHITE, RED, HALF = (255, 255, 255), (255, 0, 0), (128, 128, 128)
@@ -159,14 +162,38 @@ def test_what_is_assumed_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFi
     pages = [Image.new("L", (4, 4), grey) for grey in (10, 200)]
     save(tmp_path / "c.tif", pages[0], save_all=True, append_images=pages[1:])
     check_images(unlabelled("a.png", "b.png", "c.tif"), tmp_path)
-    assert "2 grey images of 16 bits have no pixel above 3000 (list.txt:2, b.png)" in caplog.text
+    assert "2 images of 16 bits have no pixel above 3000 (list.txt:2, b.png)" in caplog.text
     assert "set data.grey_range=[0,4095]" in caplog.text
     assert "1 images have several pages or frames, first list.txt:3 (c.tif has 2)" in caplog.text
     caplog.clear()
     # One bright image shows that sixteen bits are meant.
     save(tmp_path / "d.png", Image.fromarray(np.array([[0, 60000]], dtype=np.uint16)))
     check_images(unlabelled("a.png", "b.png", "d.png"), tmp_path)
-    assert "grey" not in caplog.text
+    assert "16 bits" not in caplog.text
+
+
+def test_twelve_bits_of_colour_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((4, 4, 3), 4000, dtype=np.uint16))
+    check_images(unlabelled("a.png"), tmp_path)
+    assert "1 images of 16 bits have no pixel above 4095 (list.txt:1, a.png), yet are read as 0 to 65535" in caplog.text
+    assert "set data.grey_range=[0,4095]" in caplog.text
+    caplog.clear()
+    check_images(unlabelled("a.png"), tmp_path, reading=Reading(grey_range=(0, 4095)))
+    assert not caplog.text
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.jpg")
+    Image.new("RGB", (4, 4)).save(tmp_path / "y.jpg")
+    with pytest.raises(DataError, match=r"1 unreadable .*\n  list.txt:1: x.jpg: .*it is a pipe \(FIFO\), not an image"):
+        check_images(unlabelled("x.jpg", "y.jpg"), tmp_path)
+    with pytest.raises(DataError, match="a pipe"):
+        load_rgb(tmp_path / "x.jpg")
+    pipe = {tmp_path / "x.jpg": unlabelled("x.jpg")[0]}
+    assert not copies_between(pipe, pipe)
+    with pytest.raises(DataError, match=r"label file .*x.jpg is a pipe \(FIFO\), not a list; save the list as a file"):
+        read_labels(tmp_path / "x.jpg")
 
 
 def test_copies_with_other_labels_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

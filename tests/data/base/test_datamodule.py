@@ -6,9 +6,10 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from torch.utils.data import RandomSampler, SequentialSampler
+from torch.utils.data import SequentialSampler
 
 from numclip_lightning.data.base import FileDataModule, LabelTable
+from numclip_lightning.data.base.sampling import TrainSampler
 from numclip_lightning.data.base.types import Split
 from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.errors import ConfigError, DataError
@@ -29,7 +30,7 @@ def test_splits_and_batches(root: Path) -> None:
     data.setup("test")
     assert [len(data.labels("train")), len(data.labels("val")), len(data.labels("test"))] == [30, 11, 9]
     for split, loader, sampler in (
-        ("train", data.train_dataloader(), RandomSampler),
+        ("train", data.train_dataloader(), TrainSampler),
         ("val", data.val_dataloader(), SequentialSampler),
         ("test", data.test_dataloader(), SequentialSampler),
     ):

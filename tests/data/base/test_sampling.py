@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from numclip_lightning.data.base import Label
-from numclip_lightning.data.base.sampling import RareSampler
+from numclip_lightning.data.base.sampling import RareSampler, TrainSampler
 from numclip_lightning.data.base.splits import count_values
 from numclip_lightning.errors import ConfigError
 from support.list_data import make_three_lists, module
@@ -21,10 +21,10 @@ def labels(values: list[float] = VALUES) -> list[Label]:
 
 @pytest.mark.parametrize("power", [0.5, 1.0])
 def test_images_are_drawn_by_the_number_of_their_value(power: float) -> None:
-    sampler, drawn = RareSampler.of(labels(), power, None, None), Counter[float]()
+    sampler, drawn = RareSampler.of(labels(), power, None, 0, None), Counter[float]()
     for epoch in range(80):
         sampler.set_epoch(epoch)
-        drawn.update(VALUES[index] for index in sampler)
+        drawn.update(VALUES[index] for index, _ in sampler)
     weights = {value: n * n**-power for value, n in count_values(labels()).items()}
     for value, weight in weights.items():
         assert drawn[value] / drawn.total() == pytest.approx(weight / sum(weights.values()), abs=0.03)
@@ -35,7 +35,7 @@ def test_images_are_drawn_by_the_number_of_their_value(power: float) -> None:
 def test_processes_share_one_draw(processes: int) -> None:
     weights = np.linspace(1, 3, 75).tolist()
     one = RareSampler(labels(), weights)
-    shares = [RareSampler(labels(), weights, processes, process) for process in range(processes)]
+    shares = [RareSampler(labels(), weights, 0, processes, process) for process in range(processes)]
     seen = []
     for epoch in (0, 1):
         for sampler in (one, *shares):
@@ -50,11 +50,43 @@ def test_processes_share_one_draw(processes: int) -> None:
     assert list(one) == seen[0][:75], "and again the same"
 
 
-def test_the_seed_of_the_run_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PL_GLOBAL_SEED", "1")
-    first = list(RareSampler(labels(), [1.0] * 75))
-    monkeypatch.setenv("PL_GLOBAL_SEED", "2")
-    assert first != list(RareSampler(labels(), [1.0] * 75))
+@pytest.mark.parametrize("processes", [1, 2, 3, 4])
+def test_every_image_has_its_place_and_seed_whatever_the_processes(processes: int) -> None:
+    one = TrainSampler(labels(), seed=5)
+    one.set_epoch(3)
+    whole = list(one)
+    assert sorted(draw.index for draw in whole) == list(range(75))
+    assert len({draw.seed for draw in whole}) == 75
+    shares = [TrainSampler(labels(), 5, processes, process) for process in range(processes)]
+    for share in shares:
+        share.set_epoch(3)
+    joined = [draw for round_ in zip(*shares, strict=True) for draw in round_]
+    assert joined[:75] == whole
+    assert [draw.index for draw in joined[75:]] == [draw.index for draw in whole[: len(joined) - 75]]
+
+
+def test_an_epoch_is_entered_anywhere() -> None:
+    for sampler in (TrainSampler(labels(), 0, 2, 1), RareSampler(labels(), [1.0] * 75, 0, 2, 1)):
+        whole = list(sampler)
+        sampler.start = 7
+        assert list(sampler) == whole[7:]
+        assert list(sampler) == whole, "the next one is whole"
+
+
+def test_seed_and_epoch_of_the_run_count() -> None:
+    orders = [list(TrainSampler(labels(), seed)) for seed in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]
+    later = TrainSampler(labels(), 1)
+    later.set_epoch(1)
+    assert list(later) != orders[0]
+
+
+def test_the_seed_is_that_of_seed_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, orders = make_three_lists(tmp_path), []
+    for seed in ("1", "1", "2"):
+        monkeypatch.setenv("PL_GLOBAL_SEED", seed)
+        orders.append([batch["index"].tolist() for batch in module(root).train_dataloader()])
+    assert orders[0] == orders[1] != orders[2]
 
 
 def test_a_datamodule_draws_training_images_alone(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import RandomSampler, SequentialSampler
+from torch.utils.data import SequentialSampler
 
 from numclip_lightning.data.base.datamodule import Split
+from numclip_lightning.data.base.sampling import TrainSampler
 from numclip_lightning.data.counting import CountingDataModule
 from numclip_lightning.data.counting.datamodule import turn_and_flip
 from numclip_lightning.data.counting.scenes import draw_counts, make_scenes, paint
@@ -38,7 +39,7 @@ def test_batches(split: Split, stream: str, number: int) -> None:
     for stage in ("fit", "validate", "test", "predict"):
         data.setup(stage)
     loader = getattr(data, f"{split}_dataloader")()
-    assert isinstance(loader.sampler, RandomSampler if split == "train" else SequentialSampler)
+    assert isinstance(loader.sampler, TrainSampler if split == "train" else SequentialSampler)
     batches = list(loader)
     assert batches[0]["image"].shape == (4, 3, 64, 64)
     assert batches[0]["image"].dtype == batches[0]["target"].dtype == torch.float32

@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from numclip_lightning.errors import DataError
+from numclip_lightning.images.heat import heat_picture
 from numclip_lightning.report.html.page import page_of, write_page
+from numclip_lightning.report.reading import read_run
 from numclip_lightning.report.reported import ReportedRun
 from support.accessibility import faults_of
 from support.browser import CHROMIUM, Page, browser
@@ -197,6 +200,34 @@ def test_private_images_are_named_and_not_shown(tmp_path: Path) -> None:
     assert "images/00" in parsed(text).sections["images"]
 
 
+def mapped(folder: Path, frame: pd.DataFrame, paths: Sequence[str]) -> ReportedRun:
+    """A run folder with maps of some of its images."""
+    (folder / "maps").mkdir()
+    names = [f"{number:06d}-image" for number in range(len(paths))]
+    for name in names:
+        np.save(folder / "maps" / f"{name}.npy", np.array([[12.0, 47.0]]))
+        heat_picture(np.full((64, 64, 3), 90, np.uint8), [[12.0, 47.0]]).save(folder / "maps" / f"{name}.png")
+    pd.DataFrame({"path": paths, "map": names}).to_csv(folder / "maps" / "maps.csv", index=False)
+    frame.to_csv(folder / "test_predictions.csv", index=False)
+    return read_run(folder)
+
+
+def test_maps_stand_beside_their_images_and_broken_ones_are_named(tmp_path: Path) -> None:
+    frame = predictions(80)
+    worst = [str(path) for path in frame["path"][frame["error"].abs().nlargest(3).index]]
+    run = mapped(tmp_path, frame, worst)
+    (tmp_path / "maps" / "000002-image.png").write_bytes(b"no picture")
+    text = page_of([run], load=load, command="numclip report")
+    assert text.count(f'alt="Map of {worst[0]}: places read 12 to 47"') == 1
+    assert text.count('alt="Map of ') == 2
+    assert "000002-image can't be read" in re.sub(r"&#39;", "'", text)
+    assert "evidence" in parsed(text).sections["images"]
+    assert "Map of" not in page_of([run], load=None, command="numclip report")
+    (tmp_path / "maps" / "maps.csv").write_text("image\n1\n")
+    with pytest.raises(DataError, match="can't be read as a list of maps"):
+        read_run(tmp_path)
+
+
 def test_images_that_are_not_found_are_counted(tmp_path: Path) -> None:
     found = sections(reported(predictions(), tmp_path), load=lambda *_: {})
     assert "24 of 24 images were not found" in found["images"]
@@ -217,5 +248,6 @@ def test_names_from_files_are_text_and_never_markup(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_fifty_thousand_images_make_a_small_page(tmp_path: Path) -> None:
-    text = page_of([reported(full(50_000).drop(columns=["group", "attribute_site"]), tmp_path)], load=load, command="x")
+    frame = full(50_000).drop(columns=["group", "attribute_site"])
+    text = page_of([mapped(tmp_path, frame, list(frame["path"][:500]))], load=load, command="x")
     assert len(text.encode()) < 1_500_000

@@ -121,7 +121,7 @@ def _report_remarks(found: Sequence[tuple[Label, Remarks]]) -> None:
     if peak < _FEWER_BITS:
         label = next(label for other, label in deep if other == peak)
         _log.warning(
-            "%d grey images of 16 bits have no pixel above %d (%s, %s), yet are read as 0 to 65535 and become dark; if "
+            "%d images of 16 bits have no pixel above %d (%s, %s), yet are read as 0 to 65535 and become dark; if "
             "they have fewer bits, set data.grey_range=[0,%d]",
             len(deep), peak, label.where, label.path, 2 ** max(int(peak).bit_length(), 8) - 1,
         )  # fmt: skip
@@ -163,10 +163,10 @@ def report_one_value(train: LabelTable) -> None:
 
 
 def _refuse_same_file(labels: list[Label], files: list[Path]) -> None:
-    """Refuse two labels for one file: `a/../1.jpg` and `1.jpg`."""
-    first: dict[Path, Label] = {}
+    """Refuse two labels for one file: `a/../1.jpg` and `1.jpg`, unless they are of two boxes in it."""
+    first: dict[tuple[Path, object], Label] = {}
     for label, file in zip(labels, files, strict=True):
-        known = first.setdefault(file, label)
+        known = first.setdefault((file, label.box), label)
         if known.targets != label.targets:
             raise DataError(
                 f"{label.where} ({label.path}) and {known.where} ({known.path}) have different labels but are the same "

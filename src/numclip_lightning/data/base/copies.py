@@ -1,6 +1,7 @@
 """Images that are one under two names: links and copies, by the content of the files."""
 
 import hashlib
+import stat
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -58,9 +59,12 @@ def _sizes(files: Iterable[Path]) -> dict[Path, int]:
     found = {}
     for file in files:
         try:
-            found[file] = file.stat().st_size
+            status = file.stat()
         except OSError:
             continue
+        # Reading a pipe would wait for whoever writes into it.
+        if stat.S_ISREG(status.st_mode):
+            found[file] = status.st_size
     return found
 
 

@@ -4,7 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -14,10 +14,12 @@ from torch.utils.data import DataLoader, Dataset
 from numclip_lightning.data.base.arguments import require_least
 from numclip_lightning.data.base.dataset import FeatureDataset, OrdinalDataset
 from numclip_lightning.data.base.labels import Label, LabelTable
+from numclip_lightning.data.base.loader import TrainLoader
 from numclip_lightning.data.base.off_scale import off_scale_dataset
 from numclip_lightning.data.base.oversampling import NO_FEATURES, OversampleSpec, oversample
 from numclip_lightning.data.base.reduction import Reduction
-from numclip_lightning.data.base.sampling import RareSampler
+from numclip_lightning.data.base.sampling import RareSampler, TrainSampler
+from numclip_lightning.data.base.seeding import SeededDataset, run_seed
 from numclip_lightning.data.base.types import Batch, Split
 from numclip_lightning.errors import ConfigError, check_choice, format_number
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Normalize, Preprocess, build_transform
@@ -50,8 +52,8 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         batch_size: Images per batch and process.
         num_workers: Loading processes per loader; 0 loads in the main process.
         image_size: Side of the square images in pixels; None takes the backbone's (224 without a backbone).
-        normalize: Mean and deviation that images are normalised with: `clip`, `imagenet` or `half` (0.5 and 0.5); None
-            takes the backbone's (CLIP's without a backbone).
+        normalize: Mean and deviation that images are normalised with: `clip`, `imagenet`, `half` (0.5 and 0.5) or
+            `unit` (0 and 1: left in 0..1); None takes the backbone's (CLIP's without a backbone).
         augment: Whether training images are changed at random.
         seed: Seed of a validation part that is set aside, and of what is kept of the training part, and of nothing
             else. Folds and test parts are drawn with `split_seed`.
@@ -100,6 +102,7 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         self._tables: dict[Split, LabelTable] = {}
         self.no_value_repeats = False
         self._summary = ""
+        self._run_seed: int | None = None
         self._backbone: tuple[int, Normalization] | None = None
         self.keep_features(None)
         self.validate_arguments()
@@ -255,14 +258,19 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
                 real = len(labels)
                 labels, features = oversample(labels, features, self.oversample, self.seed, self.value_step)
             dataset, num_workers = FeatureDataset(labels, features, sample_target=train, real=real), 0
-        drawn = self.sample_power if train else 0
-        sampler = RareSampler.of(self.labels(split), drawn, self.value_step, self.trainer) if drawn else None
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            shuffle=train and sampler is None,
-            sampler=sampler,
-            num_workers=num_workers,
-            persistent_workers=num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
+        arguments: dict[str, Any] = {
+            "batch_size": self.batch_size,
+            "num_workers": num_workers,
+            "persistent_workers": num_workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+        }
+        if not train:
+            return DataLoader(dataset, **arguments)
+        # A loader that is made again in the middle of a training goes on as before.
+        self._run_seed = run_seed(self.trainer, self._run_seed)
+        seed, power = self._run_seed, self.sample_power
+        if power:
+            sampler: TrainSampler = RareSampler.of(self.labels(split), power, self.value_step, seed, self.trainer)
+        else:
+            sampler = TrainSampler.of(dataset, seed, self.trainer)
+        return TrainLoader(SeededDataset.around(dataset), sampler=sampler, **arguments)

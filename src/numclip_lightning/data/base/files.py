@@ -53,7 +53,7 @@ class FileDataModule(OrdinalDataModule):
             `refuse` or `warn`. Published lists that do so are only warned of.
         max_pixels: The most pixels of an image. JPEGs of more are read at a half, a quarter or an eighth of their size,
             other images of more are refused.
-        grey_range: The numbers that become black and white in grey images of more than 8 bits, such as `[0, 4095]` for
+        grey_range: The numbers that become black and white in images of more than 8 bits, such as `[0, 4095]` for
             12 bits in 16; None takes 0 and 65535, or what the file says.
         on_bad_image: For `numclip predict`, what to do with an image that can't be read: `raise` refuses it, by default
             before anything is predicted; `skip` predicts the others, lists it and ends with exit code 3. Training and

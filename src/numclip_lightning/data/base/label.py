@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from numclip_lightning.data.base.votes import Votes
 from numclip_lightning.errors import DataError
 
 __all__ = ["Label"]
@@ -22,6 +23,9 @@ class Label:
             nothing is known.
         propensity: Probability that an image such as this has been labelled, over 0 and up to 1; None if unknown.
         attributes: What else is known of the image, such as ("sex", "female"): names and values, "" where unknown.
+        votes: How often raters gave each score, in the target's unit; None where nothing is known.
+        box: The part of the image that is used: x and y of its four corners in pixels, from the upper left one
+            clockwise; None is the whole image.
     """
 
     path: str
@@ -32,6 +36,8 @@ class Label:
     spread: float | None = None
     propensity: float | None = None
     attributes: tuple[tuple[str, str], ...] = ()
+    votes: Votes | None = None
+    box: tuple[float, ...] | None = None
 
     @property
     def target(self) -> float:

@@ -8,7 +8,7 @@ Parquet files are read with the extra `lists`.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import overload
@@ -110,6 +110,7 @@ def read_labels(
     labelled: bool = True,
     optional: tuple[str, ...] = (),
     attributes: Sequence[str] = (),
+    join: Callable[[Sequence[Label]], LabelTable] | None = None,
 ) -> LabelTable:
     r"""Read a label file of any dialect.
 
@@ -129,6 +130,7 @@ def read_labels(
         labelled: Whether every entry needs a label. If False, either all entries have one or none has.
         optional: Of `"group"`, `"spread"`, `"propensity"` and `"attributes"`, what a list may lack though it is named.
         attributes: Columns of what else is known of each image.
+        join: What makes one entry of each image, where one may have several; None refuses entries that differ.
 
     Returns:
         The labels in the order of the file.
@@ -150,7 +152,7 @@ def read_labels(
     asked = AskedColumns(
         path_column, target_column, group_column, spread_column, propensity_column, optional, tuple(attributes)
     )
-    if (columns := read_columns(source, asked, labelled=labelled)) is not None:
+    if join is None and (columns := read_columns(source, asked, labelled=labelled)) is not None:
         return LabelTable(columns)
     rows = read_rows(source, asked, labelled=labelled)
     labels = [_to_label(row, source, labelled=labelled) for row in rows]
@@ -158,6 +160,8 @@ def read_labels(
         for label in labels:
             if not label.targets:
                 raise DataError(f"{label.where}: {label.path!r} has no label, but other lines have: label all or none")
+    if join is not None:
+        return join(labels)
     if several := [label for label in labels if len(label.targets) > 1]:
         # A warning, because a table that lost its header looks the same: age, sex and race are not three ages.
         _log.warning(
@@ -197,14 +201,14 @@ def _warn_of_no_group(labels: Sequence[Label], source: Path, column: str, *, opt
 
 
 def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
-    """Drop repeated entries of a list.
+    """Drop repeated entries of a list; several boxes of one image are several entries.
 
     Raises:
         DataError: If two entries of one path contradict each other.
     """
-    first: dict[str, Label] = {}
+    first: dict[tuple[str, object], Label] = {}
     for label in labels:
-        known = first.setdefault(path_key(label.path), label)
+        known = first.setdefault((path_key(label.path), label.box), label)
         if _known(known) != _known(label):
             raise DataError(
                 f"{label.where}: {label.path!r} is labelled {_describe(label)}, but line {known.line} labels it "
@@ -216,7 +220,7 @@ def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
 
 
 def _known(label: Label) -> tuple[object, ...]:
-    return label.targets, label.group, label.spread, label.propensity, label.attributes
+    return label.targets, label.group, label.spread, label.propensity, label.attributes, label.votes
 
 
 def _describe(label: Label) -> str:
@@ -231,4 +235,4 @@ def unlabelled(table: LabelTable) -> LabelTable:
     """Drop the labels: images to predict may have targets outside the scale, which are not needed."""
     if table.columns:
         return LabelTable(replace(table.columns, targets=None, spreads=None, propensities=None))
-    return LabelTable(replace(label, targets=(), spread=None, propensity=None) for label in table)
+    return LabelTable(replace(label, targets=(), spread=None, propensity=None, votes=None) for label in table)

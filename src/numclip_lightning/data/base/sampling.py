@@ -1,28 +1,94 @@
-"""Drawing training images by how rare their numbers are, the same in one process and in several."""
+"""The order of training images, a pure function of seed and epoch: the same in one process, in several, and resumed."""
 
-import os
 from collections.abc import Iterator, Sequence, Sized
+from typing import NamedTuple
 
 import lightning as L
 import numpy as np
+import numpy.typing as npt
 from torch.utils.data import DistributedSampler
 
 from numclip_lightning.data.base.labels import Label
 from numclip_lightning.data.base.splits import count_values, value_of
 
-__all__ = ["RareSampler"]
+__all__ = ["Draw", "RareSampler", "TrainSampler", "index_of"]
+
+_LARGEST_SEED = 2**62
 
 
-class RareSampler(DistributedSampler[int]):
+class Draw(NamedTuple):
+    """One place of an epoch.
+
+    Attributes:
+        index: The index of the image that stands there.
+        seed: The seed of all that is random about it, such as its crop, 0..2**62 - 1.
+    """
+
+    index: int  # type: ignore[assignment]  # hides `tuple.index`
+    seed: int
+
+
+def index_of(draw: Draw | int) -> int:
+    """Return the index of a draw, or the index itself where a sampler without seeds has given it."""
+    return draw.index if isinstance(draw, Draw) else draw
+
+
+class TrainSampler(DistributedSampler[Draw]):
+    """Shuffle the training images of each epoch; every process takes every W-th place.
+
+    Order and seeds depend on the seed of the run and the epoch alone, and take nothing from the generators of torch,
+    NumPy or Python. So an epoch can be entered anywhere, and is the same whatever else was drawn before, by however many
+    loading processes. If W does not divide the number of images, the first ones stand at the end again. Lightning
+    announces the epoch, and leaves a `DistributedSampler` as it is.
+
+    Args:
+        dataset: The images.
+        seed: The seed of the run, 0 or more.
+        processes: W.
+        process: The number of this one, 0..W-1.
+
+    Attributes:
+        start: How many places of this process the next epoch leaves out, of which it has been through; then 0 again.
+    """
+
+    def __init__(self, dataset: Sized, seed: int = 0, processes: int = 1, process: int = 0) -> None:
+        super().__init__(dataset, processes, process, shuffle=True, seed=seed)  # type: ignore[arg-type]
+        self.count = len(dataset)
+        self.start = 0
+
+    @classmethod
+    def of(cls, dataset: Sized, seed: int, trainer: L.Trainer | None) -> "TrainSampler":
+        """Return the sampler of this process.
+
+        Args:
+            dataset: The images.
+            seed: The seed of the run.
+            trainer: It knows the processes; None is one process.
+        """
+        return cls(dataset, seed, *_world(trainer))
+
+    def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Return the indices of an epoch for all processes, (total_size,)."""
+        return np.resize(rng.permutation(self.count), self.total_size)
+
+    def __iter__(self) -> Iterator[Draw]:
+        """Yield what this process draws."""
+        start, self.start = self.start, 0
+        order = self.order(np.random.default_rng((self.seed, self.epoch)))
+        seeds = np.random.default_rng((self.seed, self.epoch, 1)).integers(_LARGEST_SEED, size=self.total_size)
+        own = slice(self.rank + start * self.num_replicas, self.total_size, self.num_replicas)
+        yield from map(Draw, order[own].tolist(), seeds[own].tolist())
+
+
+class RareSampler(TrainSampler):
     """Draw as many images as there are in each epoch, with replacement and a probability for each.
 
-    All processes make one draw, which depends on the run's seed and the epoch alone, and each takes every W-th image of
-    it. If W does not divide the number of images, up to W - 1 more are drawn. Lightning announces the epoch, and leaves
-    a `DistributedSampler` as it is.
+    If W does not divide the number of images, up to W - 1 more are drawn.
 
     Args:
         dataset: The images.
         weights: How likely each is drawn, relative to the others, greater than 0.
+        seed: The seed of the run, 0 or more.
         processes: W.
         process: The number of this one, 0..W-1.
 
@@ -32,28 +98,35 @@ class RareSampler(DistributedSampler[int]):
 
     replacement = True
 
-    def __init__(self, dataset: Sized, weights: Sequence[float], processes: int = 1, process: int = 0) -> None:
-        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        super().__init__(dataset, processes, process, shuffle=True, seed=seed)  # type: ignore[arg-type]
+    def __init__(
+        self, dataset: Sized, weights: Sequence[float], seed: int = 0, processes: int = 1, process: int = 0
+    ) -> None:
+        super().__init__(dataset, seed, processes, process)
         shares = np.cumsum(np.asarray(weights, dtype=np.float64))
         self._ends = shares / shares[-1]
 
     @classmethod
-    def of(cls, labels: Sequence[Label], power: float, step: float | None, trainer: L.Trainer | None) -> "RareSampler":
+    def of(  # type: ignore[override]  # each reads what it needs
+        cls, labels: Sequence[Label], power: float, step: float | None, seed: int, trainer: L.Trainer | None
+    ) -> "RareSampler":
         """Draw images with probability proportional to `n ** -power` of the n images of their value.
 
         Args:
             labels: The training images.
             power: 1 draws all values equally often.
             step: Width of what counts as one value; None counts exact values.
+            seed: The seed of the run.
             trainer: It knows the processes; None is one process.
         """
         counts = count_values(labels, step)
         weights = [counts[value_of(label, step)] ** -power for label in labels]
-        return cls(labels, weights, *((trainer.world_size, trainer.global_rank) if trainer else ()))
+        return cls(labels, weights, seed, *_world(trainer))
 
-    def __iter__(self) -> Iterator[int]:
-        """Yield the indices of this process."""
-        rng = np.random.default_rng((self.seed, self.epoch))
-        drawn = np.searchsorted(self._ends, rng.random(self.total_size), side="right")
-        yield from drawn[self.rank : self.total_size : self.num_replicas].tolist()
+    def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Return the indices that are drawn for all processes, (total_size,)."""
+        return np.searchsorted(self._ends, rng.random(self.total_size), side="right")
+
+
+def _world(trainer: L.Trainer | None) -> tuple[int, int]:
+    """Return the number of processes and which this is."""
+    return (trainer.world_size, trainer.global_rank) if trainer else (1, 0)

@@ -13,6 +13,7 @@ from numclip_lightning.data.base.numerals import is_number
 from numclip_lightning.data.base.workbooks import is_workbook, read_parquet, read_workbook
 from numclip_lightning.errors import DataError
 from numclip_lightning.images.folders import IMAGE_SUFFIXES
+from numclip_lightning.images.opening import kind_of_no_file
 
 __all__ = ["IMAGE_END", "find_delimiter", "is_remark", "read_table"]
 
@@ -85,6 +86,8 @@ def read_table(source: Path) -> Table:
 
 def _read_bytes(source: Path) -> bytes:
     try:
+        if kind := kind_of_no_file(source):
+            raise DataError(f"label file {source} is {kind}, not a list; save the list as a file and give that")
         return source.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"label file {source} doesn't exist") from error

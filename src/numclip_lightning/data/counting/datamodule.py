@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from numclip_lightning.data.base.arguments import require_least
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.data.base.labels import Label, LabelTable
+from numclip_lightning.data.base.sampling import Draw, index_of
 from numclip_lightning.data.base.types import Batch, Split
 from numclip_lightning.data.counting.scenes import SIDE, Stream, draw_counts, make_scenes, paint
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization
@@ -104,9 +105,12 @@ class SceneDataset(Dataset[Batch]):
         pixels: Scenes (N, SIDE, SIDE, 3), 8-bit RGB.
         targets: The count of each.
         image_size: Side of the result in pixels.
-        augment: Whether scenes are turned by quarters and mirrored, at random from torch's generator.
+        augment: Whether scenes are turned by quarters and mirrored, as the seed of a draw says; an index without a seed
+            draws from torch's generator.
         normalization: Mean and deviation of the result.
     """
+
+    takes_draws = True
 
     def __init__(
         self,
@@ -126,18 +130,18 @@ class SceneDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, draw: Draw | int) -> Batch:
         """Make one sample."""
-        return self.__getitems__([index])[0]
+        return self.__getitems__([draw])[0]
 
-    def __getitems__(self, indices: list[int]) -> list[Batch]:
+    def __getitems__(self, draws: Sequence[Draw | int]) -> list[Batch]:
         """Make all samples of a batch, which torch's loader requests in one call."""
-        chosen = torch.tensor(indices, dtype=torch.int64)
+        chosen = torch.tensor([index_of(draw) for draw in draws], dtype=torch.int64)
         images = normalise(self.pixels[chosen], self.normalization)
         if self.image_size != SIDE:
             images = F.interpolate(images, self.image_size, mode="bicubic", antialias=True)
         if self.augment:
-            kinds = torch.randint(8, chosen.shape).tolist()
+            kinds = [draw.seed % 8 if isinstance(draw, Draw) else int(torch.randint(8, ())) for draw in draws]
             images = torch.stack([turn_and_flip(image, kind) for image, kind in zip(images, kinds, strict=True)])
         return [
             {"image": image, "target": target, "index": index}

@@ -39,6 +39,8 @@ class Prediction(NamedTuple):
         spread: The standard deviation of each predicted distribution, in the target's unit, (B,); NaN where the method
             predicts the number alone.
         read: What a `Reader` has read besides, (B, M); M is 0 without one.
+        quantiles: Quantiles of the distribution over values, (B, S), in the target's unit; S is 0 where it is one over
+            levels, or none.
     """
 
     index: Tensor  # type: ignore[assignment]  # hides `tuple.index`
@@ -47,6 +49,7 @@ class Prediction(NamedTuple):
     probabilities: Tensor
     spread: Tensor
     read: Tensor = torch.zeros(0, 0)
+    quantiles: Tensor = torch.zeros(0, 0)
 
 
 class Reader(Protocol):

@@ -95,11 +95,15 @@ class Picture:
         source: A data URI; empty where there is no image to show.
         path: The image's path as the list has it.
         text: What it was read as.
+        heat: Its map as a data URI; empty without one.
+        heat_text: What its places are read as.
     """
 
     source: str
     path: str
     text: str
+    heat: str = ""
+    heat_text: str = ""
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,6 @@ def _notes(runs: Sequence[ReportedRun], guesses: Mapping[int, Guessed]) -> list[
                 f"{name}the checkpoint was selected on the test images: its numbers are better than they will be on "
                 "others."
             )
-    found.append("Correlations of ranks (Spearman, Kendall) have no interval here, as they are no function of sums.")
     return found
 
 

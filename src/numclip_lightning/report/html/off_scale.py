@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from numclip_lightning.errors import DataError
-from numclip_lightning.report.html.elements import Cell, Element, Gallery, Note, Section, Table, cell, percent
+from numclip_lightning.report.html.elements import Cell, Element, Note, Section, Table, cell, percent
 from numclip_lightning.report.html.errors import sections_of
-from numclip_lightning.report.html.gallery import Loader, picture_of
+from numclip_lightning.report.html.gallery import Loader, gallery_of
 from numclip_lightning.report.off_scale import OFF_SCALE, off_scale_separation
 from numclip_lightning.report.reported import ReportedRun
 
@@ -40,9 +40,7 @@ def off_scale_section(runs: Sequence[ReportedRun], load: Loader | None) -> Secti
         ]  # fmt: skip
         found: list[Element] = []
         if load:
-            first = frame.index[:_SHOWN]
-            pixels = load(run, [str(run.frame["path"][place]) for place in first])
-            found.append(Gallery("The least likely", [picture_of(run, place, pixels) for place in first]))
+            found += gallery_of(run, {"The least likely": frame.index[:_SHOWN]}, load)
         columns = ["Image", "on_scale", "Value", *(name.capitalize() for name in known)]
         found += [Table("Candidates, the least likely first", columns, rows), Note(_words(run))]
         return found

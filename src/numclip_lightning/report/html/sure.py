@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from numclip_lightning.calibration import LevelValues, level_spread, read_calibration
+from numclip_lightning.calibration.quantiles import quantile_columns, quantiles_in
 from numclip_lightning.report.coverage import coverage_table, has_intervals
 from numclip_lightning.report.html.elements import Cell, Element, Note, Section, Table, cell, unit_of
 from numclip_lightning.report.html.errors import NO_TRUTH, sections_of
@@ -81,13 +82,15 @@ def distribution_section(runs: Sequence[ReportedRun]) -> Section:
         assert values is not None
         assert run.probabilities is not None
         shares = run.probabilities / run.probabilities.sum(axis=1, keepdims=True)
-        central = central_coverage(shares, values, target)
+        kept = quantile_columns(run.frame.columns)
+        quantiles = quantiles_in(run.frame[list(kept)].to_numpy("float64"), list(kept.values()))
+        central = central_coverage(shares, values, target, quantiles=quantiles)
         rows = [
             [cell(row["nominal"], 0, factor=100), cell(row["coverage"], 1, factor=100)]
             for row in central.to_dict("records")
         ]
         found: list[Element] = [
-            draw_pit(pit_histogram(shares, values, target)),
+            draw_pit(pit_histogram(shares, values, target, quantiles=quantiles)),
             Table(
                 "True numbers in the middle of the distribution", ["The middle (%)", "Holds (%)"], rows, sortable=False
             ),
