@@ -1,7 +1,7 @@
 """Measure what this program costs beside the image tower: `python scripts/bench.py step --device cpu`.
 
-Every figure is a ratio of two things that are run in turn in one process, so that a busy or slow machine changes both. The
-median of the pairs is printed, with the quartiles. `make bench` runs all parts and writes docs/performance.md.
+Every figure is a ratio of two things that are run in turn in one process, so that a busy or slow machine changes both.
+The median of the pairs is printed, with the quartiles. `make bench` runs all parts and writes docs/performance.md.
 """
 
 import argparse

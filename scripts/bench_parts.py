@@ -31,7 +31,7 @@ class Run:
     paired: Callable[[Callable[[], object], Callable[[], object]], str]
 
 
-def start(run: Run) -> Iterator[Row]:
+def start(_: Run) -> Iterator[Row]:
     """Processor seconds of a start, beside that of importing the three libraries."""
     code = (
         "import time, torch, lightning, open_clip, io, contextlib; a = time.process_time()\n"
@@ -41,7 +41,10 @@ def start(run: Run) -> Iterator[Row]:
     )
     for _ in range(3):
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-        yield "`fit --help` beyond importing torch, lightning, open_clip", f"{float(out[1]):.2f} s ({float(out[0]):.1f} s)"
+        yield (
+            "`fit --help` beyond importing torch, lightning, open_clip",
+            f"{float(out[1]):.2f} s ({float(out[0]):.1f} s)",
+        )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-m", "numclip_lightning", "--help"], capture_output=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -78,7 +81,7 @@ def step(run: Run) -> Iterator[Row]:
         def whole(method: Any = method, optimiser: Any = optimiser, x: Tensor = images, y: Tensor = targets) -> None:
             output = method(x)
             level = method.scale.to_level(y)
-            loss = torch.stack(list(method.losses(output, y, level).values())).sum()
+            loss = torch.stack(list(method.losses(output, {"target": y, "level": level}).values())).sum()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -90,6 +93,7 @@ def step(run: Run) -> Iterator[Row]:
 
         yield f"training step with {levels} prompts over the bare tower's", run.paired(whole, tower)
         if method.prompts.prefix:
+
             def plain(method: Any = method) -> None:
                 method.clip.encode_embeddings(*method.prompts(method.clip.text)).sum().backward()
 
@@ -97,7 +101,10 @@ def step(run: Run) -> Iterator[Row]:
                 found = method.clip.encode_embeddings(*method.prompts(method.clip.text), prefix=method.prompts.prefix)
                 found.sum().backward()
 
-            yield f"{levels} prompts forward and backward, shared beginning over whole prompts", run.paired(shared, plain)
+            yield (
+                f"{levels} prompts forward and backward, shared beginning over whole prompts",
+                run.paired(shared, plain),
+            )
 
 
 def evaluation(run: Run) -> Iterator[Row]:
@@ -140,7 +147,9 @@ def images(run: Run) -> Iterator[Row]:
     from numclip_lightning.images.loading import load_rgb
     from numclip_lightning.images.transforms import CLIP_MEAN, CLIP_STD, build_transform
 
-    plain = T.Compose([T.Resize(224, InterpolationMode.BICUBIC), T.CenterCrop(224), T.ToTensor(), T.Normalize(CLIP_MEAN, CLIP_STD)])
+    plain = T.Compose(
+        [T.Resize(224, InterpolationMode.BICUBIC), T.CenterCrop(224), T.ToTensor(), T.Normalize(CLIP_MEAN, CLIP_STD)]
+    )
     ours = build_transform(224, "clip", train=False)
     with tempfile.TemporaryDirectory() as folder:
         for width, height in ((200, 200), (816, 612), (2048, 1536)):
@@ -155,7 +164,7 @@ def images(run: Run) -> Iterator[Row]:
             yield f"JPEG of {width} x {height} to a tensor, over PIL and torchvision", found
 
 
-def lists(run: Run) -> Iterator[Row]:
+def lists(_: Run) -> Iterator[Row]:
     """Seconds and memory of opening a list."""
     code = (
         "import sys, time, resource, torch, lightning, open_clip\n"

@@ -1,4 +1,4 @@
-"""Prompts that begin alike are encoded from their common beginning on, and must have the features and gradients of all."""
+"""Prompts that begin alike are encoded from their beginning on, and have the features and gradients of whole ones."""
 
 import copy
 from typing import Any

@@ -1,8 +1,8 @@
 """Prompts that begin alike, through a causal tower: what they share is encoded once.
 
-A token of a causal tower looks at those before it alone. So the states of a common beginning are the same in all prompts;
-each prompt's own tokens look at the keys and values of the beginning, as in a language model's cache of a prompt, here
-with gradients.
+A token of a causal tower looks at those before it alone. So the states of a common beginning are the same in all
+prompts; each prompt's own tokens look at the keys and values of the beginning, as in a language model's cache of a
+prompt, here with gradients.
 """
 
 from collections.abc import Iterable
