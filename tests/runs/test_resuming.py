@@ -24,9 +24,7 @@ from numclip_lightning.scale import OrdinalScale
 from support.command import Numclip
 from support.resuming import KeepEach, differences, end_of, kept_at
 
-SCALE = OrdinalScale(
-    minimum=10, maximum=19, levels=[{"phrase": "few", "start": 10}, {"phrase": "many", "start": 15}]
-)
+SCALE = OrdinalScale(minimum=10, maximum=19, levels=[{"phrase": "few", "start": 10}, {"phrase": "many", "start": 15}])
 FROZEN = {"image_encoder": 0, "head": 0.01}
 TRAINED = {"image_encoder": 0.01, "head": 0.01}
 
@@ -121,7 +119,8 @@ QUICK = ("cutmix and rare values", "a schedule by steps")
 @pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 @pytest.mark.parametrize(
     ("name", "number"),
-    [(name, 1) for name in QUICK] + [pytest.param(name, 2, marks=pytest.mark.slow) for name in FITS if name not in QUICK],
+    [(name, 1) for name in QUICK]
+    + [pytest.param(name, 2, marks=pytest.mark.slow) for name in FITS if name not in QUICK],
 )
 def test_what_a_kill_leaves_is_enough(data: Path, tmp_path: Path, name: str, number: int) -> None:
     expected = ended(fit(data, tmp_path / "whole", name))

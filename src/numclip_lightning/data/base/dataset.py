@@ -124,9 +124,7 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         return {**sample, **_numbers_of(self.labels[index], self.sample_target, self.has_spread, seed)}
 
 
-def _numbers_of(
-    label: Label, sample_target: bool, has_spread: bool, seed: int | None = None
-) -> dict[str, Tensor]:
+def _numbers_of(label: Label, sample_target: bool, has_spread: bool, seed: int | None = None) -> dict[str, Tensor]:
     """Return the target of an image, or one of several at random, the target's spread, and the propensity.
 
     Args:
