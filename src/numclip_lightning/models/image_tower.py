@@ -1,7 +1,9 @@
 """Image tower of a CLIP model, used by every method, with or without language."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
+import open_clip
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +33,22 @@ class ImageTower(nn.Module):
         self.image_size = image_size
         self.mean = mean
         self.std = std
+
+    @classmethod
+    def of(cls, model: nn.Module, embed_dim: int, name: str) -> Self:
+        """Return the image tower of a model of open_clip; the modules are shared, not copied.
+
+        Args:
+            model: The model.
+            embed_dim: Size D of a feature.
+            name: Its name, for the message.
+
+        Raises:
+            BackboneError: If it takes images that are not square.
+        """
+        images = open_clip.get_model_preprocess_cfg(model)
+        size = _square_size(images["size"], name)
+        return cls(model.get_submodule("visual"), embed_dim, size, tuple(images["mean"]), tuple(images["std"]))
 
     def require_size(self, height: int, width: int) -> None:
         """Raise ConfigError unless the backbone takes images of this size in pixels."""
@@ -82,3 +100,12 @@ class ImageTower(nn.Module):
         found = tower.forward_intermediates(images, indices=1, intermediates_only=True, output_fmt="NCHW")
         cells: Tensor = found["image_intermediates"][-1]
         return cells.flatten(2).transpose(1, 2)
+
+
+def _square_size(size: int | Sequence[int], name: str) -> int:
+    height, width = (size, size) if isinstance(size, int) else size
+    if height != width:
+        raise BackboneError(
+            f"backbone={name!r} takes images of {height}x{width} pixels, only square ones are supported; choose another"
+        )
+    return height

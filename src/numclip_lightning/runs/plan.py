@@ -36,7 +36,7 @@ def plan_trials(benchmark: Benchmark) -> list[PlannedTrial]:
         ConfigError: If a configuration file is missing.
     """
     trials = []
-    for (dataset, fold), shots, method in product(_places(benchmark), benchmark.shots, benchmark.methods):
+    for (dataset, fold), shots, method in product(_places(benchmark), benchmark.shots, benchmark.own_methods):
         for name in benchmark.methods[method].trials:
             seed = benchmark.seed_of_trials
             run = _run(benchmark, dataset, method, fold, shots, seed, trains=True, trial=name)
@@ -59,9 +59,9 @@ def plan(benchmark: Benchmark, chosen: Mapping[Place, str] | None = None) -> lis
         ConfigError: If a configuration file is missing, or two runs would share a folder.
     """
     places = _places(benchmark)
-    trains = {name: _trains(benchmark, name, places[0][0]) for name in benchmark.methods} if places else {}
+    trains = {name: _trains(benchmark, name, places[0][0]) for name in benchmark.own_methods} if places else {}
     runs: dict[Path, PlannedRun] = {}
-    for seed, (dataset, fold), shots, method in product(benchmark.seeds, places, benchmark.shots, benchmark.methods):
+    for seed, (dataset, fold), shots, method in product(benchmark.seeds, places, benchmark.shots, trains):
         if not trains[method]:
             shots = ALL_IMAGES
         trial = (chosen or {}).get((dataset, method, fold or 0, shots))
