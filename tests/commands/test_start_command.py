@@ -1,6 +1,7 @@
 """`numclip start`: what it proposes is read by a fit, and says its reasons; bad input says what would do."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,12 @@ from numclip_lightning.data.base.word_order import order_words
 from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.runs.command import NumClipCLI
 from numclip_lightning.scale import OrdinalScale
+from support.command import TINY
 from support.fake_data import make_images
+from support.tiny_clip import register_tiny_clips
+
+register_tiny_clips()
+pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 
 
 def started(path: Path, folder: Path, *words: str) -> dict[str, Any]:
@@ -131,6 +137,29 @@ def test_folders_of_numbers_and_of_words(tmp_path: Path, capsys: pytest.CaptureF
     capsys.readouterr()
     started(tmp_path / "zoo", tmp_path)
     assert "EDIT: the order is that of the alphabet: ape, zebra." in capsys.readouterr().out
+
+
+def test_from_a_folder_to_a_prediction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The commands that are printed lead on: from a folder to a fit, from the fit to new images."""
+    for word in ("none", "mild", "severe"):
+        make_images(tmp_path / "damage" / word, [f"{word}{i}.png" for i in range(8)], size=(32, 32))
+    make_images(tmp_path / "new", ["a.png", "b.png"], size=(32, 32))
+    started(tmp_path / "damage", tmp_path)
+    fit = capsys.readouterr().out.rstrip().splitlines()[-1].split()
+    small = [
+        "--trainer.max_epochs=1",
+        "--length.steps=2",
+        "--length.min_epochs=1",
+        f"--trainer.default_root_dir={tmp_path / 'runs'}",
+    ]
+    assert main([*fit[1:], *TINY, *small, "--trainer.accelerator=cpu", "--report=false"]) == 0
+    printed = capsys.readouterr().out.rstrip().splitlines()
+    assert printed[-2] == "To read new images:"
+    words = shlex.split(printed[-1])
+    predict = words[words.index("predict") :]
+    assert main([*predict[:-1], str(tmp_path / "new"), "--data.num_workers=0"]) == 0
+    rows = [file.read_text(encoding="utf-8") for file in tmp_path.rglob("predictions.csv")]
+    assert [line.split(",")[0] for line in rows[0].splitlines()] == ["path", "a.png", "b.png"]
 
 
 @pytest.mark.parametrize(
