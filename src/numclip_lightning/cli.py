@@ -30,6 +30,7 @@ class Verb(NamedTuple):
 
 
 VERBS = {
+    "start": Verb("commands.start", "start", "Propose a configuration for a list or a folder; trains nothing."),
     "fit": Verb("commands.test", "fit", "Train a method and keep its best checkpoint."),
     "validate": Verb("runs.command", "validate", "Measure a checkpoint on the validation images."),
     "test": Verb("commands.test", "test", "Measure a checkpoint on the test images."),
