@@ -25,6 +25,7 @@ PARTS_AT_REST = {
     "CLIPEBC": [],
     "AMU": ["--model.names=phrases"],
     "YearCLIP": [],
+    "CLIPEBCBlocks": [],
     "AnomalyCLIP": ["--model.num_context=4"],
 }
 

@@ -1,20 +1,28 @@
 """Datamodule for your own lists, and for folders that are named by numbers."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from numclip_lightning.data.base.arguments import require_fraction
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.graded_folders import read_graded_folder
-from numclip_lightning.data.base.labels import LabelTable, read_labels
+from numclip_lightning.data.base.labels import Label, LabelTable, read_labels, without_repeats
+from numclip_lightning.data.base.rated import VoteColumns, join_raters
 from numclip_lightning.data.base.splits import random_split
 from numclip_lightning.data.base.types import Split
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import ConfigError, check_choice
 
 __all__ = ["ListDataModule"]
 
 
-_COLUMNS = ("path_column", "target_column", "group_column", "spread_column", "propensity_column")
+_COLUMNS = (
+    "path_column", "target_column", "group_column", "spread_column", "propensity_column", "vote_columns",
+    "rater_columns",
+)  # fmt: skip
+
+Repeats = Literal["refuse", "votes"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -36,6 +44,11 @@ class ListDataModule(FileDataModule):
             (`spread`, `stdv`), `none` leaves it out.
         propensity_column: Column of the probability of each training image to be labelled, over 0 and up to 1, for
             `model.imbalance.weights=propensity`; None for none.
+        vote_columns: How many raters have given each score: a mapping of columns to scores, such as `{c1: 1, c2: 2}`.
+            The target is their mean unless `target_column` is given too; methods read the votes with `model.raters`.
+        rater_columns: Columns of the raters' numbers, one for each rater, blank where one has given none; likewise.
+        repeats: What several lines of one image are, or several labels in a line. `refuse`: a mistake if lines differ;
+            of several labels in a line, training draws one. `votes`: numbers of several raters; the target is the mean.
         test_fraction: Share of `train_file` that is drawn for testing, groups kept whole, in (0, 1); None where there
             is a `test_file`.
         split_seed: Seed of that part. It is not `seed`, so that several seeds of a method have one test set.
@@ -46,6 +59,9 @@ class ListDataModule(FileDataModule):
     group_column: str | None = None
     spread_column: str | None = None
     propensity_column: str | None = None
+    vote_columns: dict[str, float] | None = None
+    rater_columns: list[str] | None = None
+    repeats: Repeats = "refuse"
     test_fraction: float | None = None
     split_seed: int = 0
 
@@ -54,8 +70,14 @@ class ListDataModule(FileDataModule):
         self._drawn: dict[Split, LabelTable] = {}
 
     def validate_arguments(self) -> None:
-        """Check the fraction too."""
+        """Check the raters and the fraction too."""
         super().validate_arguments()
+        check_choice("repeats", self.repeats, get_args(Repeats))
+        ways = (self.vote_columns is not None, self.rater_columns is not None, self.repeats == "votes")
+        if sum(ways) > 1:
+            raise ConfigError("vote_columns, rater_columns and repeats=votes are three ways to list votes; give one")
+        if self.rater_columns == [] or self.vote_columns == {}:
+            raise ConfigError("vote_columns or rater_columns has no column; name them, or leave it out")
         if self.test_fraction is None:
             return
         require_fraction("test_fraction", self.test_fraction)
@@ -105,7 +127,8 @@ class ListDataModule(FileDataModule):
             "group": self.train_file, "propensity": self.train_file, "spread": self.test_file,
             "attributes": self.test_file or self.train_file,
         }  # fmt: skip
-        optional = (what for what, given in needed.items() if given and not self._is_list(file, given))
+        optional = tuple(what for what, given in needed.items() if given and not self._is_list(file, given))
+        join = self._join(Path(file), optional) if labelled else None
         return read_labels(
             file,
             path_column=self.path_column,
@@ -113,10 +136,29 @@ class ListDataModule(FileDataModule):
             group_column=self.group_column,
             spread_column=self.spread_column,
             propensity_column=self.propensity_column,
-            labelled=labelled,
-            optional=tuple(optional),
+            # The mean of the votes takes the place of a target that is not named.
+            labelled=labelled and (self.target_column is not None or not self._rated),
+            optional=optional,
             attributes=self.attributes or (),
+            join=join,
         )
+
+    @property
+    def _rated(self) -> bool:
+        return self.vote_columns is not None or self.rater_columns is not None
+
+    def _join(self, source: Path, optional: Sequence[str]) -> Callable[[Sequence[Label]], LabelTable] | None:
+        """Return what makes entries of the lines of a list, if several raters have filled it in."""
+        if self.repeats == "votes":
+            return join_raters
+        if not self._rated:
+            return None
+        mean = self.target_column is None
+        named = [self.group_column, self.propensity_column, *(self.attributes or ())]
+        kinds = ["group", "propensity", *["attributes"] * (len(named) - 2)]
+        needed = [name for name, kind in zip(named, kinds, strict=True) if name is not None and kind not in optional]
+        votes = VoteColumns(source, self.vote_columns, self.rater_columns, tuple(needed))
+        return lambda labels: without_repeats(votes.rate(labels, mean=mean), source)
 
     def _is_list(self, file: str | Path, given: str) -> bool:
         return Path(file) in (Path(given).expanduser(), Path(self.root, given))

@@ -3,6 +3,8 @@
 Source: Zhou et al., "Learning to Prompt for Vision-Language Models", IJCV 2022 (arXiv 2109.01134), section 3.2.
 """
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from numclip_lightning.errors import check_weight
@@ -40,6 +42,8 @@ class CoOp(ContextMethod[ConceptPrompts], SoftenedMethod, PromptClassifier):
     learning_rates = LearningRates(image_encoder=0, adapter=0, context=2e-3, phrases=0, head=0)
     optimizer = OptimizerSpec("SGD")
     lr_scheduler = SchedulerSpec("CosineAnnealingLR")
+
+    reads_raters: ClassVar[bool] = True
 
     def check(self) -> None:
         """Refuse a negative weight."""

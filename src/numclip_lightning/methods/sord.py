@@ -4,6 +4,7 @@ Source: Diaz and Marathe, "Soft Labels for Ordinal Regression", CVPR 2019.
 """
 
 from dataclasses import field
+from typing import ClassVar
 
 from numclip_lightning.methods.base import Classes, Falling, ImageClassifier, SoftenedMethod
 from numclip_lightning.models.image_heads import LinearHead
@@ -16,6 +17,8 @@ class SORD(SoftenedMethod, ImageClassifier):
 
     classes: Classes = field(default="values", init=False)
     temperature: float | Falling = 1.0
+
+    reads_raters: ClassVar[bool] = True
 
     def build_head(self) -> LinearHead:
         """Return a linear layer with an output for each value."""

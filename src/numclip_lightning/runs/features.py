@@ -56,7 +56,8 @@ class KeepFeatures(Callback):
         data.keep_features(None)  # those of a fit that was stopped
         if not (self.enabled and stage == "fit" and isinstance(pl_module, OrdinalMethod)):
             return
-        if pl_module.learning_rates.image_encoder == 0:
+        # Kept features have no places of things beside them.
+        if pl_module.learning_rates.image_encoder == 0 and not getattr(data, "places", False):
             data.keep_features(partial(self._encode, trainer, pl_module, data))
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:

@@ -159,10 +159,10 @@ def report_one_value(train: LabelTable) -> None:
 
 
 def _refuse_same_file(labels: list[Label], files: list[Path]) -> None:
-    """Refuse two labels for one file: `a/../1.jpg` and `1.jpg`."""
-    first: dict[Path, Label] = {}
+    """Refuse two labels for one file: `a/../1.jpg` and `1.jpg`, unless they are of two boxes in it."""
+    first: dict[tuple[Path, object], Label] = {}
     for label, file in zip(labels, files, strict=True):
-        known = first.setdefault(file, label)
+        known = first.setdefault((file, label.box), label)
         if known.targets != label.targets:
             raise DataError(
                 f"{label.where} ({label.path}) and {known.where} ({known.path}) have different labels but are the same "

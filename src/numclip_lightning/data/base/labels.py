@@ -8,7 +8,7 @@ Parquet files are read with the extra `lists`.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
@@ -17,6 +17,7 @@ from numclip_lightning.data.base.columns import AskedColumns
 from numclip_lightning.data.base.dialects import Row, read_rows
 from numclip_lightning.data.base.parsing import parse_propensity, parse_spread, parse_target
 from numclip_lightning.data.base.paths import path_key
+from numclip_lightning.data.base.votes import Votes
 from numclip_lightning.errors import DataError, format_number
 
 __all__ = [
@@ -44,6 +45,9 @@ class Label:
             nothing is known.
         propensity: Probability that an image such as this has been labelled, over 0 and up to 1; None if unknown.
         attributes: What else is known of the image, such as ("sex", "female"): names and values, "" where unknown.
+        votes: How often raters gave each score, in the target's unit; None where nothing is known.
+        box: The part of the image that is used: x and y of its four corners in pixels, from the upper left one
+            clockwise; None is the whole image.
     """
 
     path: str
@@ -54,6 +58,8 @@ class Label:
     spread: float | None = None
     propensity: float | None = None
     attributes: tuple[tuple[str, str], ...] = ()
+    votes: Votes | None = None
+    box: tuple[float, ...] | None = None
 
     @property
     def target(self) -> float:
@@ -122,6 +128,7 @@ def read_labels(
     labelled: bool = True,
     optional: tuple[str, ...] = (),
     attributes: Sequence[str] = (),
+    join: Callable[[Sequence[Label]], LabelTable] | None = None,
 ) -> LabelTable:
     r"""Read a label file of any dialect.
 
@@ -141,6 +148,7 @@ def read_labels(
         labelled: Whether every entry needs a label. If False, either all entries have one or none has.
         optional: Of `"group"`, `"spread"`, `"propensity"` and `"attributes"`, what a list may lack though it is named.
         attributes: Columns of what else is known of each image.
+        join: What makes one entry of each image, where one may have several; None refuses entries that differ.
 
     Returns:
         The labels in the order of the file.
@@ -168,6 +176,8 @@ def read_labels(
         for label in labels:
             if not label.targets:
                 raise DataError(f"{label.where}: {label.path!r} has no label, but other lines have: label all or none")
+    if join is not None:
+        return join(labels)
     if several := [label for label in labels if len(label.targets) > 1]:
         # A warning, because a table that lost its header looks the same: age, sex and race are not three ages.
         _log.warning(
@@ -207,14 +217,14 @@ def _warn_of_no_group(labels: Sequence[Label], source: Path, column: str, *, opt
 
 
 def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
-    """Drop repeated entries of a list.
+    """Drop repeated entries of a list; several boxes of one image are several entries.
 
     Raises:
         DataError: If two entries of one path contradict each other.
     """
-    first: dict[str, Label] = {}
+    first: dict[tuple[str, object], Label] = {}
     for label in labels:
-        known = first.setdefault(path_key(label.path), label)
+        known = first.setdefault((path_key(label.path), label.box), label)
         if _known(known) != _known(label):
             raise DataError(
                 f"{label.where}: {label.path!r} is labelled {_describe(label)}, but line {known.line} labels it "
@@ -226,7 +236,7 @@ def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
 
 
 def _known(label: Label) -> tuple[object, ...]:
-    return label.targets, label.group, label.spread, label.propensity, label.attributes
+    return label.targets, label.group, label.spread, label.propensity, label.attributes, label.votes
 
 
 def _describe(label: Label) -> str:
@@ -239,4 +249,4 @@ def _describe(label: Label) -> str:
 
 def unlabelled(table: LabelTable) -> LabelTable:
     """Drop the labels: images to predict may have targets outside the scale, which are not needed."""
-    return LabelTable(replace(label, targets=(), spread=None, propensity=None) for label in table)
+    return LabelTable(replace(label, targets=(), spread=None, propensity=None, votes=None) for label in table)

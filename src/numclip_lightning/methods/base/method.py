@@ -5,12 +5,12 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import field, fields
 from itertools import product
-from typing import Any, Self
+from typing import Any, ClassVar, Self, get_args
 
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.methods.base.construction import KeywordDataclass, from_plain, plain_arguments
 from numclip_lightning.methods.base.frozen import put_back, take_out
 from numclip_lightning.methods.base.imbalance import ImbalanceSpec
@@ -23,6 +23,7 @@ from numclip_lightning.methods.base.optimisers import (
     build_optimizer,
     build_scheduler,
 )
+from numclip_lightning.methods.base.raters import Raters
 from numclip_lightning.methods.base.second_order import (
     asks_for_hessian,
     backward_twice,
@@ -67,6 +68,10 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
             `[default, rmse, amae]`. Training measures those of the default group that are among them.
         mix: Mixing of training images (CutMix, mixup) and of their losses; None leaves them as they are.
         imbalance: Remedies for few images of some numbers, all off by default.
+        raters: What losses make of targets that several raters have given: their `mean` alone, or the `distribution` of
+            their votes, where a list has them or their spread (`docs/raters.md`).
+        gather: Whether several processes compute the loss of their images together, as one process would with a batch
+            of all of them: for losses that contrast the images of a batch (`docs/reliability.md`).
 
     Attributes:
         clip: The image tower, alone or with its text tower.
@@ -91,8 +96,13 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
     metrics: Sequence[str] = DEFAULT
     mix: MixSpec | None = None
     imbalance: ImbalanceSpec = ImbalanceSpec()
+    raters: Raters = "mean"
+    gather: bool = False
     clip: ImageTower = field(init=False)
     level_borders: Tensor = field(init=False)
+
+    # Whether `losses` reads the distribution of the votes on each image, `batch["distribution"]`.
+    reads_raters: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Construct the method; this is the order for all methods."""
@@ -106,6 +116,7 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
         self.check_towers()
         self.check()
         self.check_imbalance(self.mix)
+        self._check_raters()
         tolerance = default_tolerance(self.scale) if self.tolerance is None else self.tolerance
         self.build_metrics(tolerance, self.metrics)
         # On the device, where `one_hot_output` needs them: copying them there in each step would wait for it.
@@ -117,6 +128,14 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
 
     def check(self) -> None:
         """Raise ConfigError if arguments contradict each other; a method calls `super().check()` first."""
+
+    def _check_raters(self) -> None:
+        check_choice("raters", self.raters, get_args(Raters))
+        if self.raters != "mean" and not self.reads_raters:
+            raise ConfigError(
+                f"raters is {self.raters!r}, but the losses of {type(self).__name__} take one number for each image; "
+                "set it to mean, or take a method of docs/raters.md."
+            )
 
     def build(self) -> None:
         """Build towers, prompts and heads; a method calls `super().build()` first."""

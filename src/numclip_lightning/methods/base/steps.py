@@ -2,13 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from numclip_lightning.errors import ConfigError
+from numclip_lightning.methods.base.gathering import gather_batch
 from numclip_lightning.methods.base.mixing import MixSpec, is_mixed, mix_batch, of_partner
+from numclip_lightning.methods.base.raters import Raters, rater_distribution
 from numclip_lightning.methods.base.types import Batch, Output, Prediction, Reader, Split
 from numclip_lightning.metrics import DEFAULT, EpsilonError, Needs, build_metrics, choose
 from numclip_lightning.models.tuning import with_cache
@@ -28,6 +32,9 @@ class OrdinalSteps(L.LightningModule, ABC):
         scale: The ordered scale of the targets.
         level_borders: Its `borders`, on the device of the method; a buffer, (K-1,).
         mix: How training images are mixed; None leaves them as they are.
+        raters: What losses make of the votes of several raters.
+        gather: Whether the loss of a training step is that of the images of all processes.
+        shared_extras: The extras of an output that are not of its images but the same in all processes.
         reader: What is read of tested and predicted images besides their number; None for nothing.
         shares: The shares of probability whose quantiles predictions have.
         validated: The predictions of the last validation, a batch each; of this process.
@@ -36,6 +43,9 @@ class OrdinalSteps(L.LightningModule, ABC):
     scale: OrdinalScale
     level_borders: Tensor
     mix: MixSpec | None
+    raters: Raters
+    gather: bool
+    shared_extras: ClassVar[tuple[str, ...]] = ("prototypes",)
     reader: Reader | None = None
     shares: Sequence[float] = SHARES
     validated: list[Prediction]
@@ -92,11 +102,14 @@ class OrdinalSteps(L.LightningModule, ABC):
     def with_levels(self, batch: Batch) -> Batch:
         """Return the batch with the `level` and `rank` of each `target`, int64 of the same shape and device.
 
+        With `raters="distribution"` it also has the `distribution` of the votes on each image, (B, R).
+
         Raises:
             ScaleError: If a target is outside the scale.
         """
         target = batch["target"]
-        return {**batch, "level": self.scale.to_level(target), "rank": self.scale.to_rank(target)}
+        batch = {**batch, "level": self.scale.to_level(target), "rank": self.scale.to_rank(target)}
+        return {**batch, "distribution": rater_distribution(batch, self.scale)} if self.raters != "mean" else batch
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Add levels and ranks on the host, where the check of the scale does not wait for a device.
@@ -107,7 +120,16 @@ class OrdinalSteps(L.LightningModule, ABC):
         return self.with_levels(batch) if "target" in batch else batch
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of one batch, whose images are mixed if `mix` asks for it."""
+        """Return the loss of one batch, whose images are mixed if `mix` asks for it.
+
+        Raises:
+            ConfigError: If the votes of raters are asked for, and the training list has none.
+        """
+        if self.raters != "mean" and not {"votes", "spread"} & batch.keys():
+            raise ConfigError(
+                f"raters is {self.raters!r}, but the training list has neither votes nor the spread of each target; "
+                "give a list that has them (see docs/raters.md), or set raters=mean."
+            )
         if self.mix:
             batch = mix_batch(batch, self.mix, self.current_epoch, batch_idx, self.global_rank)
         return self._loss(batch, self._evaluate(batch, "train"), "train")
@@ -232,6 +254,8 @@ class OrdinalSteps(L.LightningModule, ABC):
 
     def _loss(self, batch: Batch, output: Output, split: Split) -> Tensor:
         """Return the loss of a batch; log it and its parts."""
+        if split == "train" and self.gather:
+            output, batch = gather_batch(output, batch, self.shared_extras)
         losses = self._joined_losses(output, batch)
         loss = torch.stack(list(losses.values())).sum()
         parts = {f"{split}_loss": loss, **{f"{split}_loss_{name}": part for name, part in losses.items()}}
