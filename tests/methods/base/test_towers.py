@@ -202,6 +202,11 @@ class TestFallingTemperature:
         output = cold.eval()(batch["image"])
         hard = F.cross_entropy(output.logits, batch["rank"]).item()
         assert cold.losses(output, batch)["soft_labels"].item() == pytest.approx(hard, rel=1e-5)
+        # Votes that agree are the true class, over levels too.
+        levels = CoOp(**TINY, num_context=2, names="phrases", temperature=1.0, raters="distribution").eval()
+        output, votes = levels(batch["image"]), F.one_hot(batch["rank"], levels.scale.num_ranks).float()
+        voted = levels.losses(output, {**batch, "distribution": votes})["soft_labels"]
+        torch.testing.assert_close(voted, levels.losses(output, batch)["soft_labels"])
         with pytest.raises(ConfigError, match=r"temperature.end is 0; give a number greater than 0"):
             SORD(**TINY, temperature={"start": 1, "end": 0})
 
