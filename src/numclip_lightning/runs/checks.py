@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Callback
 
 from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
 from numclip_lightning.data.features import FeatureListDataModule
+from numclip_lightning.data.views import ViewsDataModule
 from numclip_lightning.errors import ConfigError, DataError, format_number
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.models.feature_tower import FeatureTower
@@ -38,6 +39,8 @@ class CheckData(Callback):
         data: Any = getattr(trainer, "datamodule", None)
         if not (isinstance(data, OrdinalDataModule) and isinstance(pl_module, OrdinalMethod)):
             return
+        if isinstance(data, ViewsDataModule) and pl_module.mix:
+            raise ConfigError("model.mix joins single images, and a sample has several views here; leave it out.")
         if isinstance(data, FeatureListDataModule):
             _check_features(data, pl_module, stage)
         else:
