@@ -39,6 +39,22 @@ class InterruptAtOnce(Callback):
         os.kill(os.getpid(), signal.SIGINT)
 
 
+class InterruptTwice(Callback):
+    """Presses Ctrl-C twice in the first step, as who can't wait."""
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+class Preempt(Callback):
+    """Ends a job as SLURM does, in the second step of the first epoch."""
+
+    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step == 1:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+
 class Spoil(Callback):
     """Makes a parameter NaN in the second epoch."""
 
@@ -84,12 +100,44 @@ class TestStopped:
         again = numclip.plain(*words[words.index("fit") :], *numclip.small, "--trainer.callbacks=null")
         assert [int(row["epoch"]) for row in rows_of(again / "metrics.csv") if row["val_mae"]] == [1]
 
-    def test_before_the_first_epoch_nothing_is_left(
+    def test_the_first_step_is_kept_too(self, failing: Failing) -> None:
+        run, error = failing("InterruptAtOnce", 130)
+        assert "stopped by Ctrl-C before its end" in error
+        last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+        assert (last["epoch"], last["global_step"]) == (0, 1)
+
+    def test_who_presses_twice_does_not_wait(
         self, numclip: Numclip, capsys: pytest.CaptureFixture[str], handlers: Any
     ) -> None:
-        assert main(["fit", *numclip.flags, "--trainer.callbacks+=test_endings.InterruptAtOnce"]) == 130
+        assert main(["fit", *numclip.flags, "--trainer.callbacks+=test_endings.InterruptTwice"]) == 130
         assert "no checkpoint is kept" in capsys.readouterr().err
         assert not list(numclip.runs.glob("*-fit-*"))
+
+    def test_slurm_queues_the_job_again_and_it_goes_on(
+        self, numclip: Numclip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+        handlers: Any,
+    ) -> None:  # fmt: skip
+        job = {"JOB_ID": "77", "JOB_NAME": "faces", "NTASKS": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}
+        for name, value in job.items():
+            monkeypatch.setenv(f"SLURM_{name}", value)
+        for name, text in (("scontrol", 'echo "$@" > ' + str(tmp_path / "asked")), ("srun", "")):
+            program = tmp_path / "bin" / name
+            program.parent.mkdir(exist_ok=True)
+            program.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+            program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        words = ["fit", *numclip.flags, "--report=false"]
+        assert main([*words, "--trainer.callbacks+=test_endings.Preempt"]) == 128 + signal.SIGUSR1
+        assert (tmp_path / "asked").read_text(encoding="utf-8").strip() == "requeue 77"
+        assert "SLURM was asked to start the job again" in capsys.readouterr().err
+        known = set(numclip.runs.glob("20*"))
+        # The same command, as SLURM gives it.
+        assert main(words) == 0
+        (run,) = set(numclip.runs.glob("20*")) - known
+        steps = [int(row["step"]) for row in rows_of(run / "metrics.csv") if row["train_loss"]]
+        assert min(steps) == 2, "the epoch was not begun again"
+        monkeypatch.setenv("SLURM_JOB_ID", "78")
+        assert main([*words, "--trainer.max_epochs=1"]) == 0, "another job begins at the beginning"
 
 
 class TestDiverged:

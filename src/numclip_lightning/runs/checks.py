@@ -54,6 +54,7 @@ class CheckData(Callback):
             check_targets(data, split, pl_module.scale)
         if stage == "fit":
             _check_counting(data, pl_module.scale)
+            _check_patches(data, pl_module)
 
 
 def _check_features(data: FeatureListDataModule, method: OrdinalMethod, stage: str) -> None:
@@ -87,6 +88,21 @@ def _check_counting(data: OrdinalDataModule, scale: OrdinalScale) -> None:
             "same, so that nothing is changed; set data.value_step to the width of what counts as one value, such as "
             f"{format_number(scale.step)} (the step of the scale)."
         )
+
+
+def _check_patches(data: OrdinalDataModule, method: OrdinalMethod) -> None:
+    """Refuse to leave patches out of images whose things are counted; say what it costs elsewhere."""
+    if method.patch_dropout is None:
+        return
+    if data.counts:
+        raise ConfigError(
+            f"patch_dropout leaves things out of images in which {type(data).__name__} counts them; set "
+            "patch_dropout=null."
+        )
+    _log.warning(
+        "patch_dropout: %g of each training image is not seen; counts, areas and small defects are lost with it",
+        method.patch_dropout.share,
+    )
 
 
 def check_targets(data: OrdinalDataModule, split: Split, scale: OrdinalScale) -> None:

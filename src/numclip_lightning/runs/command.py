@@ -39,6 +39,7 @@ from numclip_lightning.runs.folder import (
 from numclip_lightning.runs.parser import Parser
 from numclip_lightning.runs.predictions import raise_problem
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
+from numclip_lightning.runs.stopping import slurm_job
 from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.trainer import Trainer
 from numclip_lightning.runs.unfitted import calibrate_unfitted
@@ -152,6 +153,9 @@ class NumClipCLI(LightningCLI):
             kwargs["logger"] = [*listed(config.logger), csv]
         if self.verb != "fit" or config.fast_dev_run:
             kwargs["enable_checkpointing"] = False
+        if self.verb == "fit" and (job := slurm_job(self.words)):
+            # Where Lightning keeps what a job goes on from when SLURM starts it again, and looks for it.
+            kwargs["default_root_dir"] = str(Path(root, job))
         keeps = kwargs.get("enable_checkpointing", config.enable_checkpointing) is not False
         own = own_callbacks(self.verb, given, self.folder, keeps_checkpoints=keeps)
         kwargs["callbacks"] = [*listed(config.callbacks), *own]

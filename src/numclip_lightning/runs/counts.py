@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from numclip_lightning.errors import format_number
+from numclip_lightning.runs.durable import write_whole
 from numclip_lightning.runs.guessing import known_targets
 from numclip_lightning.scale import OrdinalScale
 
@@ -60,4 +61,4 @@ def write_counts(data: Any, scale: OrdinalScale, folder: Path) -> None:
     """
     path = folder / COUNTS
     if not path.exists() and (targets := known_targets(data, "train", scale)):
-        path.write_text(json.dumps(count_images(targets, scale), indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(count_images(targets, scale), indent=2) + "\n")

@@ -13,7 +13,13 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from numclip_lightning.errors import RunError
 
-__all__ = ["DurableCheckpoints", "replacing", "use_durable_checkpoints", "write_whole"]
+__all__ = ["DurableCheckpoints", "WriteError", "replacing", "use_durable_checkpoints", "write_whole"]
+
+_MEND = "Make room on the disk, or make its folder writable."
+
+
+class WriteError(RunError):
+    """A result that can't be written."""
 
 
 @contextmanager
@@ -49,16 +55,13 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text file in UTF-8 as `replacing` does.
 
     Raises:
-        RunError: If it can't be written; an earlier one is still there.
+        WriteError: If it can't be; an earlier one is still there.
     """
     try:
         with replacing(path) as part:
             part.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise RunError(f"{path} can't be written: {error.strerror or error}. {_MEND}") from error
-
-
-_MEND = "Make room on the disk, or make its folder writable."
+        raise WriteError(f"{path} can't be written: {error.strerror or error}. {_MEND}") from error
 
 
 class DurableCheckpoints(TorchCheckpointIO):
@@ -77,7 +80,7 @@ class DurableCheckpoints(TorchCheckpointIO):
             storage_options: Lightning has none here.
 
         Raises:
-            RunError: If it can't be written; an earlier one is still there.
+            WriteError: If it can't be written; an earlier one is still there.
         """
         if not _is_local_file_protocol(str(path)):
             super().save_checkpoint(checkpoint, path, storage_options)
@@ -91,7 +94,7 @@ class DurableCheckpoints(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
             earlier = "The checkpoint that was there before is whole. " if path.is_file() else ""
-            raise RunError(f"the checkpoint {path} can't be written: {reason}. {earlier}{_MEND}") from error
+            raise WriteError(f"the checkpoint {path} can't be written: {reason}. {earlier}{_MEND}") from error
 
 
 def use_durable_checkpoints(trainer: L.Trainer) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from numclip_lightning.errors import ConfigError, NumClipError, RunError
+from numclip_lightning.runs.durable import WriteError
 from numclip_lightning.runs.stopping import Stopped
 
 __all__ = ["called_program", "explain", "kept_files"]
@@ -32,6 +33,8 @@ def explain(error: BaseException, verb: str, folder: Path) -> NumClipError | Non
         queued = "\nSLURM was asked to start the job again; it goes on by itself." if error.queued else ""
         kept = kept_files(folder, error.checkpoint)
         return RunError(f"the {verb} was stopped by {error.by} before its end.{queued}\n{kept}", error.exit_code)
+    if isinstance(error, WriteError) and verb == "fit":
+        return RunError(f"{error}\n{kept_files(folder)}", error.exit_code)
     if isinstance(error, NumClipError):
         return None
     if isinstance(error, SystemExit | KeyboardInterrupt):

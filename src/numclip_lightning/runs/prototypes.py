@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from numclip_lightning.methods.base.prompted import PromptedMethod
+from numclip_lightning.runs.durable import write_whole
 
 __all__ = ["PROTOTYPES", "write_prototypes"]
 
@@ -31,4 +32,4 @@ def write_prototypes(method: Any, folder: Path) -> None:
     if names is None or not similarity.isfinite().all():
         return
     rows = [[round(number, 5) for number in row] for row in similarity.tolist()]
-    (folder / PROTOTYPES).write_text(json.dumps({"phrases": names, "similarity": rows}) + "\n", encoding="utf-8")
+    write_whole(folder / PROTOTYPES, json.dumps({"phrases": names, "similarity": rows}) + "\n")

@@ -14,6 +14,7 @@ import torch
 from numclip_lightning.data.base.labels import LabelTable
 from numclip_lightning.errors import RunError, format_number
 from numclip_lightning.methods.base.types import Prediction
+from numclip_lightning.runs.durable import replacing
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["Layout", "Row", "RowsFile", "columns", "float32_text", "is_finite", "rows_of", "shares_of"]
@@ -156,14 +157,10 @@ class RowsFile:
             RunError: If it can't be written, as on a full disk; the rows are still where they were.
         """
         ordered = sorted(dict(rows).items())
-        whole = self.path.with_name(f"{self.path.name}.whole")
         try:
-            with _open(whole, "w") as file:
+            with replacing(self.path) as whole, _open(whole, "w") as file:
                 csv.writer(file).writerows([self.heading, *(cells for _, cells in ordered)])
-            whole.replace(self.path)
         except OSError as error:
-            with suppress(OSError):
-                whole.unlink(missing_ok=True)
             raise RunError(
                 f"{self.path} can't be written: {error.strerror}. Its {len(ordered)} rows are kept in "
                 f"{self.path.name}.part* beside it, with the number of each image in front."

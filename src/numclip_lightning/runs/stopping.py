@@ -1,8 +1,11 @@
 """Stopping from outside: SIGTERM, Ctrl-C and SLURM's signal end a fit after the step that they find, with a checkpoint."""
 
+import hashlib
 import logging
+import os
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,7 +18,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from numclip_lightning.errors import RunError
 
-__all__ = ["StopOnSignals", "Stopped", "requeue", "stop_request"]
+__all__ = ["StopOnSignals", "Stopped", "requeue", "slurm_job", "stop_request"]
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +110,23 @@ def requeue(trainer: L.Trainer, number: int) -> bool:
         return False
     trainer._signal_connector._slurm_sigusr_handler_fn(number, None)  # type: ignore[arg-type]
     return True
+
+
+def slurm_job(words: Sequence[str]) -> str:
+    """Return the name of a folder for a fit in a job of SLURM, the same when the job is started again.
+
+    Args:
+        words: The words of the command: a job may have several fits.
+
+    Returns:
+        Such as `slurm-77-1f0c9a2b`; empty outside of SLURM, and in its interactive jobs.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job or not SLURMEnvironment.detect():
+        return ""
+    if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
+        job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return f"slurm-{job}-{hashlib.blake2b(repr(list(words)).encode(), digest_size=4).hexdigest()}"
 
 
 def _requeue_signals(trainer: L.Trainer) -> list[int]:

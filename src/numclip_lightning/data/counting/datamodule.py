@@ -48,6 +48,7 @@ class CountingDataModule(OrdinalDataModule):
     """
 
     default_side: ClassVar[int] = SIDE
+    counts: ClassVar[bool] = True
 
     num_train: int = 8000
     num_val: int = 1000

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import lightning as L
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.methods.base.gathering import gather_batch
 from numclip_lightning.methods.base.mixing import MixSpec, is_mixed, mix_batch, of_partner
 from numclip_lightning.methods.base.raters import Raters, rater_distribution
 from numclip_lightning.methods.base.types import Batch, Output, Prediction, Reader, Split
@@ -31,6 +33,8 @@ class OrdinalSteps(L.LightningModule, ABC):
         level_borders: Its `borders`, on the device of the method; a buffer, (K-1,).
         mix: How training images are mixed; None leaves them as they are.
         raters: What losses make of the votes of several raters.
+        gather: Whether the loss of a training step is that of the images of all processes.
+        shared_extras: The extras of an output that are not of its images but the same in all processes.
         reader: What is read of tested and predicted images besides their number; None for nothing.
         shares: The shares of probability whose quantiles predictions have.
         validated: The predictions of the last validation, a batch each; of this process.
@@ -40,6 +44,8 @@ class OrdinalSteps(L.LightningModule, ABC):
     level_borders: Tensor
     mix: MixSpec | None
     raters: Raters
+    gather: bool
+    shared_extras: ClassVar[tuple[str, ...]] = ("prototypes",)
     reader: Reader | None = None
     shares: Sequence[float] = SHARES
     validated: list[Prediction]
@@ -248,6 +254,8 @@ class OrdinalSteps(L.LightningModule, ABC):
 
     def _loss(self, batch: Batch, output: Output, split: Split) -> Tensor:
         """Return the loss of a batch; log it and its parts."""
+        if split == "train" and self.gather:
+            output, batch = gather_batch(output, batch, self.shared_extras)
         losses = self._joined_losses(output, batch)
         loss = torch.stack(list(losses.values())).sum()
         parts = {f"{split}_loss": loss, **{f"{split}_loss_{name}": part for name, part in losses.items()}}
