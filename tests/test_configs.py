@@ -16,6 +16,7 @@ from numclip_lightning.cli import main
 from numclip_lightning.data.clap2015 import CLAP2015DataModule
 from numclip_lightning.methods import OrdinalMethod
 from numclip_lightning.runs.command import NumClipCLI
+from support import fake_sets
 from support.command import TINY, Numclip, config_of, metrics_of, rows_of
 from support.fake_data import (
     make_adience,
@@ -64,6 +65,8 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "retina": make_retina,
     "utkface": make_utkface,
 }
+# Their datamodules are tested on the same copies, without a model; here two of them are fitted quickly.
+QUICK_SETS = ("ava", "facebenchmark")
 
 
 def load(file: Path) -> Any:
@@ -85,7 +88,14 @@ def leaves(tree: Any) -> Iterator[Any]:
         yield tree
 
 
-@pytest.mark.parametrize("file", [file for file in RUNS if file not in ON_SHARED], ids=lambda file: file.stem)
+def runs_elsewhere() -> Iterator[Any]:
+    """Every run whose images are made here; those of `fake_sets` are slow but for two."""
+    for file in (file for file in RUNS if file not in ON_SHARED):
+        slow = file.stem in fake_sets.MAKERS and file.stem not in QUICK_SETS
+        yield pytest.param(file, marks=pytest.mark.slow if slow else (), id=file.stem)
+
+
+@pytest.mark.parametrize("file", list(runs_elsewhere()))
 def test_a_complete_run_fits_and_tests(
     file: Path, numclip: Numclip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,7 +104,7 @@ def test_a_complete_run_fits_and_tests(
         # It draws its own images, and has the embedded backbone.
         small = [f"--data.num_{split}=8" for split in ("train", "val", "test")]
     else:
-        MAKERS[file.stem](tmp_path / "data")
+        {**MAKERS, **fake_sets.MAKERS}[file.stem](tmp_path / "data")
         small = [f"--data.root={tmp_path / 'data'}", *TINY]
     run = numclip.plain("fit", "--config", str(file), *small, *numclip.small, *ONE_STEP)
     metrics = metrics_of(run)

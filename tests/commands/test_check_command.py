@@ -72,7 +72,19 @@ def test_a_sound_set_is_counted(folder: Path, capsys: pytest.CaptureFixture[str]
     assert found["copies"]["number"] == found["contradictions"]["number"] == train["faults"]["number"] == 0
     out = capsys.readouterr().out
     assert "train: 4 images\n  numbers 1 to 9 points, median 3.5, 4 different ones\n  a few       2 ####" in out
+    assert "  over the scale:\n  1       1 ####" in out
     assert "nothing that must be mended was found" in out
+
+
+def test_a_number_off_the_scale_and_a_level_without_images_are_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder / "val.csv", [("4.png", 1), ("5.png", 60)])
+    found = facts_of(folder, "--near", "null", code=1)
+    assert found["mend"] == ["1 numbers are outside the scale"]
+    out = capsys.readouterr().out
+    assert "  no image of: many" in out
+    assert "1 numbers are outside the scale" in out
 
 
 def test_an_overlay_leaves_scale_and_backbone_as_they_are(folder: Path) -> None:
@@ -111,7 +123,11 @@ def test_all_faults_are_listed_in_one_go(folder: Path, capsys: pytest.CaptureFix
     assert any(shared["first"] == ["a"] for shared in found["shared_groups"])
     assert train["groups"] >= 1
     out = capsys.readouterr().out
-    assert "mend what is listed before training" in out
+    assert found["mend"] == [
+        "2 images can't be used", "1 numbers are outside the scale", "1 images have two numbers",
+        "1 images are in two splits", "1 groups are in two splits",
+    ]  # fmt: skip
+    assert f"mend before training: {'; '.join(found['mend'])}" in out
     assert "images twice, with equal numbers: 1 pair (1 in two splits)" in out
     page = (folder / "found" / "check.html").read_text(encoding="utf-8")
     assert "broken.png" in page
@@ -121,7 +137,8 @@ def test_all_faults_are_listed_in_one_go(folder: Path, capsys: pytest.CaptureFix
 def test_a_list_that_is_missing_or_bad_hides_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(folder / "test.csv", [("6.png", "six")])
     (folder / "val.csv").unlink()
-    found = facts_of(folder, "--near", "null", code=0)
+    found = facts_of(folder, "--near", "null", code=1)
+    assert found["mend"] == ["the test list can't be read"]
     missing = {part["name"]: part["missing"] for part in found["parts"]}
     assert missing["train"] == ""
     assert "val.csv" in missing["val"]

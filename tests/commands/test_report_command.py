@@ -8,6 +8,8 @@ import pytest
 
 from numclip_lightning.cli import main
 from numclip_lightning.commands import report as command
+from numclip_lightning.report.reading import read_run
+from numclip_lightning.report.strangers import with_shared_truth
 from support.command import Numclip, failure, make_data
 from support.fake_data import make_image
 from support.predicted import predictions
@@ -63,7 +65,8 @@ def test_two_runs_of_the_same_name_are_told_apart(tmp_path: Path, monkeypatch: p
         (FRAME.rename(columns={"value": "values"}), [], "has no column 'value' with the predicted numbers; did you"),
         (FRAME, ["--by", "sexx"], "has no column 'sexx' to compare by"),
         (FRAME, ["--target_column=truth"], "has no column 'truth'"),
-        (FRAME.assign(value="many"), [], "column 'value' has an entry that is no number"),
+        (FRAME.assign(value="many"), [], "mine.csv:2: column 'value' has an entry that is no number, 'many'"),
+        (pd.DataFrame({"target;value": ["1;2"]}), [], "has its columns separated by semicolons"),
         (FRAME.assign(value=float("nan")), [], "has no row with finite numbers in 'value' and 'target'"),
         (FRAME, ["--output=page.csv"], "no name of a page; let it end in .html"),
         (FRAME, ["--name", "a", "--name", "b"], "--name was given 2 times for 1 runs"),
@@ -145,3 +148,18 @@ def test_a_page_that_fails_does_not_spoil_the_test(
     tested = numclip("test", f"--ckpt_path={fitted}/checkpoints/best.ckpt", "--report=true")
     assert (tested / "test_predictions.csv").is_file()
     assert "no report.html: [Errno 28] No space left" in caplog.text
+
+
+def test_a_file_without_true_numbers_takes_those_of_the_run_beside_it(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    written(folder, name="test_predictions.csv")
+    theirs = FRAME[["path"]].assign(value=FRAME["target"] + 1)[::-1]
+    file = written(tmp_path, theirs, "gemini.csv")
+    new = written(tmp_path, theirs.assign(path="new.png")[:1], "new.csv")
+    run, beside, other = with_shared_truth([read_run(folder), read_run(file), read_run(new)])
+    assert beside.frame["path"].tolist() == run.frame["path"].tolist()
+    assert beside.errors == pytest.approx(1)
+    assert not other.has_truth
+    assert main(["report", str(folder), file, "--no_images", f"--output={tmp_path / 'page.html'}"]) == 0
+    assert "Paired" in (tmp_path / "page.html").read_text()

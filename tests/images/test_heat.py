@@ -42,6 +42,8 @@ def test_the_map_alone_is_cut_out_of_a_picture() -> None:
     # 60 % of the colour over the grey image; the left edge has the least, the right edge the largest number.
     for place, ends in ((0, [68, 1, 84]), (-1, [253, 231, 37])):
         assert alone[:, place] == pytest.approx(np.broadcast_to(0.6 * np.array(ends) + 40, (256, 3)), abs=1.5)
+    flat = np.asarray(heat_of(heat_picture(pixels, [[0.0, 1.0]], least=100.0))).astype(int)
+    assert np.abs(flat[:, 0] - flat[:, -1]).max() <= 3
     with pytest.raises(ConfigError, match="is no map"):
         heat_of(Image.new("RGB", (40, 40)))
 

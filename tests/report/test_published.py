@@ -11,6 +11,7 @@ from numclip_lightning.report.published import published_figures
 NAMES = (
     "morph", "morph-2-shots", "morph-a", "morph-b", "morph-c", "morph-d", "clap2015", "fgnet", "utkface", "historical",
     "aesthetics", "adience", "retina", "yearguessr", "agedb", "afad", "cacd", "clap2016",
+    "agedb-dir", "imdb-wiki-dir", "ava", "koniq",
 )  # fmt: skip
 
 
@@ -49,6 +50,9 @@ def test_a_tolerance_covers_what_others_got() -> None:
         ("utkface", "Cross-entropy, ResNet-50", "test_mae", 4.38), ("utkface", "FaRL + MLP", "test_mae", 3.87),
         ("morph-c", "FaRL + MLP", "test_mae", 3.04), ("agedb", "L1 regression, ResNet-50", "test_mae", 6.23),
         ("clap2016", "Unimodal, ResNet-50", "test_mae", 4.17), ("adience", "MiVOLO v2", "test_acc", 0.6943),
+        ("cvpr2024-morph-c", "FaRL + MLP", "test_mae", 3.04), ("agedb-dir", "LDS + FDS, ResNet-50", "test_mae", 7.47),
+        ("imdb-wiki-dir", "FDS, ResNet-50", "test_mae", 7.66), ("koniq", "CLIP-IQA+", "test_spearman", 0.885),
+        ("ava", "Q-Align", "test_plcc", 0.819),
     ],
 )  # fmt: skip
 def test_the_right_number_is_under_the_right_name(name: str, method: str, metric: str, value: float) -> None:
@@ -57,7 +61,7 @@ def test_the_right_number_is_under_the_right_name(name: str, method: str, metric
 
 
 def test_every_figure_has_a_source_a_known_metric_and_a_row_of_its_own() -> None:
-    assert len(list(chain.from_iterable(map(published_figures, NAMES)))) == 66
+    assert len(list(chain.from_iterable(map(published_figures, NAMES)))) == 79
     for name in NAMES:
         figures = published_figures(name)
         assert len({(figure.method, figure.metric) for figure in figures}) == len(figures)
@@ -67,6 +71,13 @@ def test_every_figure_has_a_source_a_known_metric_and_a_row_of_its_own() -> None
             assert figure.tolerance is None or 0 < figure.tolerance < figure.value
             assert not figure.note.endswith(".")
             assert figure.metric != "test_acc" or 0 < figure.value < 1
+
+
+def test_splits_of_its_own_are_no_remark_where_they_are_read() -> None:
+    for name in ("agedb", "afad", "cacd", "clap2016", "morph-c", "utkface"):
+        notes = {figure.note for figure in published_figures(f"cvpr2024-{name}")}
+        assert notes == {""}
+        assert any("subject-exclusive splits of its own" in figure.note for figure in published_figures(name))
 
 
 def test_a_name_without_figures_is_refused() -> None:

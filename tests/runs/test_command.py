@@ -1,6 +1,7 @@
 """One run: flags and configurations arrive as they are written, and the printed command repeats the test."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -101,12 +102,30 @@ class TestFlags:
         assert resolved["model"]["init_args"]["scale"] == config_of(fitted)["model"]["init_args"]["scale"]
         assert "val_cs2" in metrics_of(run)
 
-    def test_a_progress_bar_and_no_advertisements(
+    def test_a_line_for_each_epoch_in_a_log_and_no_advertisements(
         self, numclip: Numclip, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
     ) -> None:
-        numclip("fit", "--trainer.max_epochs=1")
-        assert "Epoch 0: 100%" in capsys.readouterr().out
+        numclip("fit", "--trainer.max_epochs=2")
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+        assert len(lines) == 2
+        for number, line in enumerate(lines, 1):
+            assert re.fullmatch(rf"epoch {number} of 2: loss [\d.]+, val_mae [\d.]+", line)
         assert "litlogger" not in caplog.text
+
+    def test_a_bar_with_loss_and_error_on_a_terminal(
+        self, numclip: Numclip, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+        numclip("fit", "--trainer.max_epochs=1")
+        shown = capsys.readouterr().out
+        assert re.search(r"Epoch 0: 100%.*3/3.*loss=[\d.]+, val_mae=[\d.]+", shown)
+        assert "v_num" not in shown
+
+    def test_a_bar_of_the_users_own_or_none(self, numclip: Numclip, capsys: pytest.CaptureFixture[str]) -> None:
+        numclip("fit", "--trainer.max_epochs=1", "--trainer.callbacks+=TQDMProgressBar")
+        assert "Epoch 0: 100%" in capsys.readouterr().out
+        numclip("fit", "--trainer.max_epochs=1", "--trainer.enable_progress_bar=false")
+        assert "poch" not in capsys.readouterr().out
 
     @pytest.mark.parametrize("subcommand", ["fit", "validate", "test", "predict"])
     @pytest.mark.parametrize("word", ["--trainer.logger=false", "--trainer.enable_checkpointing=false"])

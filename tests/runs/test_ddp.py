@@ -23,9 +23,16 @@ PARTS_AT_REST = {
     "L2RCLIP": ["--model.num_context=4", "--model.names=phrases"],
     "RankingAwareCLIP": ["--model.width=16"],
     "CLIPEBC": [],
+    "AMU": ["--model.names=phrases"],
+    "YearCLIP": [],
+    "AttentionMIL": [],
+    "CLIPEBCBlocks": [],
+    "AnomalyCLIP": ["--model.num_context=4"],
 }
 
 AVERAGED = ["--averaging.decay=0.9", "--model.learning_rates={image_encoder: 0.01, head: 0.1}"]
+TUNED = ["--model.tune=svd", "--model.learning_rates={image_encoder: 0.01, text_encoder: 0.01, context: 0, head: 0.1}",
+         "--model.num_context=null"]  # fmt: skip
 
 # Images that can't be read: one of the second process, and the last one, of the first.
 BAD = ("test_003.png", "test_016.png")
@@ -107,6 +114,7 @@ def by_two(folder: Path, fitted_by_two: Path) -> ByTwo:
         **{name: [*fit_with(folder, name, *words), *TWO] for name, words in PARTS_AT_REST.items()},
         **{name: [*solve(folder, name), *TWO] for name in SOLVED},
         "averaged": [*fit_with(folder, "SORD", f"--model.backbone=local-dir:{folder / 'resnet'}", *AVERAGED), *TWO],
+        "tuned": [*fit_with(folder, "NumCLIP", *TUNED), *TWO],
         "predict_one": ["predict", *base, f"--data.predict_path={one / 'test_000.png'}"],
     }
     file, runs = folder / "commands.json", folder / "runs"
@@ -214,6 +222,14 @@ def test_a_method_with_parts_at_rest_fits_in_two_processes(by_two: ByTwo, name: 
 def test_averages_of_two_processes_are_those_of_their_checkpoint(folder: Path, by_two: ByTwo) -> None:
     # What batch normalisation has seen differs between the processes.
     run = by_two.runs["averaged"]
+    expected = metrics_of(by_one(folder, run, "validate"))["val_mae"]
+    assert metrics_of(run)["val_mae"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_tuned_towers_of_two_processes_are_those_of_their_checkpoint(folder: Path, by_two: ByTwo) -> None:
+    assert "find_unused_parameters" not in by_two.output
+    run = by_two.runs["tuned"]
+    assert "numbers of the text tower are trained" in by_two.output
     expected = metrics_of(by_one(folder, run, "validate"))["val_mae"]
     assert metrics_of(run)["val_mae"] == pytest.approx(expected, abs=1e-5)
 

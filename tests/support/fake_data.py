@@ -47,8 +47,8 @@ def make_list_dataset(
     """
     targets = make_targets(n, values, seed)
     paths = [f"{Path(name).stem}_{i:03d}.png" for i in range(n)]
-    _make_bright(folder, paths, targets, values, size)
-    return _write_list(folder / name, [f"{path} {target:g}" for path, target in zip(paths, targets, strict=True)])
+    make_bright(folder, paths, targets, values, size)
+    return write_list(folder / name, [f"{path} {target:g}" for path, target in zip(paths, targets, strict=True)])
 
 
 def make_aesthetics(root: Path, category: str = "people", train: int = 32, test: int = 10) -> None:
@@ -57,9 +57,9 @@ def make_aesthetics(root: Path, category: str = "people", train: int = 32, test:
     for split, n in (("train", train), ("test", test)):
         targets = make_targets(n, values)
         paths = [f"{split}{i:06d}.png" for i in range(n)]
-        _make_bright(root, paths, targets, values)
+        make_bright(root, paths, targets, values)
         lines = [f"{path}\t{target}" for path, target in zip(paths, targets, strict=True)]
-        _write_list(root / "labels" / f"{category}_{split}.txt", lines, final_newline=False)
+        write_list(root / "labels" / f"{category}_{split}.txt", lines, final_newline=False)
 
 
 def make_historical(root: Path, per_decade: int = 6) -> None:
@@ -67,8 +67,8 @@ def make_historical(root: Path, per_decade: int = 6) -> None:
     for decade in DECADES:
         keys = [md5(f"{decade} {i}".encode()).hexdigest() for i in range(per_decade)]
         paths = [f"./images/{decade}s_decade_{key}.jpg" for key in keys]
-        _make_bright(root, paths, [decade] * per_decade, DECADES)
-        _write_list(root / f"{decade}s.txt", [f"{path} {decade}s" for path in paths])
+        make_bright(root, paths, [decade] * per_decade, DECADES)
+        write_list(root / f"{decade}s.txt", [f"{path} {decade}s" for path in paths])
 
 
 def make_morph(root: Path, train: int = 24, test: int = 10, fold: int = 0) -> None:
@@ -77,17 +77,17 @@ def make_morph(root: Path, train: int = 24, test: int = 10, fold: int = 0) -> No
     for split, n, first in (("train", train, 100000), ("test", test, 300000)):
         targets = make_targets(n, values)
         paths = [f"{first + i // 2}_{i % 2:02d}M{target}.JPG" for i, target in enumerate(targets)]
-        _make_bright(root, [f"image/{path}" for path in paths], targets, values)
+        make_bright(root, [f"image/{path}" for path in paths], targets, values)
         lines = [f"0 1 {target} {path} morph" for path, target in zip(paths, targets, strict=True)]
         header = "race gender age filename database"
-        _write_list(root / f"Setting_A_fold{fold}_{split}.txt", [header, *lines], newline="\r\n")
+        write_list(root / f"Setting_A_fold{fold}_{split}.txt", [header, *lines], newline="\r\n")
 
 
 def make_utkface(root: Path, n: int = 40, values: Sequence[int] = (1, 10, 25, 40, 60, 90)) -> None:
     """UTKFace as published: aligned faces whose names start with the age."""
     targets = make_targets(n, values)
     paths = [f"{target}_{i % 2}_{i % 5}_{20170109150557000 + i}.jpg.chip.jpg" for i, target in enumerate(targets)]
-    _make_bright(root, paths, targets, values)
+    make_bright(root, paths, targets, values)
 
 
 def make_adience(root: Path, per_fold: int = 12) -> None:
@@ -103,8 +103,8 @@ def make_adience(root: Path, per_fold: int = 12) -> None:
             f"{user}/landmark_aligned_face.{i}.{image}"
             for i, (user, image) in enumerate(zip(users, images, strict=True))
         ]
-        _make_bright(root, paths, targets, values)
-        _write_list(
+        make_bright(root, paths, targets, values)
+        write_list(
             root / f"simplified_adience_{fold}.txt",
             [f"{path} {target:g}" for path, target in zip(paths, targets, strict=True)],
         )
@@ -113,7 +113,7 @@ def make_adience(root: Path, per_fold: int = 12) -> None:
         rows += [[f"{fold}@N00", "x.jpg", "1", "None"], [f"{fold}@N00", "y.jpg", "2", "(38, 48)"]]
         lines = ["\t".join([*row, "f", *["0"] * 7]) for row in rows]
         for name in (f"fold_{fold}_data.txt", f"fold_frontal_{fold}_data.txt"):
-            _write_list(root / "folds" / name, ["\t".join(header.split()), *lines])
+            write_list(root / "folds" / name, ["\t".join(header.split()), *lines])
 
 
 def make_clap2015(root: Path, train: int = 12, val: int = 6, test: int = 6) -> None:
@@ -122,19 +122,19 @@ def make_clap2015(root: Path, train: int = 12, val: int = 6, test: int = 6) -> N
     for split, n in (("train", train), ("val", val), ("test", test)):
         targets = make_targets(n, values)
         paths = [f"image_{split}{i}.jpg" for i in range(n)]
-        _make_bright(root, paths, targets, values)
+        make_bright(root, paths, targets, values)
         lines += [
             f"{path},{target},{2 + i % 5}.25,{split}"
             for i, (path, target) in enumerate(zip(paths, targets, strict=True))
         ]
-    _write_list(root / "total_2015.csv", lines, newline="\r\n")
+    write_list(root / "total_2015.csv", lines, newline="\r\n")
 
 
 def make_fgnet(root: Path, persons: int = 82, images: int = 3) -> None:
     """FG-NET as published: photographs of people, who are numbered from 1, at growing ages."""
     values = [person % 11 + 10 * i for person in range(1, persons + 1) for i in range(images)]
     paths = [f"{1 + i // images:03d}A{age:02d}{'a' if i % 5 == 0 else ''}.JPG" for i, age in enumerate(values)]
-    _make_bright(root, paths, values, values)
+    make_bright(root, paths, values, values)
 
 
 def make_retina(root: Path, n: int = 24) -> None:
@@ -142,24 +142,26 @@ def make_retina(root: Path, n: int = 24) -> None:
     values = range(5)
     targets = make_targets(n, values)
     ids = [md5(f"retina {i}".encode()).hexdigest()[:12] for i in range(n)]
-    _make_bright(root / "train_images", [f"{name}.png" for name in ids], targets, values)
+    make_bright(root / "train_images", [f"{name}.png" for name in ids], targets, values)
     lines = [f"{name},{target:g}" for name, target in zip(ids, targets, strict=True)]
-    _write_list(root / "train.csv", ["id_code,diagnosis", *lines])
+    write_list(root / "train.csv", ["id_code,diagnosis", *lines])
 
 
-def _make_bright(
+def make_bright(
     folder: Path,
     paths: Sequence[str],
     targets: Sequence[float],
     values: Sequence[float],
     size: tuple[int, int] = (16, 16),
 ) -> None:
+    """Write an image for each path, as bright as its target between the least and the largest of `values`."""
     low, high = min(values), max(values)
     for path, target in zip(paths, targets, strict=True):
         make_image(folder / path, 0.1 + 0.8 * (target - low) / ((high - low) or 1), size)
 
 
-def _write_list(path: Path, lines: Iterable[str], *, newline: str = "\n", final_newline: bool = True) -> Path:
+def write_list(path: Path, lines: Iterable[str], *, newline: str = "\n", final_newline: bool = True) -> Path:
+    """Write the lines of a list; return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes((newline.join(lines) + newline * final_newline).encode())
     return path

@@ -2,7 +2,7 @@
 
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from numclip_lightning.report.frame import run_name
 from numclip_lightning.report.joined_methods import Members, join_methods
 from numclip_lightning.report.marks import check_page, update_page
 from numclip_lightning.report.report import Request, write_report
+from numclip_lightning.report.stranger_methods import Strangers, answer_methods
+from numclip_lightning.report.strangers import read_stranger
 from numclip_lightning.report.trials import Tried
 from numclip_lightning.runs.benchmark import Benchmark
 from numclip_lightning.runs.code import current_code
@@ -53,6 +55,7 @@ def benchmark(words: Sequence[str]) -> int:
     request.check([*chosen.methods, *chosen.ensembles], here)
     if chosen.page:
         check_page(Path(chosen.page))
+    strangers = _strangers(chosen, here)
     # Before the trials: what is wrong in a configuration is said before anything is run.
     trials, runs = plan_trials(chosen), plan(chosen)
     if trials:
@@ -63,12 +66,7 @@ def benchmark(words: Sequence[str]) -> int:
         return _STOPPED
     tests = [test for run in runs for test in run.tests]
     crossed = Crossed([test.entry for test in tests], _records(tests))
-    entries, records = [run.entry for run in runs], _records(runs)
-    joined, their_records = join_methods(
-        {name: Members(entry.of, entry.across_seeds) for name, entry in chosen.ensembles.items()}, entries, records,
-        Path(chosen.root),
-    )  # fmt: skip
-    whole, found = [*entries, *joined], [*records, *their_records]
+    whole, found = _with_answers(chosen, strangers, runs)
     report = write_report(whole, found, output, request, crossed, _tried(trials))
     jobs = [*runs, *tests]
     finished = sum(map(has_finished, jobs))
@@ -78,7 +76,39 @@ def benchmark(words: Sequence[str]) -> int:
         update_page(Path(chosen.page), report)
     elif chosen.page:
         _log.warning("%s is left as it is until all runs have finished, or --report_only=true asks for it", chosen.page)
-    return int(finished < len(jobs))
+    theirs = [record for record in found if record["method"] in strangers]
+    for record in theirs:
+        if record["status"] == "failed":
+            _log.warning("%s: %s", run_name(record), record["error"])
+        elif record["unanswered"]:
+            _log.warning("%s: %d images have no answer and count as guessing", run_name(record), record["unanswered"])
+    return int(finished < len(jobs) or any(record["status"] == "failed" for record in theirs))
+
+
+def _strangers(chosen: Benchmark, here: Sequence[str]) -> dict[str, Strangers]:
+    """Read the predictions of other programs, those that are of datasets that are here."""
+    found = {}
+    for name, method in chosen.methods.items():
+        if method.predictions is None:
+            continue
+        own = method.predictions
+        files = own if isinstance(own, dict) else dict.fromkeys(here, own)
+        files = {dataset: file for dataset, file in files.items() if dataset in here}
+        read = {dataset: read_stranger(Path(file), method.columns) for dataset, file in files.items()}
+        found[name] = Strangers(read, method.unanswered)
+    return found
+
+
+def _with_answers(
+    chosen: Benchmark, strangers: Mapping[str, Strangers], runs: Sequence[PlannedRun]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the planned runs and their records, then those that are made of files: of other programs, of ensembles."""
+    planned, records, root = [run.entry for run in runs], _records(runs), Path(chosen.root)
+    rows, found = answer_methods(strangers, planned, records, root)
+    planned, records = [*planned, *rows], [*records, *found]
+    members = {name: Members(entry.of, entry.across_seeds) for name, entry in chosen.ensembles.items()}
+    rows, found = join_methods(members, planned, records, root)
+    return [*planned, *rows], [*records, *found]
 
 
 def _tried(trials: Sequence[PlannedTrial]) -> Tried:

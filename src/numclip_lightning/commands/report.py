@@ -17,6 +17,7 @@ from numclip_lightning.report.html.gallery import Loader
 from numclip_lightning.report.html.page import write_page
 from numclip_lightning.report.reading import read_run
 from numclip_lightning.report.reported import ReportedRun
+from numclip_lightning.report.strangers import with_shared_truth
 
 __all__ = ["loader_of", "report", "report_of_run"]
 
@@ -39,7 +40,7 @@ def report(words: Sequence[str]) -> int:
     """
     chosen = _parser().parse_args(list(words))
     rename = {name: given for name in _COLUMNS if (given := getattr(chosen, f"{name}_column"))}
-    runs = [read_run(place, by=chosen.by, rename=rename) for place in chosen.runs]
+    runs = with_shared_truth([read_run(place, by=chosen.by, rename=rename) for place in chosen.runs])
     output = _output(chosen.output, runs)
     load = None if chosen.no_images else loader_of(chosen.images)
     command = shlex.join(["numclip", "report", *words])
@@ -54,7 +55,8 @@ def _parser() -> ArgumentParser:
         usage="numclip report RUN... [--output FILE] [--by COLUMN]... [--no_images] [--KEY=VALUE]...",
         description="Write one HTML page about runs: how good, where wrong, how sure, for whom, how made. RUN is a run "
         "folder, or a CSV file of any program with the column `value`, and `target` where the true numbers are known. "
-        "Several runs stand beside each other, tested against the first.",
+        "Several runs stand beside each other, tested against the first; a file without `target` takes those of the "
+        "first run, if it has its images.",
         allow_abbrev=False,
     )
     add = parser.add_argument

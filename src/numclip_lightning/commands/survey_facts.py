@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from numclip_lightning.data.base.labels import Label
-from numclip_lightning.data.base.survey import Pair, PartSurvey, Survey, by_attribute, histogram
+from numclip_lightning.data.base.survey import UNREAD, Pair, PartSurvey, Survey, by_attribute, histogram
 from numclip_lightning.models.variety import diversity, explained_share, near_pairs
 from numclip_lightning.scale import OrdinalScale
 
@@ -30,8 +30,8 @@ def facts_of(found: Survey, scale: OrdinalScale | None, features: Tensor | None,
             them.
         near: The least cosine of images that are nearly the same.
     """
-    across = [pair for pair in found.copies if pair.part != pair.other_part]
-    faults = sum(len(part.faults) for part in found.parts)
+    parts = [_part(part, scale) for part in found.parts]
+    mend = _mend(found, parts)
     readable = [
         (part.name, label)
         for part in found.parts
@@ -39,9 +39,10 @@ def facts_of(found: Survey, scale: OrdinalScale | None, features: Tensor | None,
         if not (part.looked and part.looked[number].fault)
     ]
     return {
-        "usable": not (faults or found.contradictions or across),
+        "usable": not mend,
+        "mend": mend,
         "unit": scale.unit if scale else "",
-        "parts": [_part(part, scale) for part in found.parts],
+        "parts": parts,
         "copies": _pairs(found.copies),
         "contradictions": _pairs(found.contradictions),
         "shared_groups": [
@@ -52,6 +53,20 @@ def facts_of(found: Survey, scale: OrdinalScale | None, features: Tensor | None,
         "near": None if features is None or near is None else _near(features, readable, near),
         "variety": None if features is None or scale is None else _variety(features, readable, scale),
     }
+
+
+def _mend(found: Survey, parts: Sequence[dict[str, Any]]) -> list[str]:
+    """Return in words what a fit would refuse, or be misled by."""
+    across = sum(pair.part != pair.other_part for pair in found.copies)
+    counted = {
+        "images can't be used": sum(len(part.faults) for part in found.parts),
+        "numbers are outside the scale": sum(part.get("off_scale", 0) for part in parts),
+        "images have two numbers": len(found.contradictions),
+        "images are in two splits": across,
+        "groups are in two splits": sum(map(len, found.shared_groups.values())) * found.refuses_groups,
+    }
+    unread = [f"the {part.name} list can't be read" for part in found.parts if part.missing.startswith(UNREAD)]
+    return [*unread, *(f"{number} {what}" for what, number in counted.items() if number)]
 
 
 def _part(part: PartSurvey, scale: OrdinalScale | None) -> dict[str, Any]:

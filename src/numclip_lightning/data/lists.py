@@ -1,20 +1,29 @@
 """Datamodule for your own lists, and for folders that are named by numbers."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from numclip_lightning.data.base.arguments import require_fraction
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.graded_folders import read_graded_folder
-from numclip_lightning.data.base.labels import LabelTable, read_labels
+from numclip_lightning.data.base.labels import Label, LabelTable, read_labels, without_repeats
+from numclip_lightning.data.base.rated import VoteColumns, join_raters
+from numclip_lightning.data.base.split_words import divide_by_column
 from numclip_lightning.data.base.splits import random_split
 from numclip_lightning.data.base.types import Split
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import ConfigError, check_choice
 
 __all__ = ["ListDataModule"]
 
 
-_COLUMNS = ("path_column", "target_column", "group_column", "spread_column", "propensity_column")
+_COLUMNS = (
+    "path_column", "target_column", "group_column", "spread_column", "propensity_column", "vote_columns",
+    "rater_columns", "split_column",
+)  # fmt: skip
+
+Repeats = Literal["refuse", "votes"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -36,6 +45,13 @@ class ListDataModule(FileDataModule):
             (`spread`, `stdv`), `none` leaves it out.
         propensity_column: Column of the probability of each training image to be labelled, over 0 and up to 1, for
             `model.imbalance.weights=propensity`; None for none.
+        vote_columns: How many raters have given each score: a mapping of columns to scores, such as `{c1: 1, c2: 2}`.
+            The target is their mean unless `target_column` is given too; methods read the votes with `model.raters`.
+        rater_columns: Columns of the raters' numbers, one for each rater, blank where one has given none; likewise.
+        repeats: What several lines of one image are, or several labels in a line. `refuse`: a mistake if lines differ;
+            of several labels in a line, training draws one. `votes`: numbers of several raters; the target is the mean.
+        split_column: Column of `train_file` that says which split each image is in (`train`, `val`, `test`, or as
+            `training`, `valid`, `validation`, `dev`, `testing`); None where each split has a list.
         test_fraction: Share of `train_file` that is drawn for testing, groups kept whole, in (0, 1); None where there
             is a `test_file`.
         split_seed: Seed of that part. It is not `seed`, so that several seeds of a method have one test set.
@@ -46,6 +62,10 @@ class ListDataModule(FileDataModule):
     group_column: str | None = None
     spread_column: str | None = None
     propensity_column: str | None = None
+    vote_columns: dict[str, float] | None = None
+    rater_columns: list[str] | None = None
+    repeats: Repeats = "refuse"
+    split_column: str | None = None
     test_fraction: float | None = None
     split_seed: int = 0
 
@@ -54,8 +74,21 @@ class ListDataModule(FileDataModule):
         self._drawn: dict[Split, LabelTable] = {}
 
     def validate_arguments(self) -> None:
-        """Check the fraction too."""
+        """Check the raters and the fraction too."""
         super().validate_arguments()
+        check_choice("repeats", self.repeats, get_args(Repeats))
+        ways = (self.vote_columns is not None, self.rater_columns is not None, self.repeats == "votes")
+        if sum(ways) > 1:
+            raise ConfigError("vote_columns, rater_columns and repeats=votes are three ways to list votes; give one")
+        if self.rater_columns == [] or self.vote_columns == {}:
+            raise ConfigError("vote_columns or rater_columns has no column; name them, or leave it out")
+        if self.split_column is not None and (self.test_fraction, self.val_file, self.test_file) != (None, None, None):
+            raise ConfigError(
+                f"split_column={self.split_column!r} takes all splits from train_file; leave val_file, test_file and "
+                "test_fraction out"
+            )
+        if self.split_column is not None and self.train_file is None:
+            raise ConfigError(f"split_column={self.split_column!r} needs train_file, the list that has it")
         if self.test_fraction is None:
             return
         require_fraction("test_fraction", self.test_fraction)
@@ -72,16 +105,20 @@ class ListDataModule(FileDataModule):
     @property
     def list_files(self) -> dict[Split, str | None]:
         """The list file of each split; a list that is divided is no split's own."""
-        return {**super().list_files, **({"train": None} if self.test_fraction else {})}
+        return {**super().list_files, **({"train": None} if self.test_fraction or self.split_column else {})}
 
     def published(self, split: Split) -> LabelTable | None:
-        """The training or test part of a list that is divided."""
-        if self.test_fraction is None or self.train_file is None:
+        """A part of a list that is divided, as its column says or by a draw."""
+        if self.train_file is None or (self.test_fraction is None and self.split_column is None):
             return None
         if not self._drawn:
-            table = self.read_list(self.split_lists.find_file("train_file", self.train_file))
-            train, test = random_split(table, self.test_fraction, self.split_seed)
-            self._drawn = {"train": LabelTable(train), "test": LabelTable(test)}
+            file = self.split_lists.find_file("train_file", self.train_file)
+            table = self.read_list(file)
+            if self.split_column is not None:
+                self._drawn = divide_by_column(table, file, self.split_column)
+            elif self.test_fraction is not None:
+                train, test = random_split(table, self.test_fraction, self.split_seed)
+                self._drawn = {"train": LabelTable(train), "test": LabelTable(test)}
         return self._drawn.get(split)
 
     @property
@@ -105,7 +142,8 @@ class ListDataModule(FileDataModule):
             "group": self.train_file, "propensity": self.train_file, "spread": self.test_file,
             "attributes": self.test_file or self.train_file,
         }  # fmt: skip
-        optional = (what for what, given in needed.items() if given and not self._is_list(file, given))
+        optional = tuple(what for what, given in needed.items() if given and not self._is_list(file, given))
+        join = self._join(Path(file), optional) if labelled else None
         return read_labels(
             file,
             path_column=self.path_column,
@@ -113,10 +151,29 @@ class ListDataModule(FileDataModule):
             group_column=self.group_column,
             spread_column=self.spread_column,
             propensity_column=self.propensity_column,
-            labelled=labelled,
-            optional=tuple(optional),
+            # The mean of the votes takes the place of a target that is not named.
+            labelled=labelled and (self.target_column is not None or not self._rated),
+            optional=optional,
             attributes=self.attributes or (),
+            join=join,
         )
+
+    @property
+    def _rated(self) -> bool:
+        return self.vote_columns is not None or self.rater_columns is not None
+
+    def _join(self, source: Path, optional: Sequence[str]) -> Callable[[Sequence[Label]], LabelTable] | None:
+        """Return what makes entries of the lines of a list, if several raters have filled it in."""
+        if self.repeats == "votes":
+            return join_raters
+        if not self._rated:
+            return None
+        mean = self.target_column is None
+        named = [self.group_column, self.propensity_column, *(self.attributes or ())]
+        kinds = ["group", "propensity", *["attributes"] * (len(named) - 2)]
+        needed = [name for name, kind in zip(named, kinds, strict=True) if name is not None and kind not in optional]
+        votes = VoteColumns(source, self.vote_columns, self.rater_columns, tuple(needed))
+        return lambda labels: without_repeats(votes.rate(labels, mean=mean), source)
 
     def _is_list(self, file: str | Path, given: str) -> bool:
         return Path(file) in (Path(given).expanduser(), Path(self.root, given))

@@ -76,10 +76,10 @@ def load_checkpoint(path: Path, backbone: str | None = None) -> Any:
             f"the weights in {path} don't fit {kind.__name__} on backbone={backbone or place!r}, and a prediction with "
             f"untrained parts is none: {' '.join(str(error).split())[:400]}"
         ) from error
-    # Weights by a tag may have been trained on images that were normalised in another way than the model's default.
-    from numclip_lightning.models.loading import tag_normalization
+    # Normalisation belongs to the weights, which were not looked for by their tag.
+    from numclip_lightning.models.normalization import trained_normalization
 
-    if found := tag_normalization(backbone or place, tag):
+    if found := trained_normalization(backbone or place, tag):
         method.clip.mean, method.clip.std = found
     method.hparams["backbone"], method.hparams["pretrained"] = place, tag
     return method.eval()

@@ -40,7 +40,11 @@ def colour(shares: npt.ArrayLike, colours: Colours = "values") -> npt.NDArray[np
 
 
 def heat_picture(
-    pixels: npt.NDArray[np.uint8], numbers: npt.ArrayLike, colours: Colours = "values", unit: str = ""
+    pixels: npt.NDArray[np.uint8],
+    numbers: npt.ArrayLike,
+    colours: Colours = "values",
+    unit: str = "",
+    least: float = 0.0,
 ) -> Image.Image:
     """Return an image beside itself under a map, with the numbers that the colours stand for.
 
@@ -49,6 +53,7 @@ def heat_picture(
         numbers: The map, (rows, columns), of any size; it covers the whole image.
         colours: `values` from the least to the largest number, or `changes` around 0.
         unit: Of the numbers.
+        least: The least range that the colours of values stand for: numbers that hardly differ have one colour.
 
     Raises:
         ConfigError: If the map is no table of numbers, or the colours are unknown.
@@ -60,6 +65,8 @@ def heat_picture(
     if colours == "changes":
         high = max(abs(low), abs(high))
         low = -high
+    if colours == "values" and high - low < least:
+        low, high = (low + high - least) / 2, (low + high + least) / 2
     shares = (table - low) / (high - low) if high > low else np.full_like(table, 0.5)
     factor = max(1, -(-_LEAST_SIDE // min(pixels.shape[:2])))
     size = (pixels.shape[1] * factor, pixels.shape[0] * factor)

@@ -16,7 +16,7 @@ from numclip_lightning.errors import ConfigError, check_choice
 __all__ = ["NORMALIZATIONS", "ImageTransform", "Normalization", "Normalize", "Preprocess", "build_transform"]
 
 Preprocess = Literal["clip", "published"]
-Normalize = Literal["clip", "imagenet", "half"]
+Normalize = Literal["clip", "imagenet", "half", "unit"]
 Pixels = npt.NDArray[np.uint8]
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -34,6 +34,8 @@ NORMALIZATIONS: dict[Normalize, Normalization] = {
     "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     # SigLIP and others map 0..1 to -1..1.
     "half": Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    # MobileCLIP takes 0..1 as it is.
+    "unit": Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
 # Share of the largest square that a training crop keeps at the least.
 _LEAST_AREA = 0.8

@@ -4,6 +4,8 @@ Source: Yu et al., "CLIP-DR: Textual Knowledge-Guided Diabetic Retinopathy Gradi
 MICCAI 2024 (arXiv 2407.04068).
 """
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from numclip_lightning.errors import check_weight
@@ -28,6 +30,9 @@ class CLIPDR(CoOp):
     learning_rates = LearningRates(adapter=0, phrases=0, head=0)
     optimizer = OptimizerSpec("RAdam")
     lr_scheduler = SchedulerSpec()
+
+    # Its neighbours are of one level.
+    reads_raters: ClassVar[bool] = False
 
     def check(self) -> None:
         """Refuse a negative weight."""

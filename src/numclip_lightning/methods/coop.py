@@ -3,6 +3,8 @@
 Source: Zhou et al., "Learning to Prompt for Vision-Language Models", IJCV 2022 (arXiv 2109.01134), section 3.2.
 """
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from numclip_lightning.errors import check_weight
@@ -15,17 +17,19 @@ from numclip_lightning.methods.base import (
     Output,
     PromptClassifier,
     SchedulerSpec,
+    SoftenedMethod,
 )
 from numclip_lightning.models.prompts import ConceptPrompts
 
 __all__ = ["CoOp"]
 
 
-class CoOp(ContextMethod[ConceptPrompts], PromptClassifier):
+class CoOp(ContextMethod[ConceptPrompts], SoftenedMethod, PromptClassifier):
     """CoOp: a learned context for all classes (or one for each), trained with cross-entropy.
 
     By default everything but the context is frozen, as published. The ordinal papers run another "CoOp": image tower
-    and class names are trained too, with OrdinalCLIP's loss (`configs/methods/coop_ordinal.yaml`).
+    and class names are trained too, with OrdinalCLIP's loss (`configs/methods/coop_ordinal.yaml`). With a
+    `temperature`, labels are soft, as SORD's.
 
     Args:
         shared_context: Whether all classes learn one context; otherwise each has its own.
@@ -38,6 +42,8 @@ class CoOp(ContextMethod[ConceptPrompts], PromptClassifier):
     learning_rates = LearningRates(image_encoder=0, adapter=0, context=2e-3, phrases=0, head=0)
     optimizer = OptimizerSpec("SGD")
     lr_scheduler = SchedulerSpec("CosineAnnealingLR")
+
+    reads_raters: ClassVar[bool] = True
 
     def check(self) -> None:
         """Refuse a negative weight."""

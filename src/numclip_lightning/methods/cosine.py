@@ -4,6 +4,8 @@ Source: Li et al., "OrdinalCLIP", NeurIPS 2022 (arXiv 2206.02338), the baseline 
 over cosine similarities times 100.
 """
 
+from typing import ClassVar
+
 from numclip_lightning.methods.base import ImageClassifier
 from numclip_lightning.models.image_heads import CosineHead
 
@@ -18,6 +20,8 @@ class CosineClassifier(ImageClassifier):
     Args:
         learning_rates: The learning rate of each part, `head` being the directions; 0 freezes it.
     """
+
+    reads_raters: ClassVar[bool] = True
 
     def build_head(self) -> CosineHead:
         """Return a direction for each class."""

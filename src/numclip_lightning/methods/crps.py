@@ -4,13 +4,20 @@ Source: Gneiting and Raftery, "Strictly Proper Scoring Rules, Prediction, and Es
 Yu and Samaras, "Squared Earth Mover's Distance-based Loss for Training Deep Neural Networks", 2016 (arXiv 1611.05916).
 """
 
+from collections.abc import Callable
 from dataclasses import field
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from torch import Tensor
 
 from numclip_lightning.errors import check_choice, check_weight
-from numclip_lightning.losses import crps_loss, earth_mover_loss, weighted_mean
+from numclip_lightning.losses import (
+    crps_loss,
+    distribution_crps,
+    distribution_earth_mover,
+    earth_mover_loss,
+    weighted_mean,
+)
 from numclip_lightning.methods.base import Batch, Classes, ImageClassifier, Output
 from numclip_lightning.models.heads import Decode
 from numclip_lightning.models.image_heads import LinearHead
@@ -18,6 +25,14 @@ from numclip_lightning.models.image_heads import LinearHead
 __all__ = ["CRPSClassifier", "CumulativeDistance"]
 
 CumulativeDistance = Literal["squared", "absolute"]
+
+# By what is known of an image: one number, or the votes on it.
+_DISTANCES: dict[tuple[str, CumulativeDistance], Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    ("target", "squared"): crps_loss,
+    ("target", "absolute"): earth_mover_loss,
+    ("distribution", "squared"): distribution_crps,
+    ("distribution", "absolute"): distribution_earth_mover,
+}
 
 
 class CRPSClassifier(ImageClassifier):
@@ -36,6 +51,8 @@ class CRPSClassifier(ImageClassifier):
     distance: CumulativeDistance = "squared"
     cross_entropy: float = 0.0
 
+    reads_raters: ClassVar[bool] = True
+
     def check(self) -> None:
         """Refuse an unknown distance and a negative weight."""
         super().check()
@@ -48,10 +65,9 @@ class CRPSClassifier(ImageClassifier):
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the distance in steps of the scale and, if it has a weight, the cross-entropy."""
-        logits, loss = self.adjusted(output.logits), crps_loss if self.distance == "squared" else earth_mover_loss
-        distance = weighted_mean(
-            lambda z, y: loss(z, y, self.class_values), batch.get("weight"), logits, batch["target"]
-        )
+        logits, known = self.adjusted(output.logits), "distribution" if "distribution" in batch else "target"
+        loss = _DISTANCES[known, self.distance]
+        distance = weighted_mean(lambda z, y: loss(z, y, self.class_values), batch.get("weight"), logits, batch[known])
         losses = {"distance": distance / self.loss_unit}
         if self.cross_entropy:
             (whole,) = super().losses(output, batch).values()

@@ -4,7 +4,7 @@ Source: McCullagh, "Regression Models for Ordinal Data", Journal of the Royal St
 Vargas, Gutierrez and Hervas-Martinez, "Cumulative Link Models for Deep Ordinal Classification", Neurocomputing 2020.
 """
 
-from typing import get_args
+from typing import ClassVar, get_args
 
 from numclip_lightning.errors import check_choice
 from numclip_lightning.methods.base import ImageClassifier
@@ -21,6 +21,8 @@ class CumulativeLink(ImageClassifier):
     """
 
     link: Link = "logit"
+
+    reads_raters: ClassVar[bool] = True
 
     def check(self) -> None:
         """Refuse an unknown link."""

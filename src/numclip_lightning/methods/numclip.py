@@ -3,7 +3,7 @@
 Source: Du et al., "Teach CLIP to Develop a Number Sense for Ordinal Regression", ECCV 2024.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import ClassVar, Literal, get_args
@@ -124,12 +124,21 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
         )
         # A trained part that no loss reaches would break training.
         needed = self.decode == "head" or self.loss_weights.value > 0
-        self.fine_head = build_head(self.head, lower, upper, centers) if needed else None
+        self.fine_head = build_head(self.head, lower, upper, centers, self.num_more) if needed else None
         self.decoder = (
             None
             if self.decode == "head"
             else build_decoder(self.decode, scale.centers, lower=scale.lower, upper=scale.upper)
         )
+
+    @property
+    def num_more(self) -> int:
+        """How many inputs the fine head has besides the logits: those of `more_inputs`."""
+        return 0
+
+    def more_inputs(self, features: Tensor) -> dict[str, Tensor]:
+        """Return what the fine head reads of image features (B, D) besides the logits: `more`, (B, M), or nothing."""
+        return {}
 
     def build_prompts(self) -> ConceptPrompts:
         """Return one prompt for each level."""
@@ -149,14 +158,15 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
 
     def decode_features(self, features: Tensor) -> Output:
         """Return logits over the levels, (B, K), and values (B,)."""
-        logits = self.compare(features)
-        return Output(logits, self._fine_value(logits) if self.decoder is None else self.decoder(logits))
+        logits, more = self.compare(features), self.more_inputs(features)
+        value = self._fine_value(logits, more) if self.decoder is None else self.decoder(logits)
+        return Output(logits, value, more)
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted parts of the loss, scalars by name; the loss is their sum."""
         losses, weight = self.phrase_losses(output.logits, batch), self.loss_weights.value
         if weight:
-            value = self._fine_value(output.logits)
+            value = self._fine_value(output.logits, output.extras)
             error = weighted_mean(F.l1_loss, batch.get("weight"), value, batch["target"])
             losses["value"] = weight * error / self.loss_unit
         return losses
@@ -173,8 +183,8 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
             losses["text_to_image"] = weights.text_to_image * fcrc_text_to_image(logits, level, self.weighting)
         return losses
 
-    def _fine_value(self, logits: Tensor) -> Tensor:
+    def _fine_value(self, logits: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
         """Return the values (B,) of the fine head, which is built if it is read or trained."""
         assert self.fine_head is not None
-        steps: Tensor = self.fine_head(logits)
+        steps: Tensor = self.fine_head(logits, extras["more"]) if "more" in extras else self.fine_head(logits)
         return self.scale.minimum + self.scale.step * steps

@@ -15,7 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.losses import Weighting, crps_loss, log_prior, soft_label_loss, weighted_mean
+from numclip_lightning.losses import (
+    Weighting,
+    crps_loss,
+    distribution_crps,
+    log_prior,
+    soft_label_loss,
+    soft_vote_loss,
+    weighted_mean,
+)
 from numclip_lightning.methods.base import Batch, LearningRates, OptimizerSpec, Output, SchedulerSpec, SolvedStart
 from numclip_lightning.methods.base.many_values import check_number_of_values
 from numclip_lightning.methods.numclip import LossWeights, NumCLIP, Reading
@@ -93,6 +101,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
     values: Tensor = field(init=False)
 
     adjusts_logits: ClassVar[bool] = True
+    reads_raters: ClassVar[bool] = True
 
     def check(self) -> None:
         """Refuse the head, which is not there, and a spread or width that is not positive."""
@@ -212,25 +221,28 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
         if self.training:
             logits = logits + self.prior_offset
         phrases = self.phrase_losses(output.extras["levels"], batch)
-        return phrases | self.value_losses(logits, batch["target"], batch.get("weight"))
+        return phrases | self.value_losses(logits, batch["target"], batch.get("weight"), batch.get("distribution"))
 
-    def value_losses(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
+    def value_losses(
+        self, logits: Tensor, target: Tensor, weight: Tensor | None = None, votes: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return the weighted losses of the distribution over the values.
 
         Args:
             logits: Over the values, (B, R).
             target: True numbers, (B,).
             weight: The weight of each image, (B,), or None.
+            votes: The share of the raters' votes for each value, (B, R), in place of the one number; or None.
         """
         weights, values, unit = self.loss_weights, self.values, _UNIT * self.target_spread
-        kinds: dict[str, tuple[float, Callable[[Tensor, Tensor], Tensor]]] = {
-            "soft_labels": (
-                weights.soft_labels,
-                lambda z, y: soft_label_loss(z, y, values, self.label_width * self.target_spread),
-            ),
-            "crps": (weights.crps, lambda z, y: crps_loss(z, y, values) / unit),
-            "value": (weights.value, lambda z, y: (expected_value(z, values) - y).abs().mean() / unit),
+        width = self.label_width * self.target_spread
+        soft, distance = (soft_label_loss, crps_loss) if votes is None else (soft_vote_loss, distribution_crps)
+        wanted = target if votes is None else votes
+        kinds: dict[str, tuple[float, Tensor, Callable[[Tensor, Tensor], Tensor]]] = {
+            "soft_labels": (weights.soft_labels, wanted, lambda z, y: soft(z, y, values, width)),
+            "crps": (weights.crps, wanted, lambda z, y: distance(z, y, values) / unit),
+            "value": (weights.value, target, lambda z, y: (expected_value(z, values) - y).abs().mean() / unit),
         }
         return {
-            name: share * weighted_mean(loss, weight, logits, target) for name, (share, loss) in kinds.items() if share
+            name: share * weighted_mean(loss, weight, logits, y) for name, (share, y, loss) in kinds.items() if share
         }

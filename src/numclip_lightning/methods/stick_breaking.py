@@ -4,6 +4,8 @@ Source: Khan, Mohamed, Marlin and Murphy, "A Stick-Breaking Likelihood for Categ
 Gaussian Models", AISTATS 2012, section 3.
 """
 
+from typing import ClassVar
+
 from numclip_lightning.methods.base import ImageClassifier
 from numclip_lightning.models.ordinal_heads import StickBreakingHead
 
@@ -16,6 +18,8 @@ class StickBreaking(ImageClassifier):
     CORN asks the same questions; its loss is divided by the number of questions that were asked, this one by the number
     of images.
     """
+
+    reads_raters: ClassVar[bool] = True
 
     def build_head(self) -> StickBreakingHead:
         """Return a linear layer to the breaks between the classes."""

@@ -4,10 +4,7 @@ Source: Zhang et al., "Tip-Adapter: Training-free Adaption of CLIP for Few-shot 
 2111.03930), section 3.2.
 """
 
-from typing import Any
-
 import torch
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from numclip_lightning.errors import ConfigError, check_weight
@@ -17,8 +14,7 @@ from numclip_lightning.methods.base import (
     Output,
     SchedulerSpec,
     TipAdapterMethod,
-    encode_share,
-    gather_by_index,
+    encode_training,
 )
 
 __all__ = ["TipAdapterF"]
@@ -59,11 +55,7 @@ class TipAdapterF(TipAdapterMethod):
         super().on_train_start()
         if self.trainer.global_step > 0:
             return
-        loader: Any = self.trainer.train_dataloader
-        # Neither the order of the batches nor their targets depend on this pass.
-        with isolate_rng():
-            own = list(encode_share(self, loader.dataset, loader.batch_size, loader.num_workers))
-        index, features, target = gather_by_index(own)
+        index, features, target = encode_training(self)
         self.fill_cache(features, self.with_levels({"index": index, "target": target}))
 
     def decode_features(self, features: Tensor) -> Output:

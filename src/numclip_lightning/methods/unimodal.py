@@ -4,7 +4,7 @@ Source: Dey, Merugu and Kaveri, "Conformal Prediction Sets for Ordinal Classific
 and Pal, "Unimodal Probability Distributions for Deep Ordinal Classification", ICML 2017 (arXiv 1705.05278).
 """
 
-from typing import get_args
+from typing import ClassVar, get_args
 
 from numclip_lightning.errors import check_choice
 from numclip_lightning.methods.base import ImageClassifier
@@ -21,6 +21,8 @@ class UnimodalClassifier(ImageClassifier):
     """
 
     form: Unimodal = "folded"
+
+    reads_raters: ClassVar[bool] = True
 
     def check(self) -> None:
         """Refuse an unknown form."""

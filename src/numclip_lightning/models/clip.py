@@ -11,7 +11,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from numclip_lightning.errors import BackboneError, ConfigError
+from numclip_lightning.errors import ConfigError
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.text_tower import TextTower, unsupported_text
 from numclip_lightning.precision import at_least_float32, without_autocast
@@ -45,11 +45,8 @@ class CLIPBackbone(ImageTower):
         if not isinstance(tokenizer, open_clip.SimpleTokenizer):
             raise unsupported_text(name, type(tokenizer).__name__)
         text = TextTower(model, tokenizer, name)
-        images = open_clip.get_model_preprocess_cfg(model)
-        size = _square_size(images["size"], name)
-        super().__init__(
-            model.get_submodule("visual"), text.embed_dim, size, tuple(images["mean"]), tuple(images["std"])
-        )
+        tower = ImageTower.of(model, text.embed_dim, name)
+        super().__init__(tower.visual, text.embed_dim, tower.image_size, tower.mean, tower.std)
         self.text = text
         self.logit_scale: nn.Parameter = model.get_parameter("logit_scale")
         self._tokenizer = tokenizer
@@ -78,11 +75,12 @@ class CLIPBackbone(ImageTower):
         """Return only the image tower, for methods without language; the modules are shared, not copied."""
         return ImageTower(self.visual, self.embed_dim, self.image_size, self.mean, self.std)
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Turn texts into token ids, without start and end, never cut short.
+    def tokenize(self, texts: Sequence[str], *, cut: bool = False) -> list[list[int]]:
+        """Turn texts into token ids, without start and end.
 
         Args:
             texts: At least one text.
+            cut: Whether a text that is too long for the tower is cut short; otherwise it is refused.
 
         Returns:
             The ids of each text.
@@ -95,13 +93,13 @@ class CLIPBackbone(ImageTower):
         most = self.context_length - 2
         tokens: list[list[int]] = [self._tokenizer.encode(text) for text in texts]
         for text, ids in zip(texts, tokens, strict=True):
-            if len(ids) > most:
+            if len(ids) > most and not cut:
                 raise ConfigError(
                     f"the text {text!r} has {len(ids)} tokens, the backbone reads at most {most}; shorten it"
                 )
             if {self.text.start_id, self.text.end_id}.intersection(ids):
                 raise ConfigError(f"the text {text!r} contains the backbone's start or end token; remove it")
-        return tokens
+        return [ids[:most] for ids in tokens]
 
     def pieces(self, text: str) -> list[str]:
         """Return the tokens of a text as they are written: pieces of words, the last of each with `</w>` at its end.
@@ -114,11 +112,12 @@ class CLIPBackbone(ImageTower):
         """
         return [self._tokenizer.decoder[token] for token in self.tokenize([text])[0]]
 
-    def encode_text(self, texts: Sequence[str]) -> Tensor:
+    def encode_text(self, texts: Sequence[str], *, cut: bool = False) -> Tensor:
         """Encode texts as open_clip's own `encode_text` does.
 
         Args:
             texts: N texts.
+            cut: As for `tokenize`.
 
         Returns:
             Text features (N, D), not normalised.
@@ -126,7 +125,7 @@ class CLIPBackbone(ImageTower):
         Raises:
             ConfigError: If a text is too long for the tower or contains its start or end token.
         """
-        embeddings, end = self._embed(texts)
+        embeddings, end = self._embed(texts, cut=cut)
         return self.encode_embeddings(embeddings, end)
 
     def encode_text_tokens(self, text: str) -> Tensor:
@@ -144,23 +143,24 @@ class CLIPBackbone(ImageTower):
         embeddings, _ = self._embed([text])
         return self.text.tokens(embeddings)[0]
 
-    def _embed(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def _embed(self, texts: Sequence[str], *, cut: bool = False) -> tuple[Tensor, Tensor]:
         """Return the embeddings of texts (N, L, W), padded to the longest, and where each ends (N,)."""
         tower = self.text
-        rows = [[tower.start_id, *ids, tower.end_id] for ids in self.tokenize(texts)]
+        rows = [[tower.start_id, *ids, tower.end_id] for ids in self.tokenize(texts, cut=cut)]
         length = max(map(len, rows))
         device = self.logit_scale.device
         ids = torch.tensor([row + [tower.pad_id] * (length - len(row)) for row in rows], device=device)
         end = torch.tensor([len(row) - 1 for row in rows], device=device)
         return tower.token_embedding(ids), end
 
-    def encode_embeddings(self, embeddings: Tensor, end: Tensor) -> Tensor:
+    def encode_embeddings(self, embeddings: Tensor, end: Tensor, *, prefix: int = 0) -> Tensor:
         """Encode prompts given as embeddings; see `TextTower.forward`.
 
         Args:
             embeddings: Token embeddings (N, L, W) with start, end and, behind the end, padding; L at most
                 `context_length`.
             end: Position (N,) int64 of each prompt's end-of-text token.
+            prefix: How many of the first tokens are the same in all prompts.
 
         Returns:
             Text features (N, D), not normalised.
@@ -168,7 +168,7 @@ class CLIPBackbone(ImageTower):
         Raises:
             ConfigError: If the prompts are longer than the tower's context.
         """
-        features: Tensor = self.text(embeddings, end)
+        features: Tensor = self.text(embeddings, end, prefix=prefix)
         return features
 
     def logits(self, features: Tensor, prototypes: Tensor) -> Tensor:
@@ -185,12 +185,3 @@ class CLIPBackbone(ImageTower):
         """
         with without_autocast(features.device.type):
             return self.logit_multiplier * at_least_float32(features) @ at_least_float32(prototypes).T
-
-
-def _square_size(size: int | Sequence[int], name: str) -> int:
-    height, width = (size, size) if isinstance(size, int) else size
-    if height != width:
-        raise BackboneError(
-            f"backbone={name!r} takes images of {height}x{width} pixels, only square ones are supported; choose another"
-        )
-    return height

@@ -1,11 +1,14 @@
 """Image tower of a CLIP model, used by every method, with or without language."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
+import open_clip
 import torch
 from torch import Tensor, nn
 
 from numclip_lightning.errors import BackboneError, ConfigError
+from numclip_lightning.models.views import each_view, mean_of_views
 
 __all__ = ["ImageTower"]
 
@@ -32,6 +35,22 @@ class ImageTower(nn.Module):
         self.mean = mean
         self.std = std
 
+    @classmethod
+    def of(cls, model: nn.Module, embed_dim: int, name: str) -> Self:
+        """Return the image tower of a model of open_clip; the modules are shared, not copied.
+
+        Args:
+            model: The model.
+            embed_dim: Size D of a feature.
+            name: Its name, for the message.
+
+        Raises:
+            BackboneError: If it takes images that are not square.
+        """
+        images = open_clip.get_model_preprocess_cfg(model)
+        size = _square_size(images["size"], name)
+        return cls(model.get_submodule("visual"), embed_dim, size, tuple(images["mean"]), tuple(images["std"]))
+
     def require_size(self, height: int, width: int) -> None:
         """Raise ConfigError unless the backbone takes images of this size in pixels."""
         if (height, width) != (self.image_size, self.image_size):
@@ -44,7 +63,8 @@ class ImageTower(nn.Module):
         """Encode images.
 
         Args:
-            images: Normalised images (B, 3, H, W), H and W being `image_size`.
+            images: Normalised images (B, 3, H, W), H and W being `image_size`; or several views of each sample,
+                (B, V, 3, H, W), whose features are averaged (`models.views`).
 
         Returns:
             Image features (B, D), not normalised.
@@ -53,8 +73,15 @@ class ImageTower(nn.Module):
             ConfigError: If the images have another size.
         """
         self.require_size(*images.shape[-2:])
+        if images.ndim == 5:
+            return mean_of_views(self.encode_views(images))
         features: Tensor = self.visual(images)
         return features
+
+    def encode_views(self, views: Tensor) -> Tensor:
+        """Encode each view by itself: (B, V, 3, H, W) -> (B, V, D), NaN for views that are not there."""
+        self.require_size(*views.shape[-2:])
+        return each_view(self.visual, views)
 
     def encode_image_tokens(self, images: Tensor) -> Tensor:
         """Encode images into one feature for each place, before pooling and projection.
@@ -71,6 +98,8 @@ class ImageTower(nn.Module):
             BackboneError: If the tower has no features of places.
         """
         self.require_size(*images.shape[-2:])
+        if images.ndim == 5:
+            raise ConfigError("places are read in one image, and a sample has several views here; take another method.")
         tower: Any = self.visual
         # open_clip wraps timm's towers in a class that has the method, even if the tower inside has none.
         inner = getattr(tower, "trunk", tower)
@@ -82,3 +111,12 @@ class ImageTower(nn.Module):
         found = tower.forward_intermediates(images, indices=1, intermediates_only=True, output_fmt="NCHW")
         cells: Tensor = found["image_intermediates"][-1]
         return cells.flatten(2).transpose(1, 2)
+
+
+def _square_size(size: int | Sequence[int], name: str) -> int:
+    height, width = (size, size) if isinstance(size, int) else size
+    if height != width:
+        raise BackboneError(
+            f"backbone={name!r} takes images of {height}x{width} pixels, only square ones are supported; choose another"
+        )
+    return height

@@ -21,18 +21,20 @@ class _ShiftingHead(nn.Module):
     """Layers of both learned heads: `delta = tanh(W2 relu(W1 z + b1) + b2)`, one for each level, in (-1, 1).
 
     W1 is (2K, K) and W2 (K, 2K), drawn from N(0, 0.001) with biases of 0, as published: delta is close to 0 at first,
-    and both layers have a gradient. Their input are the raw logits, as published.
+    and both layers have a gradient. Their input are the raw logits, as published, and `num_more` further numbers.
     """
 
-    def __init__(self, num_levels: int) -> None:
+    def __init__(self, num_levels: int, num_more: int = 0) -> None:
         super().__init__()
-        self.hidden = nn.Linear(num_levels, 2 * num_levels)
+        self.hidden = nn.Linear(num_levels + num_more, 2 * num_levels)
         self.shift = nn.Linear(2 * num_levels, num_levels)
         for layer in (self.hidden, self.shift):
             nn.init.normal_(layer.weight, std=0.001)
             nn.init.zeros_(layer.bias)
 
-    def _deltas(self, z: Tensor) -> Tensor:
+    def _deltas(self, z: Tensor, more: Tensor | None) -> Tensor:
+        if more is not None:
+            z = torch.cat([z, more.to(z.dtype)], dim=1)
         with without_autocast(z.device.type):
             hidden = self.hidden(z.to(self.hidden.weight.dtype)).relu()
             return torch.tanh(self.shift(hidden)).to(z.dtype)
@@ -47,6 +49,7 @@ class PublishedHead(_ShiftingHead):
 
     Args:
         lower: The first value of each level in the target's unit, increasing, shape (K,).
+        num_more: Number M of inputs besides the logits.
 
     Raises:
         ConfigError: If `lower` is not a list of increasing, finite numbers.
@@ -54,15 +57,15 @@ class PublishedHead(_ShiftingHead):
 
     lower: Tensor
 
-    def __init__(self, lower: Edges) -> None:
+    def __init__(self, lower: Edges, num_more: int = 0) -> None:
         edges = increasing_edges("lower", lower)
-        super().__init__(len(edges))
+        super().__init__(len(edges), num_more)
         self.register_buffer("lower", edges, persistent=False)
 
-    def forward(self, logits: Tensor) -> Tensor:
-        """Return the value of each image: logits (B, K) -> (B,)."""
+    def forward(self, logits: Tensor, more: Tensor | None = None) -> Tensor:
+        """Return the value of each image: logits (B, K), and more inputs (B, M) if it has any -> (B,)."""
         z = check_logits(logits, self.lower)
-        return (z.softmax(dim=1) * self.lower.to(z.dtype) / (1 + self._deltas(z))).sum(dim=1)
+        return (z.softmax(dim=1) * self.lower.to(z.dtype) / (1 + self._deltas(z, more))).sum(dim=1)
 
 
 class BoundedHead(_ShiftingHead):
@@ -82,6 +85,7 @@ class BoundedHead(_ShiftingHead):
         lower: The first value of each level in the target's unit, increasing, shape (K,).
         upper: The last value of each level, shape (K,); equal to `lower` where a level is a single value.
         centers: The middle of each level, shape (K,).
+        num_more: Number M of inputs besides the logits.
 
     Raises:
         ConfigError: If the three differ in length, are not increasing and finite, or are not in the order lower,
@@ -99,7 +103,7 @@ class BoundedHead(_ShiftingHead):
     reach_up: Tensor
     bounds: Tensor
 
-    def __init__(self, lower: Edges, upper: Edges, centers: Edges) -> None:
+    def __init__(self, lower: Edges, upper: Edges, centers: Edges, num_more: int = 0) -> None:
         low, high, middle = (
             increasing_edges(name, edges) for name, edges in (("lower", lower), ("upper", upper), ("centers", centers))
         )
@@ -113,17 +117,17 @@ class BoundedHead(_ShiftingHead):
                 f"centers {middle.tolist()} are not between lower {low.tolist()} and upper {high.tolist()}; each "
                 "level needs lower <= center <= upper."
             )
-        super().__init__(len(middle))
+        super().__init__(len(middle), num_more)
         stops = torch.cat([low[:1], middle, high[-1:]])
         self.register_buffer("centers", middle, persistent=False)
         self.register_buffer("reach_down", middle - stops[:-2], persistent=False)
         self.register_buffer("reach_up", stops[2:] - middle, persistent=False)
         self.register_buffer("bounds", torch.stack([low[0], high[-1]]), persistent=False)
 
-    def forward(self, logits: Tensor) -> Tensor:
-        """Return the value of each image: logits (B, K) -> (B,), never outside the scale."""
+    def forward(self, logits: Tensor, more: Tensor | None = None) -> Tensor:
+        """Return the value of each image, never outside the scale: logits (B, K), and more (B, M) if any -> (B,)."""
         z = check_logits(logits, self.centers)
-        delta = self._deltas(z)
+        delta = self._deltas(z, more)
         reach = torch.where(delta > 0, self.reach_up, self.reach_down).to(z.dtype)
         value = (z.softmax(dim=1) * (self.centers.to(z.dtype) + delta * reach)).sum(dim=1)
         # The sum stays in bounds up to rounding; only the rounding is cut off here.
@@ -131,7 +135,9 @@ class BoundedHead(_ShiftingHead):
         return value.clamp(minimum, maximum)
 
 
-def build_head(kind: HeadKind, lower: Edges, upper: Edges, centers: Edges) -> PublishedHead | BoundedHead:
+def build_head(
+    kind: HeadKind, lower: Edges, upper: Edges, centers: Edges, num_more: int = 0
+) -> PublishedHead | BoundedHead:
     """Build a learned head by name.
 
     Args:
@@ -139,6 +145,7 @@ def build_head(kind: HeadKind, lower: Edges, upper: Edges, centers: Edges) -> Pu
         lower: The first value of each level in the target's unit, shape (K,).
         upper: The last value of each level, shape (K,); not used by the published head.
         centers: The middle of each level, shape (K,); not used by the published head.
+        num_more: Number of inputs besides the logits.
 
     Returns:
         The head, newly initialised.
@@ -148,5 +155,5 @@ def build_head(kind: HeadKind, lower: Edges, upper: Edges, centers: Edges) -> Pu
     """
     check_choice("head", kind, get_args(HeadKind))
     if kind == "published":
-        return PublishedHead(lower)
-    return BoundedHead(lower, upper, centers)
+        return PublishedHead(lower, num_more)
+    return BoundedHead(lower, upper, centers, num_more)

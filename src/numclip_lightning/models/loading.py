@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import open_clip
 from open_clip import factory
@@ -23,10 +23,12 @@ from torch import nn
 from numclip_lightning.errors import BackboneError, near_matches
 from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.downloads import fetching, short_message, tidy_log, without_retries
+from numclip_lightning.models.feature_tower import FEATURES, FeatureTower
 from numclip_lightning.models.image_tower import ImageTower
+from numclip_lightning.models.normalization import disagreeing_tags, trained_normalization
 from numclip_lightning.models.text_tower import unsupported_text
 
-__all__ = ["load_clip", "load_image_tower", "tag_normalization"]
+__all__ = ["Loaded", "load_clip", "load_image_tower", "load_model"]
 
 _MINI = "mini"
 # The default of methods: weights that no folder has.
@@ -62,16 +64,66 @@ def load_clip(backbone: str, pretrained: str | None = "auto") -> CLIPBackbone:
         >>> clip.encode_text(["many things", "a single thing"]).shape
         torch.Size([2, 64])
     """
-    preprocess: Mapping[str, Any] | None = None
+    model, tokenizer, name = load_model(backbone, pretrained, words=True)
+    return CLIPBackbone(model, tokenizer, name)
+
+
+def load_image_tower(backbone: str, pretrained: str | None = "auto") -> ImageTower:
+    """Load only the image tower of a CLIP model, for methods without language.
+
+    Args:
+        backbone: As for `load_clip`, and beyond them models whose text side takes no learned prompts, such as SigLIP's;
+            or `features:512` for features of this size that the data bring.
+        pretrained: As for `load_clip`.
+
+    Returns:
+        The image tower; the text tower is dropped.
+
+    Raises:
+        BackboneError: As for `load_clip`, but for the text tower.
+    """
+    if backbone.startswith(FEATURES):
+        return FeatureTower.named(backbone)
+    model, _, name = load_model(backbone, pretrained, words=False)
+    return ImageTower.of(model, int(open_clip.get_model_config(name)["embed_dim"]), name)
+
+
+class Loaded(NamedTuple):
+    """A model of open_clip with its weights.
+
+    Attributes:
+        model: The model.
+        tokenizer: Its tokenizer; None without words.
+        name: Its name, as open_clip takes it.
+    """
+
+    model: nn.Module
+    tokenizer: Any
+    name: str
+
+
+def load_model(backbone: str, pretrained: str | None, *, words: bool) -> Loaded:
+    """Build a model of open_clip and fill it.
+
+    Args:
+        backbone: As for `load_clip`.
+        pretrained: As for `load_clip`.
+        words: Whether its text side is needed, and refused if it takes no learned prompts.
+
+    Raises:
+        BackboneError: As for `load_clip`.
+    """
+    if backbone.startswith(FEATURES):
+        raise BackboneError(f"backbone={backbone!r} has no text tower; take a method without language, or a CLIP")
     if backbone == _MINI:
         backbone = f"{_FOLDER}{files('numclip_lightning.models') / _MINI}"
     if backbone.startswith(_FOLDER):
-        weights = _folder_weights(backbone, pretrained)
+        weights = _folder_weights(backbone, pretrained, words=words)
     elif backbone.startswith(_HUB):
-        weights = _hub_weights(backbone, pretrained)
+        weights = _hub_weights(backbone, pretrained, words=words)
     else:
         backbone = backbone.replace("/", "-")  # open_clip knows OpenAI's spelling too: ViT-B/32
-        weights, preprocess = _named_weights(backbone, pretrained)
+        weights = _named_weights(backbone, pretrained, words=words)
     try:
         with tidy_log(), without_retries() if backbone.startswith(_HUB) else nullcontext():
             model = factory.create_model(
@@ -79,9 +131,9 @@ def load_clip(backbone: str, pretrained: str | None = "auto") -> CLIPBackbone:
                 load_weights=False,
                 pretrained_image=False,
                 pretrained_text=False,
-                force_preprocess_cfg=preprocess,
+                force_preprocess_cfg=_normalized(backbone, pretrained),
             )
-            tokenizer = _tokenizer(backbone)
+            tokenizer = _tokenizer(backbone) if words else None
     except Exception as error:  # a configuration can be wrong in any way
         raise BackboneError(
             f"backbone={backbone!r} can't be built: {short_message(error)}; correct its configuration or choose "
@@ -91,7 +143,7 @@ def load_clip(backbone: str, pretrained: str | None = "auto") -> CLIPBackbone:
         _log.warning("backbone=%r starts from random weights, as `pretrained: null` asks", backbone)
     else:
         _fill(model, weights, backbone)
-    return CLIPBackbone(model, tokenizer, backbone)
+    return Loaded(model, tokenizer, backbone)
 
 
 def _tokenizer(backbone: str) -> Any:
@@ -106,39 +158,20 @@ def _tokenizer(backbone: str) -> Any:
 _kept_tokenizer = lru_cache(maxsize=8)(open_clip.get_tokenizer)
 
 
-def load_image_tower(backbone: str, pretrained: str | None = "auto") -> ImageTower:
-    """Load only the image tower of a CLIP model, for methods without language.
-
-    Args:
-        backbone: As for `load_clip`; the same models, so that methods can be compared on one backbone.
-        pretrained: As for `load_clip`.
-
-    Returns:
-        The image tower; the text tower is dropped.
-
-    Raises:
-        BackboneError: As for `load_clip`.
-    """
-    return load_clip(backbone, pretrained).image_tower()
+def _normalized(backbone: str, pretrained: str | None) -> dict[str, tuple[float, ...]] | None:
+    """Return what images of these weights are normalised with; None leaves it to the model's configuration."""
+    if found := trained_normalization(backbone, pretrained):
+        return {"mean": found[0], "std": found[1]}
+    if others := disagreeing_tags(backbone, pretrained):
+        _log.warning(
+            "pretrained=%r: images are normalised with CLIP's mean, as most weights of backbone=%r are; if the file is "
+            "like its tag %s, put that name into the path of the file, or set data.normalize=half",
+            pretrained, backbone, " or ".join(others),
+        )  # fmt: skip
+    return None
 
 
-def tag_normalization(backbone: str, pretrained: str | None) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Return the mean and the deviation of the images that the weights of a tag were trained on; nothing is fetched.
-
-    Args:
-        backbone: As for `load_clip`.
-        pretrained: As for `load_clip`.
-
-    Returns:
-        Both, or None if `pretrained` is no tag of the backbone, or a tag that leaves them as the model has them.
-    """
-    if pretrained is None or backbone == _MINI or backbone.startswith((_FOLDER, _HUB)):
-        return None
-    tag = open_clip.get_pretrained_cfg(backbone.replace("/", "-"), pretrained) or {}
-    return (tuple(tag["mean"]), tuple(tag["std"])) if {"mean", "std"} <= set(tag) else None
-
-
-def _folder_weights(backbone: str, pretrained: str | None) -> Path | None:
+def _folder_weights(backbone: str, pretrained: str | None, *, words: bool) -> Path | None:
     """Check the folder of a `local-dir:` model and find its weights."""
     folder = Path(backbone.removeprefix(_FOLDER))
     file = folder / "open_clip_config.json"
@@ -150,7 +183,7 @@ def _folder_weights(backbone: str, pretrained: str | None) -> Path | None:
         )
     try:
         config = json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
-        _check_text(backbone, config)
+        _check_text(backbone, config, words=words)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, BackboneError):
             raise
@@ -174,7 +207,7 @@ def _folder_weights(backbone: str, pretrained: str | None) -> Path | None:
     return Path(pretrained)
 
 
-def _hub_weights(backbone: str, pretrained: str | None) -> Path:
+def _hub_weights(backbone: str, pretrained: str | None, *, words: bool) -> Path:
     """Fetch the weights of an `hf-hub:` model."""
     if pretrained != "auto":
         raise BackboneError(
@@ -183,20 +216,20 @@ def _hub_weights(backbone: str, pretrained: str | None) -> Path:
         )
     with fetching(f"backbone={backbone!r}"):
         config = open_clip.get_model_config(backbone)
-    _check_text(backbone, config)
+    _check_text(backbone, config, words=words)
     with fetching(f"backbone={backbone!r}"):
         return Path(download_pretrained_from_hf(backbone.removeprefix(_HUB)))
 
 
-def _named_weights(name: str, pretrained: str | None) -> tuple[Path | None, Mapping[str, Any] | None]:
-    """Find or fetch the weights of a model that open_clip knows by name, and the tag's preprocessing."""
+def _named_weights(name: str, pretrained: str | None, *, words: bool) -> Path | None:
+    """Find or fetch the weights of a model that open_clip knows by name."""
     config = open_clip.get_model_config(name)
     if config is None:
         near = near_matches(name, [_MINI, *open_clip.list_models()])
         raise BackboneError(f"backbone={name!r} is not a model of open_clip{near}; name a folder as {_FOLDER}PATH")
-    _check_text(name, config)
+    _check_text(name, config, words=words)
     if pretrained is None:
-        return None, None
+        return None
     if pretrained == "auto":
         raise BackboneError(
             f"pretrained='auto' finds weights in a folder, and backbone={name!r} is none; {_tags(name, config)}, or "
@@ -206,9 +239,9 @@ def _named_weights(name: str, pretrained: str | None) -> tuple[Path | None, Mapp
     if tag:
         _check_activation(name, pretrained, config, tag)
         with fetching(f"pretrained={pretrained!r} of backbone={name!r}"):
-            return Path(open_clip.download_pretrained(tag)), tag
+            return Path(open_clip.download_pretrained(tag))
     if Path(pretrained).is_file():
-        return Path(pretrained), None
+        return Path(pretrained)
     plain = name.removesuffix(_QUICK_GELU)
     if open_clip.is_pretrained_cfg(plain, pretrained):
         raise BackboneError(f"pretrained={pretrained!r} was trained without QuickGELU; use backbone={plain!r} with it")
@@ -218,13 +251,17 @@ def _named_weights(name: str, pretrained: str | None) -> tuple[Path | None, Mapp
     )
 
 
-def _check_text(backbone: str, config: Mapping[str, Any]) -> None:
-    """Raise BackboneError, before any download, for a text side that `TextTower` would refuse."""
+def _check_text(backbone: str, config: Mapping[str, Any], *, words: bool) -> None:
+    """Raise BackboneError, before any download, for a text side that `TextTower` would refuse, or that can't be built.
+
+    Without words, only what open_clip can't build or fill without the text side is refused.
+    """
+    text = config["text_cfg"]
     if "multimodal_cfg" in config:
         raise unsupported_text(backbone, "CoCa")
-    if config["text_cfg"].get("hf_model_name"):
+    if text.get("hf_model_name"):
         raise unsupported_text(backbone, "HFTextEncoder")
-    if config["text_cfg"].get("hf_tokenizer_name"):
+    if words and text.get("hf_tokenizer_name"):
         raise unsupported_text(backbone, "HFTokenizer")
 
 

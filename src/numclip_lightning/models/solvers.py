@@ -82,7 +82,7 @@ def class_gaussians(features: Tensor, label: Tensor, centers: Tensor) -> tuple[T
     """
     x, centers = features.double(), centers.to(features.device, torch.float64)
     count, dim = x.shape
-    means = _interpolated_means(x, label, centers)
+    means = interpolated_means(x, label, centers)
     spread = x - means[label]
     covariance = spread.T @ spread / max(count - 1, 1)
     identity = torch.eye(dim, dtype=x.dtype, device=x.device)
@@ -90,7 +90,7 @@ def class_gaussians(features: Tensor, label: Tensor, centers: Tensor) -> tuple[T
     return means, precision
 
 
-def _interpolated_means(x: Tensor, label: Tensor, centers: Tensor) -> Tensor:
+def interpolated_means(x: Tensor, label: Tensor, centers: Tensor) -> Tensor:
     """Return the mean of each class, (C, D), interpolated over `centers` for classes without images."""
     sums = torch.zeros(len(centers), x.shape[1], dtype=x.dtype, device=x.device).index_add_(0, label, x)
     counts = label.bincount(minlength=len(centers))

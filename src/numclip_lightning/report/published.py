@@ -37,6 +37,8 @@ _SA_LDL = "SA-LDL, arXiv 2509.00450 (abstract)"
 _MIVOLO = "MiVOLO v2, arXiv 2403.02302 (README)"
 _ORDERCHAIN = "OrderChain, arXiv 2504.04801v3"
 _BENCHMARK = "Facial age benchmark, CVPR 2024 (README of paplhjak/Facial-Age-Estimation-Benchmark)"
+_DIR = "Imbalanced regression, ICML 2021 (READMEs of YyzHarry/imbalanced-regression)"
+_PYIQA = "pyiqa (its table of results)"
 _YEARCLIP = "YearCLIP, arXiv 2512.21337 (as others quote it)"
 
 # One code base: ResNet-50 on five subject-exclusive splits of its own, but for FaRL. Mean absolute errors.
@@ -49,12 +51,15 @@ _BENCHMARK_ERRORS = {
     "Unimodal, ResNet-50": (5.90, 3.20, 4.10, 4.17, 2.78, 4.47),
     "FaRL + MLP": (5.64, 3.12, 3.96, 3.38, 3.04, 3.87),
 }
+# The datasets of `configs/facebenchmark.yaml` have this before their name: there its splits are read.
+_OWN_SPLITS_READ = "cvpr2024-"
 _OWN_SPLITS = "the benchmark of CVPR 2024 has subject-exclusive splits of its own"
 # Known of one figure alone: 4.37(0.03) in issue 19 where the README has 4.38.
 _BENCHMARK_TOLERANCE = {("utkface", "Cross-entropy, ResNet-50"): 0.03}
 
 _CARE = "other figures of Adience lie 24 points lower: take those of OrderChain with care"
 _UNREAD = "the split of SA-LDL was not read"
+_TEST_IMAGES = "which images pyiqa tests on was not read"
 _SUBSET = "which ages of UTKFace MWR and MiVOLO keep was not read"
 
 _FIGURES: dict[str, tuple[PublishedFigure, ...]] = {
@@ -112,6 +117,27 @@ _FIGURES: dict[str, tuple[PublishedFigure, ...]] = {
         PublishedFigure("OrderChain", "test_acc", 0.857, _ORDERCHAIN, note="whose images of retinas was not read"),
         PublishedFigure("LLaVA", "test_acc", 0.300, _ORDERCHAIN),
     ),
+    "agedb-dir": (
+        PublishedFigure("LDS, ResNet-50", "test_mae", 7.67, _DIR),
+        PublishedFigure("FDS, ResNet-50", "test_mae", 7.69, _DIR),
+        PublishedFigure("LDS + FDS, ResNet-50", "test_mae", 7.47, _DIR),
+    ),
+    "imdb-wiki-dir": (
+        PublishedFigure("LDS, ResNet-50", "test_mae", 7.87, _DIR),
+        PublishedFigure("FDS, ResNet-50", "test_mae", 7.66, _DIR),
+        PublishedFigure("LDS + FDS, ResNet-50", "test_mae", 7.68, _DIR),
+    ),
+    "ava": (
+        PublishedFigure("CLIP-IQA", "test_spearman", 0.338, _PYIQA, note=_TEST_IMAGES),
+        PublishedFigure("LAION aesthetic", "test_spearman", 0.665, _PYIQA, note=_TEST_IMAGES),
+        PublishedFigure("Q-Align", "test_spearman", 0.822, _PYIQA, note=_TEST_IMAGES),
+        PublishedFigure("Q-Align", "test_plcc", 0.819, _PYIQA, note=_TEST_IMAGES),
+    ),
+    "koniq": (
+        PublishedFigure("CLIP-IQA", "test_spearman", 0.657, _PYIQA, note=_TEST_IMAGES),
+        PublishedFigure("CLIP-IQA+", "test_spearman", 0.885, _PYIQA, note=_TEST_IMAGES),
+        PublishedFigure("Q-Align", "test_spearman", 0.941, _PYIQA, note=_TEST_IMAGES),
+    ),
     "yearguessr": (
         PublishedFigure("YearCLIP", "test_mae", 39.38, _YEARCLIP),
         PublishedFigure("NumCLIP", "test_mae", 40.01, _YEARCLIP),
@@ -123,13 +149,12 @@ _FIGURES: dict[str, tuple[PublishedFigure, ...]] = {
 
 def _benchmark(dataset: str) -> tuple[PublishedFigure, ...]:
     """Return the figures of the benchmark of CVPR 2024 on a dataset; none if it is not in it."""
-    if dataset not in _BENCHMARK_SETS:
+    name = dataset.removeprefix(_OWN_SPLITS_READ)
+    if name not in _BENCHMARK_SETS:
         return ()
-    place = _BENCHMARK_SETS.index(dataset)
+    place, note = _BENCHMARK_SETS.index(name), "" if dataset != name else _OWN_SPLITS
     return tuple(
-        PublishedFigure(
-            method, "test_mae", errors[place], _BENCHMARK, _BENCHMARK_TOLERANCE.get((dataset, method)), _OWN_SPLITS
-        )
+        PublishedFigure(method, "test_mae", errors[place], _BENCHMARK, _BENCHMARK_TOLERANCE.get((name, method)), note)
         for method, errors in _BENCHMARK_ERRORS.items()
     )
 
@@ -139,11 +164,12 @@ def published_figures(dataset: str) -> tuple[PublishedFigure, ...]:
 
     Args:
         dataset: The name of its configuration, such as `morph` (the ET lists), `historical` or `aesthetics`; a setting
-            of MORPH II, such as `morph-c`; `morph-2-shots`; or a dataset that this package has no configuration for:
-            `agedb`, `afad`, `cacd`, `clap2016`, `yearguessr`.
+            of MORPH II, such as `morph-c`; `morph-2-shots`; or a dataset of the benchmark of CVPR 2024 on its own
+            splits: `cvpr2024-agedb`, `-afad`, `-cacd`, `-clap2016`, `-morph-c`, `-utkface`.
 
     Raises:
         ConfigError: If there are none for this name.
     """
-    check_choice("published", dataset, list(dict.fromkeys((*_FIGURES, *_BENCHMARK_SETS))))
+    own = (f"{_OWN_SPLITS_READ}{name}" for name in _BENCHMARK_SETS)
+    check_choice("published", dataset, list(dict.fromkeys((*_FIGURES, *_BENCHMARK_SETS, *own))))
     return _FIGURES.get(dataset, ()) + _benchmark(dataset)

@@ -35,7 +35,8 @@ def survey_text(facts: Mapping[str, Any]) -> str:
             "within each: "
             + ", ".join(f"{name} {number:.0f}" for name, number in facts["variety"]["diversity"].items() if number)
         )
-    lines.append("nothing that must be mended was found" if facts["usable"] else "mend what is listed before training")
+    mend = f"mend before training: {'; '.join(facts['mend'])}"
+    lines.append("nothing that must be mended was found" if facts["usable"] else mend)
     return "\n".join(lines)
 
 
@@ -66,14 +67,19 @@ def _part(part: Mapping[str, Any], unit: str) -> list[str]:
 
 
 def _bars(part: Mapping[str, Any]) -> list[str]:
-    """Return a bar for each level or, without a scale, for each part of the range."""
-    if "levels" in part:
-        rows = list(part["levels"].items())
-    else:
-        rows = [
-            (format_number(low) if low == high else f"{format_number(low)}..{format_number(high)}", count)
-            for low, high, count in part["histogram"]
-        ]
+    """Return a bar for each part of the range and, with a scale, one for each level."""
+    over_range = [
+        (format_number(low) if low == high else f"{format_number(low)}..{format_number(high)}", count)
+        for low, high, count in part["histogram"]
+    ]
+    if "levels" not in part:
+        return _drawn(over_range)
+    empty = [name for name, count in part["levels"].items() if not count]
+    lines = [*_drawn(list(part["levels"].items())), "  over the scale:", *_drawn(over_range)]
+    return [*lines, f"  no image of: {', '.join(empty)}"] if empty else lines
+
+
+def _drawn(rows: Sequence[tuple[str, int]]) -> list[str]:
     width, most = max(len(name) for name, _ in rows), max(count for _, count in rows) or 1
     return [f"  {name:<{width}} {count:>7} {'#' * round(_BAR * count / most)}".rstrip() for name, count in rows]
 

@@ -96,6 +96,12 @@ class Benchmark:
         for name, method in self.methods.items():
             _check_args(f"args of {name!r}", method.args)
             self._check_trials(name, method)
+            self._check_predictions(name, method)
+        if not self.own_methods:
+            raise ConfigError(
+                "methods has predictions of others alone, and no run that knows the test images; add one, such as "
+                "Zero-shot: {config: configs/methods/zero_shot.yaml}."
+            )
         if self.tuning_seed is not None:
             self._check_tuning_seed(self.tuning_seed)
         for name, mean in self.means.items():
@@ -121,6 +127,11 @@ class Benchmark:
                 raise ConfigError(f"the overlay {file!r} has the name of another method, {name!r}; rename one.")
             found[name] = MethodEntry(config=file)
         return found
+
+    @property
+    def own_methods(self) -> list[str]:
+        """The methods that are run here; the others are predictions of other programs."""
+        return [name for name, method in self.methods.items() if method.predictions is None]
 
     @property
     def seed_of_trials(self) -> int:
@@ -155,6 +166,19 @@ class Benchmark:
             raise ConfigError(f"{name!r} has trials, but learns nothing (trains: false); remove one of them.")
         for trial, args in method.trials.items():
             _check_args(f"trial {trial!r} of {name!r}", args)
+
+    def _check_predictions(self, name: str, method: MethodEntry) -> None:
+        if method.predictions is None:
+            if method.columns or method.unanswered != "refuse":
+                raise ConfigError(f"{name!r} has columns or unanswered, but no predictions; name their file.")
+            return
+        if method.config or method.args or method.trials or method.trains:
+            raise ConfigError(
+                f"{name!r} has predictions, so that nothing is run; remove its config, args, trains and trials."
+            )
+        files = method.predictions if isinstance(method.predictions, dict) else dict.fromkeys(self.datasets, "")
+        for dataset in files:
+            check_choice(f"predictions of {name!r}", dataset, self.datasets)
 
     def _check_mean(self, name: str, mean: MeanEntry) -> None:
         if name in self.datasets:

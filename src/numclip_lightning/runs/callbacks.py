@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser
 
 from numclip_lightning.images.corruptions import parse_corruptions
@@ -20,6 +20,7 @@ from numclip_lightning.runs.non_finite import NonFiniteSteps, OnNonFinite
 from numclip_lightning.runs.off_scale_test import TestOffScale
 from numclip_lightning.runs.on_scale import OnScale
 from numclip_lightning.runs.predictions import WritePredictions
+from numclip_lightning.runs.progress import Progress
 from numclip_lightning.runs.scale_scores import ScoreName
 from numclip_lightning.runs.stopping import StopOnSignals
 
@@ -56,6 +57,10 @@ def own_callbacks(verb: str, given: Namespace, folder: Path, *, keeps_checkpoint
         keeps_checkpoints: Whether the run keeps any.
     """
     callbacks: list[Callback] = []
+    if given.trainer.enable_progress_bar is not False and not any(
+        isinstance(callback, ProgressBar) for callback in listed(given.trainer.callbacks)
+    ):
+        callbacks.append(Progress())
     if verb == "fit":
         callbacks += [
             NonFiniteSteps(given.on_non_finite),

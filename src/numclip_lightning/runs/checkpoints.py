@@ -70,14 +70,14 @@ class BestCheckpoint(ModelCheckpoint):
     def _keeps_several(self) -> bool:
         return self.save_top_k not in (0, 1)
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Find out which weights need not be kept.
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Find out which weights need not be kept, when the method knows what it trains.
 
         Raises:
             BackboneError: If they can't be found now: then they could not be later.
         """
-        super().setup(trainer, pl_module, stage)
-        if stage != "fit" or not isinstance(pl_module, OrdinalMethod):
+        super().on_fit_start(trainer, pl_module)
+        if not isinstance(pl_module, OrdinalMethod):
             return
         leaves_out = self.frozen == "leave_out"
         method = pl_module

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["CrossEntry", "DatasetEntry", "EnsembleEntry", "MeanEntry", "MethodEntry"]
 
@@ -92,9 +92,16 @@ class MethodEntry:
         trials: Arguments to choose from, by a name for each, such as `{"0.1": {model.learning_rates.head: 0.1}, ...}`.
             All are fitted once, for each dataset, fold and number of shots, and the one with the lowest `val_mae` is
             taken for the runs. No test image is looked at.
+        predictions: A CSV file of another program's predictions, such as a vision-language model's, in place of runs;
+            or one for each dataset, by its name. It has the columns `path` and `value` (or `phrase`, or all p(PHRASE)).
+        columns: The file's names of its columns, by ours, such as `{value: answer, path: image}`.
+        unanswered: What counts where its value is no number: `refuse` the row, or the training `median`, as guessing.
     """
 
     config: str | None = None
     args: dict[str, Any] = field(default_factory=dict)
     trains: bool | None = None
     trials: dict[str, dict[str, Any]] = field(default_factory=dict)
+    predictions: str | dict[str, str] | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    unanswered: Literal["refuse", "median"] = "refuse"

@@ -12,13 +12,14 @@ from numclip_lightning.data.base.types import SelectOn
 from numclip_lightning.methods.base.frozen import left_out, put_back
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.saved import read_checkpoint
+from numclip_lightning.methods.base.tuning import merge_checkpoint
 from numclip_lightning.runs.interpolate import Barrier, Point
 
 __all__ = ["read_whole", "write_checkpoint", "write_tables"]
 
 
 def read_whole(path: str, method: OrdinalMethod) -> dict[str, Any]:
-    """Read the checkpoint of a fit, with the frozen weights that it leaves out.
+    """Read the checkpoint of a fit, with the frozen weights that it leaves out, and tuned weights merged.
 
     Args:
         path: The checkpoint.
@@ -29,6 +30,7 @@ def read_whole(path: str, method: OrdinalMethod) -> dict[str, Any]:
     """
     checkpoint = read_checkpoint(path)
     put_back(method, checkpoint)
+    merge_checkpoint(checkpoint)
     return checkpoint
 
 

@@ -18,10 +18,14 @@ from numclip_lightning.metrics.extremes import extremes
 from numclip_lightning.models.maps import value_map
 from numclip_lightning.models.places import encode_places
 from numclip_lightning.runs.rows import RowsFile, float32_text
+from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["MapExtremes", "WriteMaps"]
 
 _log = logging.getLogger(__name__)
+
+# The range of colours is at least this share of the scale: a map of equal numbers shall look like one.
+_LEAST = 0.05
 
 
 class _Maps:
@@ -41,12 +45,13 @@ class _Maps:
         self._mean, self._std = (torch.tensor(numbers).view(3, 1, 1) for numbers in data.normalization)
         self._listed = RowsFile(folder / "maps.csv", ["path", "map"], process)
 
-    def write(self, index: int, path: str, image: Tensor, numbers: NDArray[np.float32], unit: str) -> None:
+    def write(self, index: int, path: str, image: Tensor, numbers: NDArray[np.float32], scale: OrdinalScale) -> None:
         """Write the map of a normalised image (3, H, W)."""
         pixels = ((image.float().cpu() * self._std + self._mean).clamp(0, 1) * 255).round().byte()
         name = f"{index:06d}-{Path(path).stem}"
         np.save(self._folder / f"{name}.npy", numbers)
-        picture = heat_picture(pixels.permute(1, 2, 0).numpy(), numbers, "values", unit)
+        least = _LEAST * (scale.maximum - scale.minimum)
+        picture = heat_picture(pixels.permute(1, 2, 0).numpy(), numbers, "values", scale.unit, least)
         picture.save(self._folder / f"{name}.png")
         self._listed.append([(index, [path, name])])
 
@@ -102,7 +107,7 @@ class WriteMaps(Callback):
         readable, numbers = batch.get("readable"), _numbers(method, batch["image"])
         for row, index in enumerate(Prediction(*outputs).index.tolist()):
             if readable is None or readable[row]:
-                self._maps.write(index, labels[index].path, batch["image"][row], numbers[row], method.scale.unit)
+                self._maps.write(index, labels[index].path, batch["image"][row], numbers[row], method.scale)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """List them, and say where they are."""
@@ -179,7 +184,7 @@ class MapExtremes(Callback):
             with trainer.precision_plugin.forward_context():
                 numbers = _numbers(method, trainer.precision_plugin.convert_input(images))
             for row, index in enumerate(part):
-                maps.write(index, labels[index].path, images[row], numbers[row], method.scale.unit)
+                maps.write(index, labels[index].path, images[row], numbers[row], method.scale)
         maps.finish(trainer, together=False)
 
 
@@ -192,7 +197,7 @@ def _check_places(method: Any) -> None:
     """
     side = method.clip.image_size
     black = torch.zeros(1, 3, side, side, device=method.device)
-    if method.encode_images(black).ndim != 2:
+    if not hasattr(method, "map_of") and method.encode_images(black).ndim != 2:
         raise ConfigError(
             f"a map needs one feature of an image, but {type(method).__name__} reads its patches by itself; take "
             "numclip explain --maps occlusion."
@@ -203,6 +208,10 @@ def _check_places(method: Any) -> None:
 @torch.no_grad()
 def _numbers(method: Any, images: Tensor) -> NDArray[np.float32]:
     """Return the number of each place of normalised images, (B, rows, columns)."""
-    found = value_map(encode_places(method.clip, images), lambda features: method.decode_features(features).value)
+    if hasattr(method, "map_of"):
+        # It counts by places: their sum is its number.
+        found = method.map_of(images)
+    else:
+        found = value_map(encode_places(method.clip, images), lambda features: method.decode_features(features).value)
     numbers: NDArray[np.float32] = found.float().cpu().numpy()
     return numbers

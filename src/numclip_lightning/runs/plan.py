@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def plan_trials(benchmark: Benchmark) -> list[PlannedTrial]:
         ConfigError: If a configuration file is missing.
     """
     trials = []
-    for (dataset, fold), shots, method in product(_places(benchmark), benchmark.shots, benchmark.methods):
+    for (dataset, fold), shots, method in product(_places(benchmark), benchmark.shots, benchmark.own_methods):
         for name in benchmark.methods[method].trials:
             seed = benchmark.seed_of_trials
             run = _run(benchmark, dataset, method, fold, shots, seed, trains=True, trial=name)
@@ -58,9 +59,9 @@ def plan(benchmark: Benchmark, chosen: Mapping[Place, str] | None = None) -> lis
         ConfigError: If a configuration file is missing, or two runs would share a folder.
     """
     places = _places(benchmark)
-    trains = {name: _trains(benchmark, name, places[0][0]) for name in benchmark.methods} if places else {}
+    trains = {name: _trains(benchmark, name, places[0][0]) for name in benchmark.own_methods} if places else {}
     runs: dict[Path, PlannedRun] = {}
-    for seed, (dataset, fold), shots, method in product(benchmark.seeds, places, benchmark.shots, benchmark.methods):
+    for seed, (dataset, fold), shots, method in product(benchmark.seeds, places, benchmark.shots, trains):
         if not trains[method]:
             shots = ALL_IMAGES
         trial = (chosen or {}).get((dataset, method, fold or 0, shots))
@@ -160,7 +161,7 @@ def _digest(words: Sequence[str], files: Sequence[str], args: Mapping[str, Any])
     contents = []
     for file in files:
         try:
-            contents.append(yaml.safe_load(Path(file).read_text(encoding="utf-8")))
+            contents.append(_parsed(Path(file).read_text(encoding="utf-8")))
         except OSError as error:
             raise ConfigError(f"the configuration {file!r} can't be read: {error.strerror}.") from error
         except yaml.YAMLError as error:
@@ -169,6 +170,12 @@ def _digest(words: Sequence[str], files: Sequence[str], args: Mapping[str, Any])
     # Without such code the name is as it was before such code counted, so that kept runs are found again.
     whole = [words, contents, *([sources] if sources else [])]
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Any:
+    """Parse a configuration once, not for each of thousands of runs; nobody changes what is returned."""
+    return yaml.safe_load(text)
 
 
 def _slug(name: str) -> str:

@@ -9,7 +9,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.saved import CLASS_PATH, NOT_ARGUMENTS
-from numclip_lightning.models.loading import tag_normalization
+from numclip_lightning.models.normalization import trained_normalization
 from numclip_lightning.runs.checkpoints import read_hyperparameters
 from numclip_lightning.runs.flatten import flatten
 
@@ -56,7 +56,7 @@ def restore_normalization(method: OrdinalMethod, path: str) -> None:
         path: The checkpoint.
     """
     known = read_hyperparameters(path)
-    if method.pretrained is None and (found := tag_normalization(known["backbone"], known["pretrained"])):
+    if method.pretrained is None and (found := trained_normalization(known["backbone"], known["pretrained"])):
         method.clip.mean, method.clip.std = found
         method.hparams["pretrained"] = known["pretrained"]
 

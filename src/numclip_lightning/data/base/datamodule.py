@@ -52,8 +52,8 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         batch_size: Images per batch and process.
         num_workers: Loading processes per loader; 0 loads in the main process.
         image_size: Side of the square images in pixels; None takes the backbone's (224 without a backbone).
-        normalize: Mean and deviation that images are normalised with: `clip`, `imagenet` or `half` (0.5 and 0.5); None
-            takes the backbone's (CLIP's without a backbone).
+        normalize: Mean and deviation that images are normalised with: `clip`, `imagenet`, `half` (0.5 and 0.5) or
+            `unit` (0 and 1: left in 0..1); None takes the backbone's (CLIP's without a backbone).
         augment: Whether training images are changed at random.
         seed: Seed of a validation part that is set aside, and of what is kept of the training part, and of nothing
             else. Folds and test parts are drawn with `split_seed`.
@@ -80,6 +80,8 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
     """
 
     default_side: ClassVar[int] = 224
+    # Whether targets are numbers of things in an image, which need every part of it.
+    counts: ClassVar[bool] = False
 
     batch_size: int = 32
     num_workers: int = 2

@@ -1,7 +1,9 @@
 """Datasets: from a table of labels to samples."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -11,7 +13,9 @@ from torch.utils.data import Dataset
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.lookup import find_files
 from numclip_lightning.data.base.sampling import Draw, index_of
+from numclip_lightning.data.base.votes import vote_batch
 from numclip_lightning.errors import DataError
+from numclip_lightning.images.cropping import crop_box
 from numclip_lightning.images.loading import Reading, load_rgb
 from numclip_lightning.images.transforms import ImageTransform
 
@@ -24,7 +28,8 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
     A sample holds `"image"`, float32 (3, side, side), normalised; `"target"`, float32 scalar, the number
     as the list has it; and `"index"`, int64 scalar, the position in `labels`. An unlabelled sample has no `"target"`.
     Where any label has a spread, `"spread"`, float32 scalar, is there too, NaN for an image whose spread is unknown; so
-    is `"propensity"`, where the list has it.
+    is `"propensity"`, where the list has it. Where any label has votes, so are `"votes"` and `"scores"`, float32 (S,):
+    the share of each score, NaN where the votes are unknown.
 
     Args:
         labels: The entries of the split.
@@ -54,7 +59,7 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         self.transform = transform
         self.sample_target = sample_target
         self.skip_unreadable = skip_unreadable
-        self.has_spread = any(label.spread is not None for label in labels)
+        self.known = _Known.of(labels)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -68,7 +73,10 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         label = self.labels[index]
         sample = {"index": torch.tensor(index, dtype=torch.int64)}
         try:
-            pixels = load_rgb(self.files[index], self.reading)
+            # A box is in the pixels of the whole image.
+            reading = self.reading if label.box is None else replace(self.reading, least_side=None)
+            pixels = load_rgb(self.files[index], reading)
+            pixels = pixels if label.box is None else crop_box(pixels, label.box)
             readable = True
         except DataError as error:
             if not self.skip_unreadable:
@@ -78,7 +86,7 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         if self.skip_unreadable:
             sample["readable"] = torch.tensor(readable)
         sample["image"] = self.transform(pixels)
-        return {**sample, **_numbers_of(label, self.sample_target, self.has_spread)}
+        return {**sample, **_numbers_of(label, self.sample_target, self.known)}
 
     def why_unreadable(self, index: int) -> str:
         """Return why an image can't be read; an empty string if it can."""
@@ -110,7 +118,7 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         self.labels = labels
         self.features = features
         self.sample_target = sample_target
-        self.has_spread = any(label.spread is not None for label in labels)
+        self.known = _Known.of(labels)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -121,16 +129,31 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         sample = {"features": self.features[index], "index": torch.tensor(index, dtype=torch.int64)}
         if self.real is not None:
             sample["synthetic"] = torch.tensor(index >= self.real)
-        return {**sample, **_numbers_of(self.labels[index], self.sample_target, self.has_spread, seed)}
+        return {**sample, **_numbers_of(self.labels[index], self.sample_target, self.known, seed)}
 
 
-def _numbers_of(label: Label, sample_target: bool, has_spread: bool, seed: int | None = None) -> dict[str, Tensor]:
-    """Return the target of an image, or one of several at random, the target's spread, and the propensity.
+class _Known(NamedTuple):
+    """What any image of a table has beside its target; the samples of all others have it too, as unknown."""
+
+    spread: bool
+    scores: int
+
+    @classmethod
+    def of(cls, labels: LabelTable) -> Self:
+        if labels.columns:
+            # Long lists have no votes.
+            return cls(labels.has_spread, 0)
+        scores = max((len(label.votes.scores) for label in labels if label.votes), default=0)
+        return cls(labels.has_spread, scores)
+
+
+def _numbers_of(label: Label, sample_target: bool, known: _Known, seed: int | None = None) -> dict[str, Tensor]:
+    """Return the target of an image, or one of several at random, what is known of it, and the propensity.
 
     Args:
         label: The entry of the image.
         sample_target: Whether one of several is drawn.
-        has_spread: Whether any entry has a spread.
+        known: What any entry has.
         seed: Which one; None draws from torch's generator.
     """
     truth = {}
@@ -138,8 +161,9 @@ def _numbers_of(label: Label, sample_target: bool, has_spread: bool, seed: int |
         several = sample_target and len(label.targets) > 1
         drawn = int(torch.randint(2**62, ())) if several and seed is None else seed or 0
         truth["target"] = label.targets[drawn % len(label.targets)] if several else label.target
-    if has_spread:
+    if known.spread:
         truth["spread"] = math.nan if label.spread is None else label.spread
     if label.targets and label.propensity is not None:
         truth["propensity"] = label.propensity
-    return {name: torch.tensor(number, dtype=torch.float32) for name, number in truth.items()}
+    numbers = {name: torch.tensor(number, dtype=torch.float32) for name, number in truth.items()}
+    return {**numbers, **vote_batch(label.votes, known.scores)} if known.scores else numbers

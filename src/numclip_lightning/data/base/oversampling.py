@@ -97,7 +97,9 @@ def oversample(
             label = own[number % len(own)]
             i = place[label]
             j, u = rng.choice(_neighbours(i, mine, unit, targets, spec)), rng.random()
-            made.append(replace(label, targets=(label.target + u * (labels[j].target - label.target),)))
+            between = label.target + u * (labels[j].target - label.target)
+            # Nobody has voted on an image that is not there.
+            made.append(replace(label, targets=(between,), spread=None, votes=None))
             direction = functional.normalize(unit[i].lerp(unit[j], u), dim=0)
             rows.append(direction * lengths[i].lerp(lengths[j], u))
     _log.info("data: %d synthetic training images join %d real ones", len(made), len(labels))

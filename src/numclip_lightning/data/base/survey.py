@@ -20,9 +20,22 @@ from numclip_lightning.errors import DataError, MissingListError
 from numclip_lightning.images.loading import UNREADABLE, Reading, inspect_image
 from numclip_lightning.images.opening import open_image
 
-__all__ = ["Fault", "Looked", "Pair", "PartSurvey", "Survey", "by_attribute", "histogram", "look_at", "survey"]
+__all__ = [
+    "UNREAD",
+    "Fault",
+    "Looked",
+    "Pair",
+    "PartSurvey",
+    "Survey",
+    "by_attribute",
+    "histogram",
+    "look_at",
+    "survey",
+]
 
 _THREADS = 8
+UNREAD = "can't be read"
+"""How the reason begins why a split has no entries although its list is there."""
 _PARTS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -92,12 +105,14 @@ class Survey:
         copies: Images of equal content and equal numbers, within a split or between two.
         contradictions: Images of equal content and different numbers.
         shared_groups: For each two splits the groups that both have.
+        refuses_groups: Whether a fit refuses shared groups; those of published protocols it only warns of.
     """
 
     parts: Sequence[PartSurvey]
     copies: Sequence[Pair] = ()
     contradictions: Sequence[Pair] = ()
     shared_groups: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    refuses_groups: bool = False
 
 
 def survey(data: OrdinalDataModule, watch: Callable[[Iterable[Looked], int], Iterable[Looked]] | None = None) -> Survey:
@@ -112,7 +127,8 @@ def survey(data: OrdinalDataModule, watch: Callable[[Iterable[Looked], int], Ite
     """
     parts = [_part(data, name, watch) for name in _PARTS]
     copies, contradictions = _same_content(parts)
-    return Survey(parts, copies, contradictions, _shared_groups(parts))
+    refuses = isinstance(data, FileDataModule) and data.leaks == "refuse" and data.groups_given
+    return Survey(parts, copies, contradictions, _shared_groups(parts), refuses)
 
 
 def look_at(file: Path, reading: Reading) -> Looked:
@@ -136,7 +152,7 @@ def _part(
     except MissingListError as error:
         return PartSurvey(name, LabelTable([]), f"not there: {error}")
     except DataError as error:
-        return PartSurvey(name, LabelTable([]), f"can't be read: {error}")
+        return PartSurvey(name, LabelTable([]), f"{UNREAD}: {error}")
     if not isinstance(data, FileDataModule):
         return PartSurvey(name, labels)
     files, reading = find_files(data.root, labels).files, data.reading

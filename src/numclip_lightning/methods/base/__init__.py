@@ -14,12 +14,21 @@ from numclip_lightning.methods.base.mixing import MixSpec
 from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
 from numclip_lightning.methods.base.prompted import ContextMethod, PromptedMethod
 from numclip_lightning.methods.base.radam import PublishedRAdam
-from numclip_lightning.methods.base.samples import Samples, encode_share, features_of, gather_by_index
+from numclip_lightning.methods.base.samples import (
+    Samples,
+    encode_share,
+    encode_training,
+    features_of,
+    gather_by_index,
+)
 from numclip_lightning.methods.base.selection import Choice, SelectingMethod, check_candidates
+from numclip_lightning.methods.base.softened import Falling, SoftenedMethod
 from numclip_lightning.methods.base.solved import SolvedMethod, UntrainedMethod
 from numclip_lightning.methods.base.start import SolvedStart
 from numclip_lightning.methods.base.thresholds import ThresholdMethod
 from numclip_lightning.methods.base.tip_adapter import TipAdapterMethod
+from numclip_lightning.methods.base.towers import PatchDropSpec
+from numclip_lightning.methods.base.tuning import TuneSpec
 from numclip_lightning.methods.base.types import Batch, Output, Prediction, Reader, Split
 
 __all__ = [
@@ -28,6 +37,7 @@ __all__ = [
     "Classes",
     "ClassesMethod",
     "ContextMethod",
+    "Falling",
     "ImageClassifier",
     "ImageMethod",
     "ImbalanceSpec",
@@ -37,6 +47,7 @@ __all__ = [
     "OptimizerSpec",
     "OrdinalMethod",
     "Output",
+    "PatchDropSpec",
     "Prediction",
     "PromptClassifier",
     "PromptedMethod",
@@ -45,14 +56,17 @@ __all__ = [
     "Samples",
     "SchedulerSpec",
     "SelectingMethod",
+    "SoftenedMethod",
     "SolvedMethod",
     "SolvedStart",
     "Split",
     "ThresholdMethod",
     "TipAdapterMethod",
+    "TuneSpec",
     "UntrainedMethod",
     "check_candidates",
     "encode_share",
+    "encode_training",
     "features_of",
     "gather_by_index",
 ]

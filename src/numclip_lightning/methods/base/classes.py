@@ -91,10 +91,17 @@ class ClassesMethod(OrdinalMethod):
         """Return the true class of each image, int64 (B,): its level, or its rank if the classes are values."""
         return batch["level" if self.over_levels else "rank"]
 
+    def wanted(self, batch: Batch, logits: Tensor) -> Tensor:
+        """Return what the cross-entropy takes: the true classes (B,), or the share of the votes for each."""
+        if "distribution" not in batch:
+            return self.true_class(batch)
+        shares = batch["distribution"].to(logits.dtype)
+        return self.scale.pool_ranks(shares.log()).exp() if self.over_levels else shares
+
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy over the classes."""
         logits = at_least_float32(self.adjusted(output.logits))
-        return {self.loss_name: weighted_mean(F.cross_entropy, batch.get("weight"), logits, self.true_class(batch))}
+        return {self.loss_name: weighted_mean(F.cross_entropy, batch.get("weight"), logits, self.wanted(batch, logits))}
 
 
 class ImageClassifier(ClassesMethod, ImageMethod):

@@ -9,11 +9,14 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.models.loading import load_clip
+from numclip_lightning.models.clip import CLIPBackbone
+from numclip_lightning.models.loading import load_clip, load_image_tower
+from numclip_lightning.models.tuning import plain_name
 
-__all__ = ["find_again", "fingerprint", "left_out", "put_back", "take_out"]
+__all__ = ["LEFT_OUT", "find_again", "fingerprint", "left_out", "put_back", "take_out"]
 
-_KEY = "left_out"
+# What a checkpoint leaves out, and where it came from.
+LEFT_OUT = "left_out"
 _CLIP = "clip."
 
 
@@ -49,10 +52,14 @@ def find_again(method: nn.Module, backbone: str, pretrained: str | None) -> dict
     trained = _trained(method)
     # Building draws random weights first; the fit goes on with its own numbers.
     with isolate_rng():
-        clip = load_clip(backbone, pretrained)
+        load = load_clip if isinstance(method.clip, CLIPBackbone) else load_image_tower
+        clip = load(backbone, pretrained)
     found = {f"{_CLIP}{name}": tensor for name, tensor in clip.state_dict().items()}
     own = method.state_dict()
-    return {name: fingerprint(tensor) for name, tensor in found.items() if name in own and name not in trained}
+    # A tuned weight rests beside its change, under another name.
+    plain = {plain_name(name): name for name in own}
+    known = {plain[name]: tensor for name, tensor in found.items() if name in plain}
+    return {name: fingerprint(tensor) for name, tensor in known.items() if name not in trained}
 
 
 def take_out(method: nn.Module, checkpoint: dict[str, Any], known: Mapping[str, str]) -> None:
@@ -71,13 +78,13 @@ def take_out(method: nn.Module, checkpoint: dict[str, Any], known: Mapping[str, 
         if name in state and name not in trained and fingerprint(state[name].to(_type(print_))) == print_
     }
     arguments = checkpoint["hyper_parameters"]
-    checkpoint[_KEY] = {**{key: arguments[key] for key in ("backbone", "pretrained")}, "tensors": gone}
+    checkpoint[LEFT_OUT] = {**{key: arguments[key] for key in ("backbone", "pretrained")}, "tensors": gone}
     checkpoint["state_dict"] = {name: tensor for name, tensor in state.items() if name not in gone}
 
 
 def left_out(checkpoint: Mapping[str, Any]) -> dict[str, str]:
     """Return the fingerprints of the tensors that a checkpoint leaves out, by name; empty if it has all."""
-    return dict(checkpoint.get(_KEY, {}).get("tensors", {}))
+    return dict(checkpoint.get(LEFT_OUT, {}).get("tensors", {}))
 
 
 def put_back(method: nn.Module, checkpoint: dict[str, Any]) -> None:
@@ -92,11 +99,13 @@ def put_back(method: nn.Module, checkpoint: dict[str, Any]) -> None:
     Raises:
         ConfigError: If the method has other weights than the checkpoint has left out.
     """
-    gone, own = left_out(checkpoint), method.state_dict()
-    found = {name: own[name].to(_type(print_)) for name, print_ in gone.items() if name in own}
+    gone, state = left_out(checkpoint), method.state_dict()
+    own = {**{plain_name(name): tensor for name, tensor in state.items()}, **state}
+    places = {name: name if name in own else plain_name(name) for name in gone}
+    found = {name: own[places[name]].to(_type(print_)) for name, print_ in gone.items() if places[name] in own}
     others = [name for name, print_ in gone.items() if name not in found or fingerprint(found[name]) != print_]
     if others:
-        place = checkpoint[_KEY]
+        place = checkpoint[LEFT_OUT]
         raise ConfigError(
             f"the checkpoint leaves out the frozen weights of backbone={place['backbone']!r}, "
             f"pretrained={place['pretrained']!r}, and what is loaded here is something else: {len(others)} of "

@@ -5,15 +5,15 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import field, fields
 from itertools import product
-from typing import Any, Self
+from typing import Any, ClassVar, Self, get_args
 
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.methods.base.construction import KeywordDataclass, from_plain, plain_arguments
 from numclip_lightning.methods.base.frozen import put_back, take_out
-from numclip_lightning.methods.base.imbalance import BalancedSteps, ImbalanceSpec
+from numclip_lightning.methods.base.imbalance import ImbalanceSpec
 from numclip_lightning.methods.base.mixing import MixSpec
 from numclip_lightning.methods.base.optimisers import (
     Interval,
@@ -23,6 +23,16 @@ from numclip_lightning.methods.base.optimisers import (
     build_optimizer,
     build_scheduler,
 )
+from numclip_lightning.methods.base.raters import Raters
+from numclip_lightning.methods.base.second_order import (
+    asks_for_hessian,
+    backward_twice,
+    check_second_order,
+    twice_differentiable,
+)
+from numclip_lightning.methods.base.towers import PatchDropSpec, TowerSteps
+from numclip_lightning.methods.base.tuning import Tune
+from numclip_lightning.methods.base.types import Batch
 from numclip_lightning.metrics import DEFAULT, default_tolerance
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.layers import image_layers
@@ -31,7 +41,7 @@ from numclip_lightning.scale import OrdinalScale
 __all__ = ["OrdinalMethod"]
 
 
-class OrdinalMethod(BalancedSteps, KeywordDataclass):
+class OrdinalMethod(TowerSteps, KeywordDataclass):
     """Base class of the published methods.
 
     A method declares its own arguments as fields (see `KeywordDataclass`) and implements `check` (arguments that
@@ -45,6 +55,11 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
         pretrained: An open_clip tag, a weights file, `"auto"` for the weights in a `local-dir` folder, or None for
             random weights.
         learning_rates: The learning rate of each part; 0 freezes it.
+        tune: How the towers that are trained are tuned: `full`, `svd`, `lora`, `last_n`, or a mapping with more
+            (see `TuneSpec`).
+        patch_dropout: Which patches a vision transformer does not see in training; None shows all.
+        leash: The weight of the mean distance, `1 - cos`, of image features to those of the frozen CLIP; 0 leaves it
+            out. It costs a forward pass of a copy of the tower.
         optimizer: The optimiser.
         lr_scheduler: The schedule, or None for constant rates.
         tolerance: The k of the cumulative score CS@k, in the target's unit; None takes one that fits the scale, 5 for
@@ -53,6 +68,8 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
             `[default, rmse, amae]`. Training measures those of the default group that are among them.
         mix: Mixing of training images (CutMix, mixup) and of their losses; None leaves them as they are.
         imbalance: Remedies for few images of some numbers, all off by default.
+        raters: What losses make of targets that several raters have given: their `mean` alone, or the `distribution` of
+            their votes, where a list has them or their spread (`docs/raters.md`).
         gather: Whether several processes compute the loss of their images together, as one process would with a batch
             of all of them: for losses that contrast the images of a batch (`docs/reliability.md`).
 
@@ -70,15 +87,22 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
     backbone: str = "ViT-B-16-quickgelu"
     pretrained: str | None = "openai"
     learning_rates: LearningRates = LearningRates()
+    tune: Tune = "full"
+    patch_dropout: PatchDropSpec | None = None
+    leash: float = 0.0
     optimizer: OptimizerSpec = OptimizerSpec()
     lr_scheduler: SchedulerSpec | None = SchedulerSpec()
     tolerance: float | None = None
     metrics: Sequence[str] = DEFAULT
     mix: MixSpec | None = None
     imbalance: ImbalanceSpec = ImbalanceSpec()
+    raters: Raters = "mean"
     gather: bool = False
     clip: ImageTower = field(init=False)
     level_borders: Tensor = field(init=False)
+
+    # Whether `losses` reads the distribution of the votes on each image, `batch["distribution"]`.
+    reads_raters: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Construct the method; this is the order for all methods."""
@@ -89,8 +113,10 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
         # `_class_path` says to `numclip test --ckpt_path` which method the checkpoint holds.
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         self.save_hyperparameters({**plain_arguments(self), "_class_path": path}, logger=False)
+        self.check_towers()
         self.check()
         self.check_imbalance(self.mix)
+        self._check_raters()
         tolerance = default_tolerance(self.scale) if self.tolerance is None else self.tolerance
         self.build_metrics(tolerance, self.metrics)
         # On the device, where `one_hot_output` needs them: copying them there in each step would wait for it.
@@ -102,6 +128,14 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
 
     def check(self) -> None:
         """Raise ConfigError if arguments contradict each other; a method calls `super().check()` first."""
+
+    def _check_raters(self) -> None:
+        check_choice("raters", self.raters, get_args(Raters))
+        if self.raters != "mean" and not self.reads_raters:
+            raise ConfigError(
+                f"raters is {self.raters!r}, but the losses of {type(self).__name__} take one number for each image; "
+                "set it to mean, or take a method of docs/raters.md."
+            )
 
     def build(self) -> None:
         """Build towers, prompts and heads; a method calls `super().build()` first."""
@@ -122,6 +156,7 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
             ConfigError: If the backbone here is another one.
         """
         put_back(self, checkpoint)
+        super().on_load_checkpoint(checkpoint)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Encode normalised images (B, 3, H, W) with the image tower; returns unnormalised features (B, D)."""
@@ -148,6 +183,10 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
         Raises:
             ConfigError: If the trainer has no datamodule with `labels`.
         """
+        return [label.targets for label in self.training_labels(remedy)]
+
+    def training_labels(self, remedy: str = "") -> Sequence[Any]:
+        """Return what the datamodule knows of each training image (`data.base.Label`); see `training_targets`."""
         # Any datamodule with `labels`: methods do not import the data room.
         labels: Any = getattr(getattr(self.trainer, "datamodule", None), "labels", None)
         if labels is None:
@@ -155,7 +194,8 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
                 f"{type(self).__name__} reads the training targets before the first step; fit it with a datamodule, "
                 f"whose labels('train') has them{remedy}."
             )
-        return [label.targets for label in labels("train")]
+        found: Sequence[Any] = labels("train")
+        return found
 
     def training_length(self, interval: Interval) -> int:
         """Return the length of the training in epochs or optimiser steps.
@@ -192,8 +232,26 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
                     "or start a new fit."
                 )
 
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch, twice differentiable if the optimiser asks for it."""
+        with twice_differentiable(asks_for_hessian(self.optimizer.find())):
+            return super().training_step(batch, batch_idx)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Compute the gradients, twice differentiable if the optimiser asks for it."""
+        if asks_for_hessian(self.optimizer.find()):
+            backward_twice(loss, self.parameters())
+        else:
+            super().backward(loss, *args, **kwargs)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimiser, with a group for each trained part, and the schedule."""
+        """Build the optimiser, with a group for each trained part, and the schedule.
+
+        Raises:
+            ConfigError: If nothing is left to train, or the trainer changes gradients that are differentiated again.
+        """
+        if asks_for_hessian(self.optimizer.find()):
+            check_second_order(self.optimizer.name, self.trainer)
         parts = {part: list(parameters) for part, parameters in self.parts().items()}
         optimizer = build_optimizer(self.optimizer, parts, self.learning_rates, self._image_layers())
         if self.lr_scheduler is None:

@@ -73,9 +73,9 @@ def mix_batch(batch: Batch, spec: MixSpec, epoch: int, batch_idx: int, process: 
         process: The rank of this process.
 
     Returns:
-        The batch with mixed `image`, `target_b`, `level_b` and `rank_b` of the partners (`weight_b` too, where
-        images have weights), and `lam`, a scalar: the share of an image's own loss. Batches that are not mixed, and
-        batches of one image, have none of these.
+        The batch with mixed `image`, `target_b`, `level_b` and `rank_b` of the partners (`weight_b` and
+        `distribution_b` too, where images have weights or votes), and `lam`, a scalar: the share of an image's own
+        loss. Batches that are not mixed, and batches of one image, have none of these.
 
     Raises:
         ConfigError: If the batch holds features in place of images.
@@ -97,7 +97,7 @@ def mix_batch(batch: Batch, spec: MixSpec, epoch: int, batch_idx: int, process: 
         mixed, lam = _paste(images, images[partner], box)
     else:
         mixed = lam * images + (1 - lam) * images[partner]
-    known = [name for name in ("target", "level", "rank", "weight") if name in batch]
+    known = [name for name in ("target", "level", "rank", "weight", "distribution") if name in batch]
     partners = {name + _PARTNER: batch[name][partner] for name in known}
     return {**batch, **partners, "image": mixed, "lam": torch.full((), lam, device=targets.device)}
 

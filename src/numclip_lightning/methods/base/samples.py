@@ -1,17 +1,18 @@
 """Image features with their targets, gathered from batches and processes."""
 
 from collections.abc import Generator, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.types import Batch, Prediction
 
-__all__ = ["Samples", "encode_share", "features_of", "gather_by_index"]
+__all__ = ["Samples", "encode_share", "encode_training", "features_of", "gather_by_index"]
 
 
 class Samples(NamedTuple):
@@ -68,6 +69,17 @@ def encode_share(
             with method.trainer.precision_plugin.forward_context():
                 features = features_of(method, moved)
             yield Samples(batch["index"], features.cpu(), batch["target"])
+
+
+def encode_training(method: OrdinalMethod) -> Samples:
+    """Encode the training images of a fit that has begun, each once, by all processes together.
+
+    Neither the order of the batches nor their targets depend on this pass.
+    """
+    loader: Any = method.trainer.train_dataloader
+    with isolate_rng():
+        own = list(encode_share(method, loader.dataset, loader.batch_size, loader.num_workers))
+    return gather_by_index(own)
 
 
 def gather_by_index(parts: Sequence[Rows]) -> Rows:

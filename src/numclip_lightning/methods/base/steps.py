@@ -9,10 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.gathering import gather_batch
 from numclip_lightning.methods.base.mixing import MixSpec, is_mixed, mix_batch, of_partner
+from numclip_lightning.methods.base.raters import Raters, rater_distribution
 from numclip_lightning.methods.base.types import Batch, Output, Prediction, Reader, Split
 from numclip_lightning.metrics import DEFAULT, EpsilonError, Needs, build_metrics, choose
+from numclip_lightning.models.tuning import with_cache
 from numclip_lightning.scale import OrdinalScale
 from numclip_lightning.scale.spread import SHARES, quantiles_of, spread_of
 
@@ -29,6 +32,7 @@ class OrdinalSteps(L.LightningModule, ABC):
         scale: The ordered scale of the targets.
         level_borders: Its `borders`, on the device of the method; a buffer, (K-1,).
         mix: How training images are mixed; None leaves them as they are.
+        raters: What losses make of the votes of several raters.
         gather: Whether the loss of a training step is that of the images of all processes.
         shared_extras: The extras of an output that are not of its images but the same in all processes.
         reader: What is read of tested and predicted images besides their number; None for nothing.
@@ -39,6 +43,7 @@ class OrdinalSteps(L.LightningModule, ABC):
     scale: OrdinalScale
     level_borders: Tensor
     mix: MixSpec | None
+    raters: Raters
     gather: bool
     shared_extras: ClassVar[tuple[str, ...]] = ("prototypes",)
     reader: Reader | None = None
@@ -97,11 +102,14 @@ class OrdinalSteps(L.LightningModule, ABC):
     def with_levels(self, batch: Batch) -> Batch:
         """Return the batch with the `level` and `rank` of each `target`, int64 of the same shape and device.
 
+        With `raters="distribution"` it also has the `distribution` of the votes on each image, (B, R).
+
         Raises:
             ScaleError: If a target is outside the scale.
         """
         target = batch["target"]
-        return {**batch, "level": self.scale.to_level(target), "rank": self.scale.to_rank(target)}
+        batch = {**batch, "level": self.scale.to_level(target), "rank": self.scale.to_rank(target)}
+        return {**batch, "distribution": rater_distribution(batch, self.scale)} if self.raters != "mean" else batch
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Add levels and ranks on the host, where the check of the scale does not wait for a device.
@@ -112,7 +120,16 @@ class OrdinalSteps(L.LightningModule, ABC):
         return self.with_levels(batch) if "target" in batch else batch
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of one batch, whose images are mixed if `mix` asks for it."""
+        """Return the loss of one batch, whose images are mixed if `mix` asks for it.
+
+        Raises:
+            ConfigError: If the votes of raters are asked for, and the training list has none.
+        """
+        if self.raters != "mean" and not {"votes", "spread"} & batch.keys():
+            raise ConfigError(
+                f"raters is {self.raters!r}, but the training list has neither votes nor the spread of each target; "
+                "give a list that has them (see docs/raters.md), or set raters=mean."
+            )
         if self.mix:
             batch = mix_batch(batch, self.mix, self.current_epoch, batch_idx, self.global_rank)
         return self._loss(batch, self._evaluate(batch, "train"), "train")
@@ -166,6 +183,10 @@ class OrdinalSteps(L.LightningModule, ABC):
 
     def _output(self, batch: Batch) -> Output:
         """Return the output for a batch of images, or of features that were computed before."""
+        with with_cache():
+            return self._read_batch(batch)
+
+    def _read_batch(self, batch: Batch) -> Output:
         if "features" not in batch and self.reader is None:
             output: Output = self(batch["image"])
             return output

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -23,7 +24,8 @@ Loader = Callable[[ReportedRun, Sequence[str]], Mapping[str, NDArray[np.uint8]]]
 _SIDE = 128
 _MAPS = (
     "Right of an image is the map of its places: from the dark ones, which read the least of its numbers, to the "
-    "bright ones, which read the largest. It shows what the model reads, and is no evidence of what is true."
+    "bright ones, which read the largest; one colour where all read about the same. It shows what the model reads, and "
+    "is no evidence of what is true."
 )
 
 
@@ -69,12 +71,13 @@ def gallery_of(run: ReportedRun, shown: Mapping[str, Iterable[int]], load: Loade
         return [Gallery(heading, [_picture(run, place, {}, {}) for place in rows]) for heading, rows in places.items()]
     pixels = load(run, [str(run.frame["path"][place]) for rows in places.values() for place in rows])
     maps, faults = _maps(run, paths)
-    found: list[Element] = [
+    found: list[Element] = [Note(_MAPS)] if maps else []
+    found += [
         Gallery(heading, [_picture(run, place, pixels, maps) for place in rows]) for heading, rows in places.items()
     ]
     if lost := len(paths - {*pixels}):
         found.append(Note(f"{lost} of {len(paths)} images were not found; name their folder with `--images FOLDER`."))
-    return [*found, *([Note(_MAPS)] if maps else []), *map(Note, faults)]
+    return [*found, *map(Note, faults)]
 
 
 def _maps(run: ReportedRun, paths: Iterable[str]) -> tuple[dict[str, tuple[str, str]], list[str]]:
@@ -92,6 +95,13 @@ def _maps(run: ReportedRun, paths: Iterable[str]) -> tuple[dict[str, tuple[str, 
     return maps, faults
 
 
+def _rounded(error: float, run: ReportedRun) -> float:
+    """Return an error to a thousandth of a step of the scale: 0.0000668 things are none."""
+    digits = 3 - math.floor(math.log10(run.scale.step)) if run.scale else 6
+    # Not -0.0.
+    return round(error, digits) + 0.0
+
+
 def _picture(
     run: ReportedRun, place: int, pixels: Mapping[str, NDArray[np.uint8]], maps: Mapping[str, tuple[str, str]]
 ) -> Picture:
@@ -99,5 +109,5 @@ def _picture(
     path = str(row["path"])
     text = f"read {row['value']:.4g}{' ' + run.unit if run.unit else ''}"
     if run.has_truth:
-        text = f"true {row['target']:g}, {text} ({row['value'] - row['target']:+.3g})"
+        text = f"true {row['target']:g}, {text} ({_rounded(row['value'] - row['target'], run):+.3g})"
     return Picture(thumbnail(pixels[path]) if path in pixels else "", path, text, *maps.get(path, ("", "")))

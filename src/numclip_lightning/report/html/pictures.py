@@ -21,6 +21,9 @@ __all__ = [
     "draw_spread_of_values",
 ]
 
+# Bins of fewer images are not joined by a line.
+_ENOUGH = 10
+
 _Numbers = NDArray[np.float64]
 # More points are counted in cells: as points they would hide each other, and be megabytes.
 _MOST_POINTS = 600
@@ -136,7 +139,9 @@ def draw_reliability(said: _Numbers, right: _Numbers, images: _Numbers, ece: flo
     """Draw the share of right levels against the probability that was given, and how many images each bin has."""
     figure, (axes, below) = drawing(5.2, 4.2, (4, 1))
     axes.plot([0, 1], [0, 1], color=MARK, linestyle="--", linewidth=1.2, label="as sure as right")
-    axes.plot(said, right, color=ACCENT, marker="o", markersize=5, linewidth=1.4, label="this run")
+    enough = images >= _ENOUGH
+    axes.plot(said[enough], right[enough], color=ACCENT, marker="o", markersize=5, linewidth=1.4, label="this run")
+    axes.plot(said[~enough], right[~enough], color=ACCENT, marker="o", markersize=5, linewidth=0, fillstyle="none")
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.04)
     axes.legend(loc="upper left")
@@ -145,13 +150,15 @@ def draw_reliability(said: _Numbers, right: _Numbers, images: _Numbers, ece: flo
     below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
     below.set_ylabel("images")
     below.set_xlabel("probability of the most probable level")
-    gap = said - right
-    worst = int(np.abs(gap).argmax())
+    # A bin of two images may be anywhere.
+    gap = np.abs(said - right) * (enough if enough.any() else 1)
+    worst = int(gap.argmax())
     alt = (
         f"Reliability of the levels in {len(said)} bins. Where the run says {percent(said[worst])}, "
         f"{percent(right[worst])} are right, the largest distance. Expected calibration error {100 * ece:.1f} %."
     )
-    return Figure(to_svg(figure, alt), "Below the dashed line the run is surer than it is right.")
+    few = "" if enough.all() else f" Hollow points have fewer than {_ENOUGH} images."
+    return Figure(to_svg(figure, alt), f"Below the dashed line the run is surer than it is right.{few}")
 
 
 @styled

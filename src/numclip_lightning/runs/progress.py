@@ -1,0 +1,84 @@
+"""Progress of a run: a bar on a terminal, a line for each epoch and half minute in a log."""
+
+import sys
+import time
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor
+
+__all__ = ["Progress"]
+
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+class Progress(TQDMProgressBar):
+    """Lightning's bar with the loss and the validation error; plain lines where the output is no terminal.
+
+    It is the same whatever else is installed: Lightning takes another bar where it finds `rich`. In a file a bar would
+    leave a line for every step.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(leave=True)
+        self._in_lines = not sys.stdout.isatty()
+        self._loss: Tensor | None = None
+        self._spoken = time.monotonic()
+        if self._in_lines:
+            self.disable()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the loss for whenever it is shown: to read it now would wait for the device."""
+        found = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        self._loss = found.detach() if isinstance(found, Tensor) else None
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        self._say_how_far(trainer, f"epoch {trainer.current_epoch + 1}", batch_idx, trainer.num_training_batches)
+
+    def on_validation_batch_end(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
+        """Show how far the validation is."""
+        super().on_validation_batch_end(trainer, *args, **kwargs)
+        self._say_evaluated(trainer, "validation", args, trainer.num_val_batches)
+
+    def on_test_batch_end(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
+        """Show how far the test is."""
+        super().on_test_batch_end(trainer, *args, **kwargs)
+        self._say_evaluated(trainer, "test", args, trainer.num_test_batches)
+
+    def on_predict_batch_end(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
+        """Show how far the prediction is."""
+        super().on_predict_batch_end(trainer, *args, **kwargs)
+        self._say_evaluated(trainer, "prediction", args, trainer.num_predict_batches)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show what the epoch has brought."""
+        super().on_train_epoch_end(trainer, pl_module)
+        if self._speaks(trainer):
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in self.get_metrics(trainer, pl_module).items())
+            last = f" of {trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
+            self._say(f"epoch {trainer.current_epoch + 1}{last}: {shown}")
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+        """Return the loss of the last step and what is logged for the bar, without the logger's version."""
+        shown = {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+        return shown if self._loss is None else {"loss": float(self._loss), **shown}
+
+    def _say_evaluated(self, trainer: L.Trainer, what: str, args: tuple[Any, ...], totals: Any) -> None:
+        """Say how far an evaluation is; `args` are those of Lightning's hook, after the trainer."""
+        batch_idx, dataloader_idx = args[3], args[4] if len(args) > 4 else 0
+        total = totals[dataloader_idx] if isinstance(totals, list) else totals
+        self._say_how_far(trainer, what, batch_idx, total)
+
+    def _say_how_far(self, trainer: L.Trainer, what: str, batch_idx: int, total: float) -> None:
+        if self._speaks(trainer) and time.monotonic() - self._spoken > _SECONDS_BETWEEN_LINES:
+            self._say(f"{what}: {batch_idx + 1} of {total} batches")
+
+    def _speaks(self, trainer: L.Trainer) -> bool:
+        return self._in_lines and trainer.is_global_zero and not trainer.sanity_checking
+
+    def _say(self, line: str) -> None:
+        print(line, flush=True)  # noqa: T201
+        self._spoken = time.monotonic()
