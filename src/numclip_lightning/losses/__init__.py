@@ -1,5 +1,6 @@
 """Losses, pure functions of tensors: contrast of images and phrases, distributions, thresholds, order."""
 
+from numclip_lightning.losses.blocks import block_counts, zero_inflated_poisson
 from numclip_lightning.losses.cumulative import crps_loss, earth_mover_loss
 from numclip_lightning.losses.distributions import (
     Distance,
@@ -29,6 +30,7 @@ __all__ = [
     "agreement",
     "apart_loss",
     "balanced_mse",
+    "block_counts",
     "conr",
     "coral_loss",
     "corn_loss",
@@ -58,4 +60,5 @@ __all__ = [
     "votes_over_values",
     "weighted_mean",
     "yes_loss",
+    "zero_inflated_poisson",
 ]

@@ -97,7 +97,13 @@ class AMU(PromptClassifier):
         return super().adapt(features[..., : self.clip.embed_dim])
 
     def second(self, features: Tensor) -> Tensor:
-        """Return the features of the second tower, the last D2, of length one."""
+        """Return the features of the second tower, the last D2, of length one.
+
+        Raises:
+            ConfigError: If they are those of one tower alone, as of the places of a map.
+        """
+        if self.tower and features.shape[-1] != self.clip.embed_dim + self.tower.embed_dim:
+            raise ConfigError("AMU reads two towers, and what it is given here, such as a place, is CLIP's alone.")
         return F.normalize(at_least_float32(features[..., self.clip.embed_dim if self.tower else 0 :]), dim=-1)
 
     def on_train_start(self) -> None:

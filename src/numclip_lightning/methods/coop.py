@@ -17,17 +17,19 @@ from numclip_lightning.methods.base import (
     Output,
     PromptClassifier,
     SchedulerSpec,
+    SoftenedMethod,
 )
 from numclip_lightning.models.prompts import ConceptPrompts
 
 __all__ = ["CoOp"]
 
 
-class CoOp(ContextMethod[ConceptPrompts], PromptClassifier):
+class CoOp(ContextMethod[ConceptPrompts], SoftenedMethod, PromptClassifier):
     """CoOp: a learned context for all classes (or one for each), trained with cross-entropy.
 
     By default everything but the context is frozen, as published. The ordinal papers run another "CoOp": image tower
-    and class names are trained too, with OrdinalCLIP's loss (`configs/methods/coop_ordinal.yaml`).
+    and class names are trained too, with OrdinalCLIP's loss (`configs/methods/coop_ordinal.yaml`). With a
+    `temperature`, labels are soft, as SORD's.
 
     Args:
         shared_context: Whether all classes learn one context; otherwise each has its own.

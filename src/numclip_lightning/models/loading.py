@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import open_clip
 from open_clip import factory
@@ -23,11 +23,12 @@ from torch import nn
 from numclip_lightning.errors import BackboneError, near_matches
 from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.downloads import fetching, short_message, tidy_log, without_retries
+from numclip_lightning.models.feature_tower import FEATURES, FeatureTower
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.normalization import disagreeing_tags, trained_normalization
 from numclip_lightning.models.text_tower import unsupported_text
 
-__all__ = ["load_clip", "load_image_tower"]
+__all__ = ["Loaded", "load_clip", "load_image_tower", "load_model"]
 
 _MINI = "mini"
 # The default of methods: weights that no folder has.
@@ -63,7 +64,7 @@ def load_clip(backbone: str, pretrained: str | None = "auto") -> CLIPBackbone:
         >>> clip.encode_text(["many things", "a single thing"]).shape
         torch.Size([2, 64])
     """
-    model, tokenizer, name = _load(backbone, pretrained, words=True)
+    model, tokenizer, name = load_model(backbone, pretrained, words=True)
     return CLIPBackbone(model, tokenizer, name)
 
 
@@ -71,7 +72,8 @@ def load_image_tower(backbone: str, pretrained: str | None = "auto") -> ImageTow
     """Load only the image tower of a CLIP model, for methods without language.
 
     Args:
-        backbone: As for `load_clip`, and beyond them models whose text side takes no learned prompts, such as SigLIP's.
+        backbone: As for `load_clip`, and beyond them models whose text side takes no learned prompts, such as SigLIP's;
+            or `features:512` for features of this size that the data bring.
         pretrained: As for `load_clip`.
 
     Returns:
@@ -80,12 +82,39 @@ def load_image_tower(backbone: str, pretrained: str | None = "auto") -> ImageTow
     Raises:
         BackboneError: As for `load_clip`, but for the text tower.
     """
-    model, _, name = _load(backbone, pretrained, words=False)
+    if backbone.startswith(FEATURES):
+        return FeatureTower.named(backbone)
+    model, _, name = load_model(backbone, pretrained, words=False)
     return ImageTower.of(model, int(open_clip.get_model_config(name)["embed_dim"]), name)
 
 
-def _load(backbone: str, pretrained: str | None, *, words: bool) -> tuple[nn.Module, Any, str]:
-    """Build a model of open_clip and fill it; returns it with its tokenizer (None without words) and its name."""
+class Loaded(NamedTuple):
+    """A model of open_clip with its weights.
+
+    Attributes:
+        model: The model.
+        tokenizer: Its tokenizer; None without words.
+        name: Its name, as open_clip takes it.
+    """
+
+    model: nn.Module
+    tokenizer: Any
+    name: str
+
+
+def load_model(backbone: str, pretrained: str | None, *, words: bool) -> Loaded:
+    """Build a model of open_clip and fill it.
+
+    Args:
+        backbone: As for `load_clip`.
+        pretrained: As for `load_clip`.
+        words: Whether its text side is needed, and refused if it takes no learned prompts.
+
+    Raises:
+        BackboneError: As for `load_clip`.
+    """
+    if backbone.startswith(FEATURES):
+        raise BackboneError(f"backbone={backbone!r} has no text tower; take a method without language, or a CLIP")
     if backbone == _MINI:
         backbone = f"{_FOLDER}{files('numclip_lightning.models') / _MINI}"
     if backbone.startswith(_FOLDER):
@@ -114,7 +143,7 @@ def _load(backbone: str, pretrained: str | None, *, words: bool) -> tuple[nn.Mod
         _log.warning("backbone=%r starts from random weights, as `pretrained: null` asks", backbone)
     else:
         _fill(model, weights, backbone)
-    return model, tokenizer, backbone
+    return Loaded(model, tokenizer, backbone)
 
 
 def _tokenizer(backbone: str) -> Any:

@@ -197,7 +197,7 @@ def _check_places(method: Any) -> None:
     """
     side = method.clip.image_size
     black = torch.zeros(1, 3, side, side, device=method.device)
-    if method.encode_images(black).ndim != 2:
+    if not hasattr(method, "map_of") and method.encode_images(black).ndim != 2:
         raise ConfigError(
             f"a map needs one feature of an image, but {type(method).__name__} reads its patches by itself; take "
             "numclip explain --maps occlusion."
@@ -208,6 +208,10 @@ def _check_places(method: Any) -> None:
 @torch.no_grad()
 def _numbers(method: Any, images: Tensor) -> NDArray[np.float32]:
     """Return the number of each place of normalised images, (B, rows, columns)."""
-    found = value_map(encode_places(method.clip, images), lambda features: method.decode_features(features).value)
+    if hasattr(method, "map_of"):
+        # It counts by places: their sum is its number.
+        found = method.map_of(images)
+    else:
+        found = value_map(encode_places(method.clip, images), lambda features: method.decode_features(features).value)
     numbers: NDArray[np.float32] = found.float().cpu().numpy()
     return numbers

@@ -13,6 +13,7 @@ from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.lookup import find_files, hint_near
 from numclip_lightning.errors import DataError, format_number
 from numclip_lightning.images.loading import UNREADABLE, Reading, Remarks, inspect_image
+from numclip_lightning.progress import watched
 
 __all__ = ["CheckImages", "check_images", "report_one_value", "report_rounding"]
 
@@ -56,7 +57,8 @@ def check_images(
         _log.warning("%s", note)
     _refuse_same_file(labels, files)
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = list(pool.map(lambda file: _inspect(file, reading, decode=how == "full"), files))
+        looked = pool.map(lambda file: _inspect(file, reading, decode=how == "full"), files)
+        found = list(watched(looked, len(files), "checking images"))
     faults = [
         _Fault(label, missing=not result, reason=result)
         for label, result in zip(labels, found, strict=True)

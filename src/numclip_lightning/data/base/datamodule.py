@@ -80,6 +80,8 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
     """
 
     default_side: ClassVar[int] = 224
+    # Whether targets are numbers of things in an image, which need every part of it.
+    counts: ClassVar[bool] = False
 
     batch_size: int = 32
     num_workers: int = 2

@@ -19,7 +19,7 @@ from numclip_lightning.data.base.types import Batch, Split
 from numclip_lightning.data.counting.scenes import SIDE, Stream, draw_counts, make_scenes, paint
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization
 
-__all__ = ["CountingDataModule", "SceneDataset", "draw", "draw_listed", "normalise", "turn_and_flip"]
+__all__ = ["CountingDataModule", "SceneDataset", "draw", "draw_listed", "draw_places", "normalise", "turn_and_flip"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -43,19 +43,23 @@ class CountingDataModule(OrdinalDataModule):
         image_size: Side of the square images in pixels; None takes the backbone's. Scenes are drawn with 64 and resized
             to any other.
         seed: Seed of all scenes, 0 or more, and of `reduce`.
+        places: Whether batches say where the things are, for methods that count by blocks: `"places"`, uint8 (B, SIDE,
+            SIDE), the number of things with their centre at each pixel of the scene, turned as the image is.
     """
 
     default_side: ClassVar[int] = SIDE
+    counts: ClassVar[bool] = True
 
     num_train: int = 8000
     num_val: int = 1000
     num_test: int = 2000
     num_workers: int = 0
     seed: int = 0
+    places: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._scenes: dict[Stream, Tensor] = {}
+        self._scenes: dict[Stream, tuple[Tensor, Tensor | None]] = {}
 
     def validate_arguments(self) -> None:
         """Check the numbers of scenes and the seed also."""
@@ -88,13 +92,17 @@ class CountingDataModule(OrdinalDataModule):
         """Return the scenes of a split, drawn at the first call."""
         stream: Stream = "test" if split == "predict" else split
         if stream not in self._scenes:
-            self._scenes[stream] = draw(self.seed, stream, self.labels(split))
+            labels = self.labels(split)
+            places = draw_places(self.seed, stream, labels) if self.places else None
+            self._scenes[stream] = draw(self.seed, stream, labels), places
+        pixels, places = self._scenes[stream]
         return SceneDataset(
-            self._scenes[stream],
+            pixels,
             self.labels(split).targets,
             self.side,
             augment=split == "train" and self.augment,
             normalization=self.normalization,
+            places=places,
         )
 
 
@@ -108,6 +116,7 @@ class SceneDataset(Dataset[Batch]):
         augment: Whether scenes are turned by quarters and mirrored, as the seed of a draw says; an index without a seed
             draws from torch's generator.
         normalization: Mean and deviation of the result.
+        places: Where the things are, (N, SIDE, SIDE) uint8; None leaves it out.
     """
 
     takes_draws = True
@@ -120,7 +129,9 @@ class SceneDataset(Dataset[Batch]):
         *,
         augment: bool,
         normalization: Normalization = NORMALIZATIONS["clip"],
+        places: Tensor | None = None,
     ) -> None:
+        self.places = places
         self.pixels = pixels
         self.targets = torch.tensor(targets, dtype=torch.float32)
         self.image_size = image_size
@@ -140,13 +151,15 @@ class SceneDataset(Dataset[Batch]):
         images = normalise(self.pixels[chosen], self.normalization)
         if self.image_size != SIDE:
             images = F.interpolate(images, self.image_size, mode="bicubic", antialias=True)
+        made = {"image": images, "target": self.targets[chosen], "index": chosen}
+        if self.places is not None:
+            made["places"] = self.places[chosen]
         if self.augment:
             kinds = [draw.seed % 8 if isinstance(draw, Draw) else int(torch.randint(8, ())) for draw in draws]
-            images = torch.stack([turn_and_flip(image, kind) for image, kind in zip(images, kinds, strict=True)])
-        return [
-            {"image": image, "target": target, "index": index}
-            for image, target, index in zip(images, self.targets[chosen], chosen, strict=True)
-        ]
+            for name in {"image", "places"} & set(made):
+                turned = [turn_and_flip(one, kind) for one, kind in zip(made[name], kinds, strict=True)]
+                made[name] = torch.stack(turned)
+        return [dict(zip(made, sample, strict=True)) for sample in zip(*made.values(), strict=True)]
 
 
 def draw(seed: int, stream: Stream, labels: LabelTable) -> Tensor:
@@ -157,6 +170,18 @@ def draw(seed: int, stream: Stream, labels: LabelTable) -> Tensor:
     for row, scene in zip(pixels, make_scenes(seed, stream, numbers, counts), strict=True):
         row[:] = paint(scene)
     return torch.from_numpy(pixels)
+
+
+def draw_places(seed: int, stream: Stream, labels: LabelTable) -> Tensor:
+    """Return where the things of scenes are: (N, SIDE, SIDE) uint8, the number of centres at each pixel."""
+    found = np.zeros((len(labels), SIDE, SIDE), dtype=np.uint8)
+    counts = [int(target) for target in labels.targets]
+    numbers = [label.line - 1 for label in labels]
+    for own, scene in zip(found, make_scenes(seed, stream, numbers, counts), strict=True):
+        # The things are painted last, in front of the clutter.
+        for thing in scene.shapes[-scene.facts.count :]:
+            own[min(max(thing.y, 0), SIDE - 1), min(max(thing.x, 0), SIDE - 1)] += 1
+    return torch.from_numpy(found)
 
 
 def draw_listed(seed: int, paths: Sequence[str], targets: Sequence[float]) -> dict[str, np.ndarray]:

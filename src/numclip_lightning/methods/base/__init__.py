@@ -22,10 +22,12 @@ from numclip_lightning.methods.base.samples import (
     gather_by_index,
 )
 from numclip_lightning.methods.base.selection import Choice, SelectingMethod, check_candidates
+from numclip_lightning.methods.base.softened import Falling, SoftenedMethod
 from numclip_lightning.methods.base.solved import SolvedMethod, UntrainedMethod
 from numclip_lightning.methods.base.start import SolvedStart
 from numclip_lightning.methods.base.thresholds import ThresholdMethod
 from numclip_lightning.methods.base.tip_adapter import TipAdapterMethod
+from numclip_lightning.methods.base.towers import PatchDropSpec
 from numclip_lightning.methods.base.tuning import TuneSpec
 from numclip_lightning.methods.base.types import Batch, Output, Prediction, Reader, Split
 
@@ -35,6 +37,7 @@ __all__ = [
     "Classes",
     "ClassesMethod",
     "ContextMethod",
+    "Falling",
     "ImageClassifier",
     "ImageMethod",
     "ImbalanceSpec",
@@ -44,6 +47,7 @@ __all__ = [
     "OptimizerSpec",
     "OrdinalMethod",
     "Output",
+    "PatchDropSpec",
     "Prediction",
     "PromptClassifier",
     "PromptedMethod",
@@ -52,6 +56,7 @@ __all__ = [
     "Samples",
     "SchedulerSpec",
     "SelectingMethod",
+    "SoftenedMethod",
     "SolvedMethod",
     "SolvedStart",
     "Split",

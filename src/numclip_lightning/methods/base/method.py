@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.methods.base.construction import KeywordDataclass, from_plain, plain_arguments
 from numclip_lightning.methods.base.frozen import put_back, take_out
-from numclip_lightning.methods.base.imbalance import BalancedSteps, ImbalanceSpec
+from numclip_lightning.methods.base.imbalance import ImbalanceSpec
 from numclip_lightning.methods.base.mixing import MixSpec
 from numclip_lightning.methods.base.optimisers import (
     Interval,
@@ -24,7 +24,15 @@ from numclip_lightning.methods.base.optimisers import (
     build_scheduler,
 )
 from numclip_lightning.methods.base.raters import Raters
-from numclip_lightning.methods.base.tuning import Tune, TuneSpec, check_tune, fit_to_tuning, tune_towers
+from numclip_lightning.methods.base.second_order import (
+    asks_for_hessian,
+    backward_twice,
+    check_second_order,
+    twice_differentiable,
+)
+from numclip_lightning.methods.base.towers import PatchDropSpec, TowerSteps
+from numclip_lightning.methods.base.tuning import Tune
+from numclip_lightning.methods.base.types import Batch
 from numclip_lightning.metrics import DEFAULT, default_tolerance
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.layers import image_layers
@@ -33,7 +41,7 @@ from numclip_lightning.scale import OrdinalScale
 __all__ = ["OrdinalMethod"]
 
 
-class OrdinalMethod(BalancedSteps, KeywordDataclass):
+class OrdinalMethod(TowerSteps, KeywordDataclass):
     """Base class of the published methods.
 
     A method declares its own arguments as fields (see `KeywordDataclass`) and implements `check` (arguments that
@@ -49,6 +57,9 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
         learning_rates: The learning rate of each part; 0 freezes it.
         tune: How the towers that are trained are tuned: `full`, `svd`, `lora`, `last_n`, or a mapping with more
             (see `TuneSpec`).
+        patch_dropout: Which patches a vision transformer does not see in training; None shows all.
+        leash: The weight of the mean distance, `1 - cos`, of image features to those of the frozen CLIP; 0 leaves it
+            out. It costs a forward pass of a copy of the tower.
         optimizer: The optimiser.
         lr_scheduler: The schedule, or None for constant rates.
         tolerance: The k of the cumulative score CS@k, in the target's unit; None takes one that fits the scale, 5 for
@@ -77,6 +88,8 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
     pretrained: str | None = "openai"
     learning_rates: LearningRates = LearningRates()
     tune: Tune = "full"
+    patch_dropout: PatchDropSpec | None = None
+    leash: float = 0.0
     optimizer: OptimizerSpec = OptimizerSpec()
     lr_scheduler: SchedulerSpec | None = SchedulerSpec()
     tolerance: float | None = None
@@ -100,8 +113,7 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
         # `_class_path` says to `numclip test --ckpt_path` which method the checkpoint holds.
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         self.save_hyperparameters({**plain_arguments(self), "_class_path": path}, logger=False)
-        self.tuning = self.tune if isinstance(self.tune, TuneSpec) else TuneSpec(self.tune)
-        check_tune(self.tuning, self.learning_rates)
+        self.check_towers()
         self.check()
         self.check_imbalance(self.mix)
         self._check_raters()
@@ -144,16 +156,7 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
             ConfigError: If the backbone here is another one.
         """
         put_back(self, checkpoint)
-        fit_to_tuning(self, checkpoint, self.tuning)
-
-    def setup(self, stage: str) -> None:
-        """Before a fit, tune the towers that are trained as `tune` says; a method that does more calls this first.
-
-        Not earlier: whatever tests or predicts has plain towers, with merged weights.
-        """
-        if stage == "fit":
-            tune_towers(self.clip, self.tuning, self.learning_rates)
-            self.train(self.training)
+        super().on_load_checkpoint(checkpoint)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Encode normalised images (B, 3, H, W) with the image tower; returns unnormalised features (B, D)."""
@@ -229,8 +232,26 @@ class OrdinalMethod(BalancedSteps, KeywordDataclass):
                     "or start a new fit."
                 )
 
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch, twice differentiable if the optimiser asks for it."""
+        with twice_differentiable(asks_for_hessian(self.optimizer.find())):
+            return super().training_step(batch, batch_idx)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Compute the gradients, twice differentiable if the optimiser asks for it."""
+        if asks_for_hessian(self.optimizer.find()):
+            backward_twice(loss, self.parameters())
+        else:
+            super().backward(loss, *args, **kwargs)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimiser, with a group for each trained part, and the schedule."""
+        """Build the optimiser, with a group for each trained part, and the schedule.
+
+        Raises:
+            ConfigError: If nothing is left to train, or the trainer changes gradients that are differentiated again.
+        """
+        if asks_for_hessian(self.optimizer.find()):
+            check_second_order(self.optimizer.name, self.trainer)
         parts = {part: list(parameters) for part, parameters in self.parts().items()}
         optimizer = build_optimizer(self.optimizer, parts, self.learning_rates, self._image_layers())
         if self.lr_scheduler is None:

@@ -1,0 +1,93 @@
+"""Labels that are softened by their distance from the true class, with a softness that may fall in the training."""
+
+from dataclasses import dataclass, field
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from numclip_lightning.errors import ConfigError
+from numclip_lightning.losses import Distance, soft_labels, weighted_mean
+from numclip_lightning.methods.base.classes import ClassesMethod
+from numclip_lightning.methods.base.types import Batch, Output
+from numclip_lightning.precision import at_least_float32
+
+__all__ = ["Falling", "SoftenedMethod"]
+
+
+@dataclass(frozen=True)
+class Falling:
+    """A temperature that falls (or rises) by the same factor from each epoch to the next.
+
+    Args:
+        start: That of the first epoch, greater than 0.
+        end: That of the last one.
+
+    Raises:
+        ConfigError: If one is no positive number.
+    """
+
+    start: float = 2.0
+    end: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check both."""
+        for name, value in (("start", self.start), ("end", self.end)):
+            if not 0 < value < float("inf"):
+                raise ConfigError(f"temperature.{name} is {value}; give a number greater than 0, such as 1.")
+
+    def at(self, epoch: int, epochs: int) -> float:
+        """Return the temperature of an epoch, from 0 on, of so many.
+
+        Example:
+            >>> [Falling(4, 1).at(epoch, 3) for epoch in range(3)]
+            [4.0, 2.0, 1.0]
+        """
+        passed = min(1.0, epoch / max(1, epochs - 1))
+        return float(self.start * (self.end / self.start) ** passed)
+
+
+class SoftenedMethod(ClassesMethod):
+    """Base class of the methods with soft labels; a mixin, as `ClassesMethod` is.
+
+    Args:
+        distance: How a label falls with its distance from the true class, in steps of the scale (or levels): by the
+            `absolute` or the `squared` one.
+        temperature: How soft the labels are, greater than 0: a number, or one that falls over the epochs
+            (`{start: 2, end: 0.5}`). None leaves them hard.
+
+    Attributes:
+        labels: The soft label of each class, a row each.
+    """
+
+    distance: Distance = "absolute"
+    temperature: float | Falling | None = None
+    labels: Tensor = field(init=False)
+
+    def build(self) -> None:
+        """Build the table of soft labels."""
+        labels = self._soft_labels(0, 1)
+        super().build()
+        self.register_buffer("labels", labels, persistent=False)
+
+    def on_train_epoch_start(self) -> None:
+        """Soften the labels as this epoch has them, also of a fit that is resumed."""
+        super().on_train_epoch_start()
+        if isinstance(self.temperature, Falling):
+            labels = self._soft_labels(self.current_epoch, self.training_length("epoch"))
+            self.labels = labels.to(self.labels)
+
+    def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return the cross-entropy with the labels; its least value is the entropy of soft ones, not 0."""
+        if self.temperature is None:
+            return super().losses(output, batch)
+        logits = at_least_float32(self.adjusted(output.logits))
+        wanted, known = self.wanted(batch, logits), self.labels.to(logits.dtype)
+        # Of votes: the mean over them of the labels that each has.
+        labels = wanted @ known if wanted.is_floating_point() else known[wanted]
+        return {"soft_labels": weighted_mean(F.cross_entropy, batch.get("weight"), logits, labels)}
+
+    def _soft_labels(self, epoch: int, epochs: int) -> Tensor:
+        temperature = self.temperature
+        if isinstance(temperature, Falling):
+            temperature = temperature.at(epoch, epochs)
+        return soft_labels(self.num_classes, self.distance, 1.0 if temperature is None else temperature)
