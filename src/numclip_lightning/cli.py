@@ -60,6 +60,7 @@ VERBS = {
         "commands.convert", "convert", "Make a backbone of other projects' weights, such as Long-CLIP's."
     ),
     "splits": Verb("commands.splits", "splits", "Write the training, validation and test lists of a dataset."),
+    "env": Verb("commands.env", "env", "Print versions and devices, to paste into an issue."),
 }
 
 _HELP = "\n".join([

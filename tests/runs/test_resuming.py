@@ -119,7 +119,8 @@ QUICK = ("cutmix and rare values", "a schedule by steps")
 @pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 @pytest.mark.parametrize(
     ("name", "number"),
-    [(name, 1) for name in QUICK] + [pytest.param(name, 2, marks=pytest.mark.slow) for name in FITS if name not in QUICK],
+    [(name, 1) for name in QUICK]
+    + [pytest.param(name, 2, marks=pytest.mark.slow) for name in FITS if name not in QUICK],
 )
 def test_what_a_kill_leaves_is_enough(data: Path, tmp_path: Path, name: str, number: int) -> None:
     expected = ended(fit(data, tmp_path / "whole", name))

@@ -93,7 +93,13 @@ def test_gradients_are_those_of_one_process(tmp_path: Path, processes: int) -> N
         for share in shares:
             assert share[name].keys() == expected.keys()
             for part, gradient in expected.items():
-                torch.testing.assert_close(share[name][part], gradient, atol=1e-9, rtol=1e-7, msg=lambda text, where=f"{name} {part}": f"{where}: {text}")
+                torch.testing.assert_close(
+                    share[name][part],
+                    gradient,
+                    atol=1e-9,
+                    rtol=1e-7,
+                    msg=lambda text, where=f"{name} {part}": f"{where}: {text}",
+                )
 
 
 def test_without_it_two_processes_have_other_gradients() -> None:

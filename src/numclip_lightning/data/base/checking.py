@@ -135,6 +135,10 @@ def _targets(label: Label) -> str:
 
 def report_rounding(table: LabelTable) -> None:
     """Report targets with more digits than a batch keeps, whose numbers are float32."""
+    targets = np.array(table.targets)
+    if table.columns and (targets.astype(np.float32) == targets).all():
+        # The usual case of long lists, whole numbers, without a label for each.
+        return
     rounded = [
         (label, target)
         for label in table

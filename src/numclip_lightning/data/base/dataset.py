@@ -1,6 +1,7 @@
 """Datasets: from a table of labels to samples."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -72,7 +73,9 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         label = self.labels[index]
         sample = {"index": torch.tensor(index, dtype=torch.int64)}
         try:
-            pixels = load_rgb(self.files[index], self.reading)
+            # A box is in the pixels of the whole image.
+            reading = self.reading if label.box is None else replace(self.reading, least_side=None)
+            pixels = load_rgb(self.files[index], reading)
             pixels = pixels if label.box is None else crop_box(pixels, label.box)
             readable = True
         except DataError as error:
@@ -137,8 +140,11 @@ class _Known(NamedTuple):
 
     @classmethod
     def of(cls, labels: LabelTable) -> Self:
+        if labels.columns:
+            # Long lists have no votes.
+            return cls(labels.has_spread, 0)
         scores = max((len(label.votes.scores) for label in labels if label.votes), default=0)
-        return cls(any(label.spread is not None for label in labels), scores)
+        return cls(labels.has_spread, scores)
 
 
 def _numbers_of(label: Label, sample_target: bool, known: _Known, seed: int | None = None) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from numclip_lightning.data.base.datamodule import NEEDED, OrdinalDataModule
 from numclip_lightning.data.base.dataset import OrdinalDataset
 from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
 from numclip_lightning.data.base.split_lists import SplitLists
-from numclip_lightning.data.base.types import Leaks, OnBadImage, SelectOn, Split
+from numclip_lightning.data.base.types import Decode, Leaks, OnBadImage, SelectOn, Split
 from numclip_lightning.errors import ConfigError, MissingListError, check_choice
 from numclip_lightning.images.loading import MAX_PIXELS, Reading
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Preprocess, build_transform
@@ -55,6 +55,9 @@ class FileDataModule(OrdinalDataModule):
             other images of more are refused.
         grey_range: The numbers that become black and white in images of more than 8 bits, such as `[0, 4095]` for
             12 bits in 16; None takes 0 and 65535, or what the file says.
+        decode: `whole`: every pixel of a file is decoded. `reduced`: JPEGs whose sides are four times what is needed
+            are decoded at a half, a quarter or an eighth of their size, which takes a fraction of the time and changes
+            pixels by about one grey level (docs/performance.md).
         on_bad_image: For `numclip predict`, what to do with an image that can't be read: `raise` refuses it, by default
             before anything is predicted; `skip` predicts the others, lists it and ends with exit code 3. Training and
             tests never skip an image.
@@ -77,6 +80,7 @@ class FileDataModule(OrdinalDataModule):
     leaks: Leaks = "refuse"
     max_pixels: int = MAX_PIXELS
     grey_range: tuple[float, float] | None = None
+    decode: Decode = "whole"
     on_bad_image: OnBadImage = "raise"
     attributes: list[str] | None = None
 
@@ -91,6 +95,7 @@ class FileDataModule(OrdinalDataModule):
         require_fraction("val_fraction", self.val_fraction)
         check_choice("preprocess", self.preprocess, get_args(Preprocess))
         check_choice("check_images", self.check_images, get_args(CheckImages))
+        check_choice("decode", self.decode, get_args(Decode))
         check_choice("on_bad_image", self.on_bad_image, get_args(OnBadImage))
         check_choice("select_on", self.select_on, get_args(SelectOn))
         check_choice("leaks", self.leaks, get_args(Leaks))
@@ -114,7 +119,8 @@ class FileDataModule(OrdinalDataModule):
     @property
     def reading(self) -> Reading:
         """How image files are read."""
-        return Reading(self.max_pixels, self.grey_range)
+        # Twice what is needed: averaging the rest hides how the decoder made the first half.
+        return Reading(self.max_pixels, self.grey_range, 2 * self.side if self.decode == "reduced" else None)
 
     # Methods that a dataset overrides.
 
