@@ -2,8 +2,8 @@
 
     PYTHONPATH=tests python scripts/picture_report.py runs/.../report.html docs/report
 
-It needs Chromium. The pictures show the top of the page, its middle, and the best and worst images, in few colours, so
-that they stay small.
+It needs Chromium. The pictures show the top of the page, its middle, and the best and worst images, in few colours
+(photographs as JPEG), so that they stay small.
 """
 
 import sys
@@ -29,6 +29,7 @@ def main(page_file: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as profile, browser(Path(profile)) as page:
         for name, width, colours, top, height in _PICTURES:
+            page("Emulation.setScrollbarsHidden", hidden=True)
             page("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": colours}])
             page("Page.navigate", url=page_file.resolve().as_uri())
             page.wait_for("document.readyState === 'complete' && document.querySelectorAll('section').length")
@@ -40,9 +41,11 @@ def main(page_file: Path, folder: Path) -> None:
                 place = f"document.getElementById('{top}').getBoundingClientRect().top + scrollY"
                 top = max(0, int(page.value(place)) - 8)
             page.picture(whole, width, top + height)
-            picture = Image.open(whole).crop((0, top, width, top + height))
-            file = folder / f"{name}.png"
-            picture.quantize(160, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, optimize=True)
+            picture = Image.open(whole).convert("RGB").crop((0, top, width, top + height))
+            file = folder / f"{name}.{'jpg' if name.startswith('images') else 'png'}"
+            if file.suffix == ".png":
+                picture = picture.quantize(160, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+            picture.save(file, optimize=True, quality=80)
             print(f"{file}: {width} x {height}, {file.stat().st_size / 1e3:.0f} kB")
 
 

@@ -154,15 +154,20 @@ def index_tables(methods: Sequence[Method]) -> str:
     return "\n\n".join(blocks)
 
 
-def dataset_table(root: Path) -> str:
-    """Return the table of runs in README.md."""
+def dataset_table(root: Path, pages: str) -> str:
+    """Return the table of runs.
+
+    Args:
+        root: The repository.
+        pages: The way to docs/datasets from the page of the table; a run is linked to its page there, if it has one.
+    """
     rows = []
     for file in sorted(root.glob("configs/*.yaml")):
-        run = _load(file)
+        run, name = _load(file), f"`{file.relative_to(root)}`"
         backbone = run["model"]["init_args"]["backbone"]
-        rows.append(
-            (f"`{file.relative_to(root)}`", first_line(file), f"`{run['data']['class_path']}`", f"`{backbone}`")
-        )
+        page = f"{file.stem}.md"
+        name = f"[{name}]({pages}{page})" if (root / "docs" / "datasets" / page).exists() else name
+        rows.append((name, first_line(file), f"`{run['data']['class_path']}`", f"`{backbone}`"))
     return _table(("file", "data", "datamodule", "backbone"), rows)
 
 
@@ -178,7 +183,9 @@ def write_tables(root: Path, *, check: bool = False) -> list[Path]:
     """
     methods = find_methods(root)
     blocks: dict[Path, dict[str, str]] = {method.page: {"facts": page_table(method)} for method in methods}
-    blocks[root / "README.md"] = {"datasets": dataset_table(root), "methods": readme_table(methods)}
+    blocks[root / "README.md"] = {"datasets": dataset_table(root, "docs/datasets/"), "methods": readme_table(methods)}
+    if (sets := root / "docs" / "datasets" / "README.md").exists():
+        blocks[sets] = {"datasets": dataset_table(root, "")}
     blocks[root / "docs" / "methods" / "README.md"] = {"methods": index_tables(methods)}
     stale = []
     for page, parts in blocks.items():

@@ -30,6 +30,7 @@ class Verb(NamedTuple):
 
 
 VERBS = {
+    "start": Verb("commands.start", "start", "Propose a configuration for a list or a folder; trains nothing."),
     "fit": Verb("commands.test", "fit", "Train a method and keep its best checkpoint."),
     "validate": Verb("runs.command", "validate", "Measure a checkpoint on the validation images."),
     "test": Verb("commands.test", "test", "Measure a checkpoint on the test images."),
@@ -55,10 +56,9 @@ VERBS = {
     ),
     "regions": Verb("commands.regions", "regions", "Read a number for each box or mask of a list."),
     "check": Verb("commands.check", "check", "Say what a dataset holds, and what is wrong with it."),
-    "convert": Verb(
-        "commands.convert", "convert", "Make a backbone of other projects' weights, such as Long-CLIP's."
-    ),
+    "convert": Verb("commands.convert", "convert", "Make a backbone of other projects' weights, such as Long-CLIP's."),
     "splits": Verb("commands.splits", "splits", "Write the training, validation and test lists of a dataset."),
+    "env": Verb("commands.env", "env", "Print versions and devices, to paste into an issue."),
 }
 
 _HELP = "\n".join([

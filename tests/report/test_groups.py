@@ -120,12 +120,15 @@ def test_many_images_of_one_patient_get_no_interval(tmp_path: Path) -> None:
 
 def test_coverage_is_the_share_of_targets_in_their_intervals(tmp_path: Path) -> None:
     frame = predictions()
-    frame = frame.assign(lower=frame["value"] - 6, upper=frame["value"] + 6)
+    half = 6 + 2.0 * (frame["attribute_sex"] == "male")
+    frame = frame.assign(lower=frame["value"] - half, upper=frame["value"] + half)
     table = compare_groups(reported(frame, tmp_path), "attribute_sex")
-    inside = (frame["error"].abs() <= 6).groupby(frame["attribute_sex"]).mean()
+    inside = (frame["error"].abs() <= half).groupby(frame["attribute_sex"]).mean()
+    widths = {"female": 12.0, "male": 16.0}
     for group in table.groups:
         assert group.coverage is not None
         assert group.coverage.value == pytest.approx(inside[group.name])
+        assert group.width == pytest.approx(widths[group.name])
         assert group.coverage.low < group.coverage.value < group.coverage.high
 
 

@@ -9,7 +9,8 @@ from numclip_lightning.data.base.arguments import require_fraction
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.graded_folders import read_graded_folder
 from numclip_lightning.data.base.labels import Label, LabelTable, read_labels, without_repeats
-from numclip_lightning.data.base.rated import VoteColumns, join_raters
+from numclip_lightning.data.base.rated import VoteColumns, join_raters, with_weights
+from numclip_lightning.data.base.split_words import divide_by_column
 from numclip_lightning.data.base.splits import random_split
 from numclip_lightning.data.base.types import Split
 from numclip_lightning.errors import ConfigError, check_choice
@@ -19,7 +20,7 @@ __all__ = ["ListDataModule"]
 
 _COLUMNS = (
     "path_column", "target_column", "group_column", "spread_column", "propensity_column", "vote_columns",
-    "rater_columns",
+    "rater_columns", "split_column", "weight_column",
 )  # fmt: skip
 
 Repeats = Literal["refuse", "votes"]
@@ -49,6 +50,10 @@ class ListDataModule(FileDataModule):
         rater_columns: Columns of the raters' numbers, one for each rater, blank where one has given none; likewise.
         repeats: What several lines of one image are, or several labels in a line. `refuse`: a mistake if lines differ;
             of several labels in a line, training draws one. `votes`: numbers of several raters; the target is the mean.
+        weight_column: Column of `train_file` that says how much each image counts in training, above 0, for
+            `model.imbalance.weights=list`; None counts all alike.
+        split_column: Column of `train_file` that says which split each image is in (`train`, `val`, `test`, or as
+            `training`, `valid`, `validation`, `dev`, `testing`); None where each split has a list.
         test_fraction: Share of `train_file` that is drawn for testing, groups kept whole, in (0, 1); None where there
             is a `test_file`.
         split_seed: Seed of that part. It is not `seed`, so that several seeds of a method have one test set.
@@ -62,6 +67,8 @@ class ListDataModule(FileDataModule):
     vote_columns: dict[str, float] | None = None
     rater_columns: list[str] | None = None
     repeats: Repeats = "refuse"
+    weight_column: str | None = None
+    split_column: str | None = None
     test_fraction: float | None = None
     split_seed: int = 0
 
@@ -78,6 +85,13 @@ class ListDataModule(FileDataModule):
             raise ConfigError("vote_columns, rater_columns and repeats=votes are three ways to list votes; give one")
         if self.rater_columns == [] or self.vote_columns == {}:
             raise ConfigError("vote_columns or rater_columns has no column; name them, or leave it out")
+        if self.split_column is not None and (self.test_fraction, self.val_file, self.test_file) != (None, None, None):
+            raise ConfigError(
+                f"split_column={self.split_column!r} takes all splits from train_file; leave val_file, test_file and "
+                "test_fraction out"
+            )
+        if self.split_column is not None and self.train_file is None:
+            raise ConfigError(f"split_column={self.split_column!r} needs train_file, the list that has it")
         if self.test_fraction is None:
             return
         require_fraction("test_fraction", self.test_fraction)
@@ -94,16 +108,20 @@ class ListDataModule(FileDataModule):
     @property
     def list_files(self) -> dict[Split, str | None]:
         """The list file of each split; a list that is divided is no split's own."""
-        return {**super().list_files, **({"train": None} if self.test_fraction else {})}
+        return {**super().list_files, **({"train": None} if self.test_fraction or self.split_column else {})}
 
     def published(self, split: Split) -> LabelTable | None:
-        """The training or test part of a list that is divided."""
-        if self.test_fraction is None or self.train_file is None:
+        """A part of a list that is divided, as its column says or by a draw."""
+        if self.train_file is None or (self.test_fraction is None and self.split_column is None):
             return None
         if not self._drawn:
-            table = self.read_list(self.split_lists.find_file("train_file", self.train_file))
-            train, test = random_split(table, self.test_fraction, self.split_seed)
-            self._drawn = {"train": LabelTable(train), "test": LabelTable(test)}
+            file = self.split_lists.find_file("train_file", self.train_file)
+            table = self.read_list(file)
+            if self.split_column is not None:
+                self._drawn = divide_by_column(table, file, self.split_column)
+            elif self.test_fraction is not None:
+                train, test = random_split(table, self.test_fraction, self.split_seed)
+                self._drawn = {"train": LabelTable(train), "test": LabelTable(test)}
         return self._drawn.get(split)
 
     @property
@@ -129,7 +147,7 @@ class ListDataModule(FileDataModule):
         }  # fmt: skip
         optional = tuple(what for what, given in needed.items() if given and not self._is_list(file, given))
         join = self._join(Path(file), optional) if labelled else None
-        return read_labels(
+        table = read_labels(
             file,
             path_column=self.path_column,
             target_column=self.target_column,
@@ -142,6 +160,8 @@ class ListDataModule(FileDataModule):
             attributes=self.attributes or (),
             join=join,
         )
+        trained_on = labelled and self.train_file is not None and self._is_list(file, self.train_file)
+        return with_weights(table, Path(file), self.weight_column) if self.weight_column and trained_on else table
 
     @property
     def _rated(self) -> bool:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from numclip_lightning.errors import DataError
 from numclip_lightning.images.deep_colour import is_deep_colour, peak_of_colour, read_deep_colour
-from numclip_lightning.images.opening import MAX_PIXELS, UNREADABLE, open_image, quiet, shrink
+from numclip_lightning.images.opening import MAX_PIXELS, UNREADABLE, decode_smaller, open_image, quiet, shrink
 
 __all__ = ["MAX_PIXELS", "UNREADABLE", "Reading", "Remarks", "inspect_image", "load_rgb", "rgb_of"]
 
@@ -37,10 +37,13 @@ class Reading:
             other images of more are refused.
         grey_range: The numbers that become black and white in images of more than 8 bits; None takes 0 and 65535,
             or what the file says.
+        least_side: JPEGs are decoded at a half, a quarter or an eighth of their size as long as their shorter side
+            keeps so many pixels; None decodes them whole.
     """
 
     max_pixels: int = MAX_PIXELS
     grey_range: tuple[float, float] | None = None
+    least_side: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,10 @@ def load_rgb(path: str | Path, reading: Reading | None = None) -> npt.NDArray[np
     """
     reading = reading or Reading()
     try:
-        with open_image(path, reading.max_pixels) as (image, _):
+        with open_image(path, reading.max_pixels) as (image, shrunk):
+            # Only once: a second request would be a fraction of the first.
+            if reading.least_side is not None and shrunk == 1:
+                decode_smaller(image, reading.least_side)
             return _pixels(image, reading)
     except FileNotFoundError as error:
         raise DataError(f"image {path} doesn't exist") from error

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from numclip_lightning.images.folders import HEIF_SUFFIXES
 
-__all__ = ["MAX_PIXELS", "UNREADABLE", "kind_of_no_file", "open_image", "quiet", "shrink"]
+__all__ = ["MAX_PIXELS", "UNREADABLE", "decode_smaller", "kind_of_no_file", "open_image", "quiet", "shrink"]
 
 # Exceptions of Pillow's decoders for files that aren't images, are cut short or damaged.
 UNREADABLE = (
@@ -106,6 +106,20 @@ def _learn_heif() -> None:
     except ImportError as error:
         raise ValueError("HEIC images need pillow-heif: pip install 'numclip-lightning[heic]'") from error
     pillow_heif.register_heif_opener()
+
+
+def decode_smaller(image: Image.Image, least_side: int) -> None:
+    """Let a JPEG be decoded at a fraction of its size: libjpeg makes 4, 2 or 1 pixels from blocks of 8.
+
+    Args:
+        image: An opened image that is not decoded yet; others than JPEG are left as they are.
+        least_side: What its shorter side keeps at the least.
+    """
+    factor = min(image.size) // least_side
+    if factor > 1 and image.format in ("JPEG", "MPO"):
+        # The largest of 1, 2, 4 and 8 up to this factor.
+        width, height = image.size
+        image.draft(None, (width // factor, height // factor))
 
 
 def shrink(image: Image.Image, most: int) -> int:

@@ -8,12 +8,13 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
-from timm.data import resolve_model_data_config
+from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from numclip_lightning.errors import BackboneError, near_matches
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.loading import load_image_tower
+from numclip_lightning.models.views import each_view, mean_of_views
 
 __all__ = ["AuxiliaryTower", "load_auxiliary"]
 
@@ -52,7 +53,13 @@ class AuxiliaryTower(nn.Module):
             self.register_buffer(name, torch.tensor(numbers)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the features (B, D), not normalised, of images (B, 3, H, W) that are normalised for the main tower."""
+        """Return the features (B, D), not normalised, of images that are normalised for the main tower.
+
+        Args:
+            images: (B, 3, H, W), or (B, V, 3, H, W), whose views are averaged.
+        """
+        if images.ndim == 5:
+            return mean_of_views(each_view(self, images))
         pixels = images * self.main_std + self.main_mean
         if pixels.shape[-1] != self.image_size:
             pixels = F.interpolate(pixels, (self.image_size, self.image_size), mode="bilinear", antialias=True)
@@ -80,7 +87,7 @@ def load_auxiliary(backbone: str, pretrained: str | None, main: ImageTower) -> A
             f"auxiliary={backbone!r}: no such model of timm{near_matches(name, timm.list_models()) or '; see its list'}"
         )
     try:
-        network = timm.create_model(name, pretrained=pretrained == "auto", num_classes=0)
+        network: Any = timm.create_model(name, pretrained=pretrained == "auto", num_classes=0)
     except Exception as error:  # a download can fail in any way
         raise BackboneError(
             f"auxiliary={backbone!r}: its weights can't be fetched ({error}); name a weights file as "
@@ -90,7 +97,7 @@ def load_auxiliary(backbone: str, pretrained: str | None, main: ImageTower) -> A
         _log.warning("auxiliary=%r starts from random weights, as `auxiliary_pretrained: null` asks", backbone)
     elif pretrained != "auto":
         _fill(network, Path(pretrained), backbone)
-    data = resolve_model_data_config(network)
+    data: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
     tower = ImageTower(network, network.num_features, data["input_size"][-1], tuple(data["mean"]), tuple(data["std"]))
     return AuxiliaryTower(tower, main)
 

@@ -153,13 +153,14 @@ class CLIPBackbone(ImageTower):
         end = torch.tensor([len(row) - 1 for row in rows], device=device)
         return tower.token_embedding(ids), end
 
-    def encode_embeddings(self, embeddings: Tensor, end: Tensor) -> Tensor:
+    def encode_embeddings(self, embeddings: Tensor, end: Tensor, *, prefix: int = 0) -> Tensor:
         """Encode prompts given as embeddings; see `TextTower.forward`.
 
         Args:
             embeddings: Token embeddings (N, L, W) with start, end and, behind the end, padding; L at most
                 `context_length`.
             end: Position (N,) int64 of each prompt's end-of-text token.
+            prefix: How many of the first tokens are the same in all prompts.
 
         Returns:
             Text features (N, D), not normalised.
@@ -167,7 +168,7 @@ class CLIPBackbone(ImageTower):
         Raises:
             ConfigError: If the prompts are longer than the tower's context.
         """
-        features: Tensor = self.text(embeddings, end)
+        features: Tensor = self.text(embeddings, end, prefix=prefix)
         return features
 
     def logits(self, features: Tensor, prototypes: Tensor) -> Tensor:

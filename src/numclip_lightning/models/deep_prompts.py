@@ -57,6 +57,11 @@ class DeepPrompts(ConceptPrompts):
         shape = (later, num_deep, clip.text_width)
         self.deep = nn.Parameter(torch.empty(shape).normal_(std=INITIAL_STD)) if later > 0 else None
 
+    @property
+    def prefix(self) -> int:
+        """No token: those of later blocks are put in by hooks, which see whole prompts."""
+        return 0
+
     @contextmanager
     def inside(self, text: TextTower) -> Iterator[None]:
         """Let the text tower read the deep tokens while it encodes these prompts."""

@@ -71,6 +71,7 @@ class Prompts(nn.Module):
         self.context = nn.Parameter(copies) if num_context else None
         fixed = [clip.text.start_id, clip.text.end_id, clip.text.pad_id, *context.stop]
         index, end = _layout(lengths, num_context, context.split, len(context.stop), shared=shared)
+        self._prefix = int((index == index[0]).all(dim=0).cumprod(dim=0)[: int(end.min())].sum())
         # Not in the checkpoint: they follow from the arguments, and would prevent other phrases.
         self.register_buffer("fixed", torch.tensor(fixed), persistent=False)
         self.register_buffer("index", index, persistent=False)
@@ -79,6 +80,11 @@ class Prompts(nn.Module):
     def phrase_embeddings(self) -> Tensor:
         """Return the phrase embeddings (P, W) of all prompts in a row."""
         raise NotImplementedError
+
+    @property
+    def prefix(self) -> int:
+        """How many of the first tokens are the same in all prompts; 0 where a subclass adds others."""
+        return self._prefix if type(self).forward is Prompts.forward else 0
 
     def forward(self, text: TextTower) -> tuple[Tensor, Tensor]:
         """Assemble the prompts.

@@ -4,12 +4,16 @@ from typing import Any
 
 import open_clip
 import torch
-from open_clip.transformer import TextTransformer
+from open_clip.transformer import ResidualAttentionBlock, TextTransformer
 from torch import Tensor, nn
 
 from numclip_lightning.errors import BackboneError, ConfigError
+from numclip_lightning.models.shared_prefix import encode_with_prefix
 
 __all__ = ["TextTower", "unsupported_text"]
+
+# Tokens that need not be encoded. For a handful of prompts two short passes take longer than one.
+_WORTH_SHARING = 128
 
 
 def unsupported_text(backbone: str, found: str) -> BackboneError:
@@ -91,13 +95,15 @@ class TextTower(nn.Module):
             return self.width
         return self.projection.out_features if isinstance(self.projection, nn.Linear) else self.projection.shape[1]
 
-    def forward(self, embeddings: Tensor, end: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, end: Tensor, *, prefix: int = 0) -> Tensor:
         """Encode prompts given as embeddings.
 
         Args:
             embeddings: Token embeddings (N, L, W) with start, end and, behind the end, padding; L at most
                 `context_length`.
             end: Position (N,) int64 of each prompt's end-of-text token.
+            prefix: How many of the first tokens are the same in all prompts, the ends not among them. Where that saves
+                much, and the tower never looks ahead, they are encoded once: the same features but for rounding.
 
         Returns:
             Text features (N, D), not normalised.
@@ -105,7 +111,22 @@ class TextTower(nn.Module):
         Raises:
             ConfigError: If the prompts are longer than the tower's context.
         """
+        if prefix * (len(embeddings) - 1) >= _WORTH_SHARING and self._can_share():
+            x, _ = self.embedded(embeddings)
+            return self.pooled(encode_with_prefix(self.transformer.resblocks, x, prefix), end - prefix)[0]  # type: ignore[arg-type]
         return self.pooled(self._read(embeddings), end)[0]
+
+    def _can_share(self) -> bool:
+        """Return whether the tower is one whose blocks `encode_with_prefix` knows."""
+        blocks = getattr(self.transformer, "resblocks", ())
+        return (
+            self._stops_at_end
+            and all(
+                isinstance(block, ResidualAttentionBlock) and isinstance(block.attn, nn.MultiheadAttention)
+                for block in blocks
+            )
+            and not getattr(self.transformer, "grad_checkpointing", False)
+        )
 
     def tokens(self, embeddings: Tensor) -> Tensor:
         """Return one feature for each token: embeddings as in `forward` (N, L, W) -> (N, L, W), not projected.

@@ -10,7 +10,7 @@ import yaml
 from numclip_lightning.calibration import Answers, LevelValues
 from numclip_lightning.calibration.quantiles import quantile_columns, quantiles_in
 from numclip_lightning.errors import ConfigError, DataError, near_matches
-from numclip_lightning.report.predictions import probability_columns
+from numclip_lightning.report.predictions import check_separator, probability_columns
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["answers_of", "levels_in", "phrases_of", "read_answers", "read_cells", "read_scale", "scale_in"]
@@ -51,11 +51,13 @@ def read_cells(path: Path) -> pd.DataFrame:
         DataError: If it can't be read.
     """
     try:
-        return pd.read_csv(path, dtype="str", keep_default_na=False, encoding_errors="surrogateescape")
+        frame = pd.read_csv(path, dtype="str", keep_default_na=False, encoding_errors="surrogateescape")
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path} can't be read as CSV ({error}); give a file with the columns of predictions.csv."
         ) from error
+    check_separator(path, frame.columns)
+    return frame
 
 
 def _numbers(cells: pd.Series, path: Path) -> pd.Series:

@@ -58,6 +58,7 @@ class GroupResult:
         mae_at_equal: The mean absolute error at equal targets; None where no level is common.
         bias_at_equal: The bias at equal targets; None likewise.
         coverage: Share of targets within the predicted intervals, 0..1; None without intervals.
+        width: The mean width of these intervals; None without them.
     """
 
     name: str
@@ -69,6 +70,7 @@ class GroupResult:
     mae_at_equal: Number | None
     bias_at_equal: Number | None
     coverage: Number | None
+    width: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,8 +196,9 @@ class _Cells:
     ) -> None:
         error, frame = run.errors[shown], run.frame[shown]
         self.has_intervals = {"lower", "upper"} <= set(frame.columns)
-        inside = np.ones(len(frame))
+        inside = self.width = np.ones(len(frame))
         if self.has_intervals:
+            self.width = (frame["upper"] - frame["lower"]).to_numpy("float64")
             inside = frame["target"].between(frame["lower"], frame["upper"]).to_numpy("float64")
         numbers = np.stack([np.ones(len(frame)), np.abs(error), error, inside])
         self.shape = (4, groups, levels)
@@ -273,6 +276,7 @@ def _result(cells: _Cells, drawn: _Numbers | None, number: int, name: str) -> Gr
         mae_at_equal=number_of(_ABSOLUTE, cells.at_equal) if equal else None,
         bias_at_equal=number_of(_SIGNED, cells.at_equal) if equal else None,
         coverage=number_of(_COVERED) if cells.has_intervals else None,
+        width=float(cells.width[cells.place == number].mean()) if cells.has_intervals else None,
     )
 
 

@@ -11,7 +11,15 @@ from matplotlib.ticker import MaxNLocator
 from numclip_lightning.errors import DataError
 from numclip_lightning.report.frame import KEY, at_every_shots, run_name
 
-__all__ = ["ATTRIBUTE", "errors_by_value", "probability_columns", "read_file", "read_predictions", "target_bins"]
+__all__ = [
+    "ATTRIBUTE",
+    "check_separator",
+    "errors_by_value",
+    "probability_columns",
+    "read_file",
+    "read_predictions",
+    "target_bins",
+]
 
 _PREDICTIONS = "test_predictions.csv"
 # Up to so many different targets each has a bin of its own; more share at most as many bins, with round ends.
@@ -95,11 +103,23 @@ def read_file(path: str | Path) -> pd.DataFrame:
         ValueError: If it is no table.
     """
     header = pd.read_csv(path, nrows=0, encoding_errors="surrogateescape")
+    check_separator(path, header.columns)
     words = {name: "str" for name in header.columns if name in _WORDS or name.startswith(ATTRIBUTE)}
     frame = pd.read_csv(
         path, dtype=words, keep_default_na=False, na_values=_NO_NUMBER, encoding_errors="surrogateescape"
     )
     return frame if "true_phrase" in frame else frame.rename(columns=_RENAMED)
+
+
+def check_separator(path: str | Path, names: Sequence[str]) -> None:
+    """Refuse a file whose columns are separated by something else than commas, as some spreadsheets write.
+
+    Raises:
+        DataError: If its heading is one name with a semicolon or a tab in it.
+    """
+    for separator, word in ((";", "semicolons"), ("\t", "tabs")):
+        if len(names) == 1 and separator in str(names[0]):
+            raise DataError(f"{path} has its columns separated by {word}; save it again with commas, as CSV.")
 
 
 def _read_errors(run: Mapping[Any, Any]) -> pd.DataFrame:

@@ -111,10 +111,15 @@ def _usable(frame: pd.DataFrame, file: Path) -> tuple[pd.DataFrame, int]:
     """Return the rows whose numbers are finite, their columns as numbers, and how many rows are left out."""
     for name in (*_NUMBERS, *quantile_columns(frame.columns)):
         if name in frame:
-            try:
-                frame[name] = pd.to_numeric(frame[name].replace("", np.nan)).astype("float64")
-            except (ValueError, TypeError) as error:
-                raise DataError(f"{file}: column {name!r} has an entry that is no number ({error}).") from error
+            cells = frame[name].replace("", np.nan)
+            frame[name] = pd.to_numeric(cells, errors="coerce").astype("float64")
+            wrong = np.flatnonzero(frame[name].isna() & cells.notna())
+            if len(wrong):
+                # The heading is line 1.
+                raise DataError(
+                    f"{file}:{wrong[0] + 2}: column {name!r} has an entry that is no number, {cells.iloc[wrong[0]]!r}; "
+                    "correct it, or leave the cell empty."
+                )
     if "target" in frame and frame["target"].isna().all():
         frame = frame.drop(columns="target")
     asked = [name for name in ("value", "target") if name in frame]

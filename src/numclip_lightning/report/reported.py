@@ -16,6 +16,9 @@ from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["ReportedRun"]
 
+# Written probabilities have a sum of 1 but for their rounding.
+_ROUNDED = 1e-3
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReportedRun:
@@ -108,6 +111,11 @@ class ReportedRun:
         """The probability of each level, (N, K); None without them."""
         columns = probability_columns(self.frame)
         return self.frame[columns].to_numpy("float64") if columns else None
+
+    @property
+    def has_distributions(self) -> bool:
+        """Whether the probabilities are there and have a sum of 1, as far as they are written."""
+        return self.probabilities is not None and np.allclose(self.probabilities.sum(axis=1), 1, atol=_ROUNDED)
 
     @property
     def attributes(self) -> list[str]:

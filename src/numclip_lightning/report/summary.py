@@ -89,14 +89,10 @@ def image_columns(run: ReportedRun) -> dict[str, _Numbers]:
     found |= {"level": predicted, "level2": predicted**2, "true": true, "true2": true**2}
     if run.probabilities is not None and len(run.phrases) > 1:
         distribution, truth = torch.tensor(run.probabilities), torch.tensor(levels[1])
-        if bool((distribution.sum(dim=1) - 1).abs().max() < _ROUNDED):
+        if run.has_distributions:
             found |= {"rps": rps(distribution, truth).numpy(), "brier": brier(distribution, truth).numpy()}
             found["nll"] = nll(distribution.float(), truth).double().numpy()
     return found
-
-
-# Written probabilities have a sum of 1 but for their rounding.
-_ROUNDED = 1e-3
 
 
 def _mean(name: str) -> Callable[[_Sums], _Numbers]:

@@ -17,6 +17,7 @@ from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.samples import Samples, encode_share, gather_by_index
+from numclip_lightning.progress import watched
 from numclip_lightning.runs.trainer import uses_whole_split
 
 __all__ = ["KeepFeatures"]
@@ -77,7 +78,7 @@ class KeepFeatures(Callback):
         with isolate_rng():
             batches = encode_share(method, data.dataset(split), data.batch_size, data.num_workers)
             with closing(batches):
-                parts = self._within_limit(batches, split, total)
+                parts = self._within_limit(batches, split, total, trainer.world_size)
         if parts is None:
             return None
         features = gather_by_index(parts).features
@@ -87,7 +88,9 @@ class KeepFeatures(Callback):
         )  # fmt: skip
         return features
 
-    def _within_limit(self, batches: Iterator[Samples], split: Split, total: int) -> list[Samples] | None:
+    def _within_limit(
+        self, batches: Iterator[Samples], split: Split, total: int, processes: int
+    ) -> list[Samples] | None:
         """Encode all batches; return None if the first shows that they would take too much memory."""
         first = next(batches)
         needed = first.num_bytes / len(first.index) * total
@@ -98,7 +101,8 @@ class KeepFeatures(Callback):
                 total, split, _size(needed), self.most_bytes / _GIGABYTE,
             )  # fmt: skip
             return None
-        return [first, *batches]
+        rest = math.ceil(total / processes / len(first.index)) - 1
+        return [first, *watched(batches, rest, f"encoding {split} images", "batch")]
 
 
 def _size(num_bytes: float) -> str:

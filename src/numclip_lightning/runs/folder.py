@@ -48,7 +48,7 @@ __all__ = [
 # The sections that every verb understands; the others (`ckpt_path`, `test_after_fit`, ...) belong to one call.
 SHARED_KEYS = (
     "seed_everything", "trainer", "model", "data", "checkpoint", "features", "averaging", "early_stopping", "length",
-    "calibration",
+    "calibration", "on_non_finite",
 )  # fmt: skip
 
 
@@ -193,11 +193,15 @@ class RunFolder(SaveConfigCallback):
 
 
 def print_place(trainer: L.Trainer, checkpoint: str) -> None:
-    """Print where a fit is kept, and the exact command that tests a checkpoint of it."""
+    """Print where a fit is kept, and the exact commands that test a checkpoint of it and read new images with it."""
     if trainer.is_global_zero:
         folder = run_folder(trainer)
-        words = [*called_program(), "test", "--config", str(folder / "config.yaml"), "--ckpt_path", checkpoint]
-        print(f"\nThis run is kept in {folder}. To test it again:\n  {shlex.join(words)}")  # noqa: T201
+        kept = ["--config", str(folder / "config.yaml"), "--ckpt_path", checkpoint]
+        test, predict = (shlex.join([*called_program(), verb, *kept]) for verb in ("test", "predict"))
+        print(f"\nThis run is kept in {folder}. To test it again:\n  {test}")  # noqa: T201
+        # Generated images have no files.
+        if hasattr(getattr(trainer, "datamodule", None), "predict_path"):
+            print(f"To read new images:\n  {predict} --data.predict_path FOLDER")  # noqa: T201
 
 
 def print_result(trainer: L.Trainer) -> None:

@@ -13,6 +13,7 @@ from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.lookup import find_files, hint_near
 from numclip_lightning.errors import DataError, format_number
 from numclip_lightning.images.loading import UNREADABLE, Reading, Remarks, inspect_image
+from numclip_lightning.progress import watched
 
 __all__ = ["CheckImages", "check_images", "report_one_value", "report_rounding"]
 
@@ -56,7 +57,8 @@ def check_images(
         _log.warning("%s", note)
     _refuse_same_file(labels, files)
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = list(pool.map(lambda file: _inspect(file, reading, decode=how == "full"), files))
+        looked = pool.map(lambda file: _inspect(file, reading, decode=how == "full"), files)
+        found = list(watched(looked, len(files), "checking images"))
     faults = [
         _Fault(label, missing=not result, reason=result)
         for label, result in zip(labels, found, strict=True)
@@ -133,6 +135,10 @@ def _targets(label: Label) -> str:
 
 def report_rounding(table: LabelTable) -> None:
     """Report targets with more digits than a batch keeps, whose numbers are float32."""
+    targets = np.array(table.targets)
+    if table.columns and (targets.astype(np.float32) == targets).all():
+        # The usual case of long lists, whole numbers, without a label for each.
+        return
     rounded = [
         (label, target)
         for label in table

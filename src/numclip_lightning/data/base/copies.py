@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from numclip_lightning.data.base.labels import Label
+from numclip_lightning.progress import watched
 
 __all__ = ["Copy", "copies_between", "copies_within", "digest_of"]
 
@@ -74,7 +75,8 @@ def _of(sizes: Mapping[Path, int], wanted: set[int]) -> list[Path]:
 
 def _digests(files: list[Path]) -> dict[Path, bytes]:
     with ThreadPoolExecutor(_THREADS) as pool:
-        return {file: digest for file, digest in zip(files, pool.map(digest_of, files), strict=True) if digest}
+        digests = watched(pool.map(digest_of, files), len(files), "comparing files of equal size", "file")
+        return {file: digest for file, digest in zip(files, digests, strict=True) if digest}
 
 
 def digest_of(file: Path) -> bytes:

@@ -11,7 +11,7 @@ from numclip_lightning.data.base.numerals import has_decimal_commas, is_comma_nu
 from numclip_lightning.data.base.tables import IMAGE_END, read_table
 from numclip_lightning.errors import DataError
 
-__all__ = ["Record", "Row", "read_header", "read_records", "read_rows"]
+__all__ = ["Record", "Row", "has_header", "read_header", "read_records", "read_rows"]
 
 
 class Row(NamedTuple):
@@ -40,7 +40,7 @@ def read_rows(source: Path, asked: AskedColumns, *, labelled: bool) -> list[Row]
         DataError: If the file can't be read, is empty, or its columns can't be found.
     """
     table = read_table(source)
-    if not _has_header(table, asked, labelled=labelled):
+    if not has_header(table, asked, labelled=labelled):
         for what in ("path", "target", "group", "propensity"):
             if (name := asked.needed(what, (), labelled=labelled or what == "path")) is not None:
                 raise DataError(
@@ -111,7 +111,7 @@ def _with_points(rows: list[Row], table: Table, source: Path) -> list[Row]:
     ]
 
 
-def _has_header(table: Table, asked: AskedColumns, *, labelled: bool) -> bool:
+def has_header(table: Table, asked: AskedColumns, *, labelled: bool) -> bool:
     """Whether the first line names columns: it has no number and no image, where the second has one."""
     if table.has_header:
         return True

@@ -8,16 +8,18 @@ Parquet files are read with the extra `lists`.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import overload
 
 from numclip_lightning.data.base.columns import AskedColumns
 from numclip_lightning.data.base.dialects import Row, read_rows
+from numclip_lightning.data.base.label import Label
+from numclip_lightning.data.base.label_columns import LabelColumns
+from numclip_lightning.data.base.long_lists import read_columns
 from numclip_lightning.data.base.parsing import parse_propensity, parse_spread, parse_target
 from numclip_lightning.data.base.paths import path_key
-from numclip_lightning.data.base.votes import Votes
 from numclip_lightning.errors import DataError, format_number
 
 __all__ = [
@@ -31,54 +33,13 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
-    """One image of a list, with its targets and other columns.
-
-    Attributes:
-        path: The image's path as the list has it.
-        targets: The true numbers as the list has them, in its order; empty when the image is unlabelled.
-        group: Images of one group stay in one split (a person, a patient); None if unknown.
-        line: Line number in `source`, from 1; 0 when `source` is the image itself.
-        source: The list the label comes from, or the image when its name is the label.
-        spread: Standard deviation of the votes whose mean the target is, in its unit, 0 where all agree; None where
-            nothing is known.
-        propensity: Probability that an image such as this has been labelled, over 0 and up to 1; None if unknown.
-        attributes: What else is known of the image, such as ("sex", "female"): names and values, "" where unknown.
-        votes: How often raters gave each score, in the target's unit; None where nothing is known.
-        box: The part of the image that is used: x and y of its four corners in pixels, from the upper left one
-            clockwise; None is the whole image.
-    """
-
-    path: str
-    targets: tuple[float, ...]
-    group: str | None
-    line: int
-    source: Path
-    spread: float | None = None
-    propensity: float | None = None
-    attributes: tuple[tuple[str, str], ...] = ()
-    votes: Votes | None = None
-    box: tuple[float, ...] | None = None
-
-    @property
-    def target(self) -> float:
-        """The target for evaluation and splits: the middle one in the list's order, `targets[len // 2]`."""
-        if not self.targets:
-            raise DataError(f"{self.where}: {self.path!r} has no label")
-        return self.targets[len(self.targets) // 2]
-
-    @property
-    def where(self) -> str:
-        """`file:line` of the entry, for messages."""
-        return f"{self.source}:{self.line}" if self.line else str(self.source)
-
-
 class LabelTable(Sequence[Label]):
     """Labels of one split, in order. Each label knows its own file and line, so tables can be joined.
 
+    Long lists are kept as columns, and a label is made when it is asked for.
+
     Args:
-        labels: The labels.
+        labels: The labels, or a long list's columns.
 
     Example:
         >>> table = LabelTable([Label(path="a.jpg", targets=(31.0,), group=None, line=1, source=Path("list.txt"))])
@@ -89,7 +50,7 @@ class LabelTable(Sequence[Label]):
     """
 
     def __init__(self, labels: Iterable[Label]) -> None:
-        self._labels = tuple(labels)
+        self._labels: tuple[Label, ...] | LabelColumns = labels if isinstance(labels, LabelColumns) else tuple(labels)
 
     @overload
     def __getitem__(self, index: int) -> Label: ...
@@ -101,19 +62,40 @@ class LabelTable(Sequence[Label]):
     def __len__(self) -> int:
         return len(self._labels)
 
+    def __iter__(self) -> Iterator[Label]:
+        return iter(self._labels)
+
+    @property
+    def columns(self) -> LabelColumns | None:
+        """The columns of a long list; None if the labels are kept one by one."""
+        return self._labels if isinstance(self._labels, LabelColumns) else None
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether the spread of any target is known."""
+        if self.columns:
+            return self.columns.spreads is not None
+        return any(label.spread is not None for label in self._labels)
+
     @property
     def sources(self) -> tuple[Path, ...]:
         """The files the labels come from, each once, in order."""
+        if self.columns:
+            return (self.columns.source,)
         return tuple(dict.fromkeys(label.source for label in self._labels))
 
     @property
     def attributes(self) -> tuple[str, ...]:
         """The names of the attributes that any image has, each once, in order."""
+        if self.columns:
+            return tuple(self.columns.attributes)
         return tuple(dict.fromkeys(name for label in self._labels for name, _ in label.attributes))
 
     @property
     def targets(self) -> tuple[float, ...]:
         """One target for each image (see `Label.target`); unlabelled images are left out."""
+        if self.columns:
+            return () if self.columns.targets is None else tuple(self.columns.targets.tolist())
         return tuple(label.target for label in self._labels if label.targets)
 
 
@@ -170,6 +152,8 @@ def read_labels(
     asked = AskedColumns(
         path_column, target_column, group_column, spread_column, propensity_column, optional, tuple(attributes)
     )
+    if join is None and (columns := read_columns(source, asked, labelled=labelled)) is not None:
+        return LabelTable(columns)
     rows = read_rows(source, asked, labelled=labelled)
     labels = [_to_label(row, source, labelled=labelled) for row in rows]
     if any(label.targets for label in labels):
@@ -236,7 +220,7 @@ def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
 
 
 def _known(label: Label) -> tuple[object, ...]:
-    return label.targets, label.group, label.spread, label.propensity, label.attributes, label.votes
+    return label.targets, label.group, label.spread, label.propensity, label.attributes, label.votes, label.weight
 
 
 def _describe(label: Label) -> str:
@@ -249,4 +233,8 @@ def _describe(label: Label) -> str:
 
 def unlabelled(table: LabelTable) -> LabelTable:
     """Drop the labels: images to predict may have targets outside the scale, which are not needed."""
-    return LabelTable(replace(label, targets=(), spread=None, propensity=None, votes=None) for label in table)
+    if table.columns:
+        return LabelTable(replace(table.columns, targets=None, spreads=None, propensities=None))
+    return LabelTable(
+        replace(label, targets=(), spread=None, propensity=None, votes=None, weight=None) for label in table
+    )

@@ -4,9 +4,9 @@ import os
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
-from numclip_lightning.data.base.labels import Label
+from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.paths import path_key
 from numclip_lightning.images.folders import IMAGE_SUFFIXES, list_images
 
@@ -25,9 +25,28 @@ class FoundFiles(NamedTuple):
         almost: Where some were found by their names alone, which does not count; empty otherwise.
     """
 
-    files: list[Path]
+    files: Sequence[Path]
     note: str
     almost: str
+
+
+class _Written(Sequence[Path]):
+    """The files of a long list whose paths are followed as written; each is made when it is asked for."""
+
+    def __init__(self, root: str | Path, paths: Sequence[str]) -> None:
+        self._root, self._paths = root, paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+    @overload
+    def __getitem__(self, index: slice) -> "_Written": ...
+    def __getitem__(self, index: int | slice) -> "Path | _Written":
+        if isinstance(index, slice):
+            return _Written(self._root, self._paths[index])
+        return Path(os.path.normpath(_as_written(self._root, self._paths[index])))
 
 
 def find_files(root: str | Path, labels: Sequence[Label]) -> FoundFiles:
@@ -47,6 +66,11 @@ def find_files(root: str | Path, labels: Sequence[Label]) -> FoundFiles:
     Returns:
         The file of each entry, and where they were found if not as written.
     """
+    columns = labels.columns if isinstance(labels, LabelTable) else None
+    if columns:
+        if any(os.path.isfile(_as_written(root, path)) for path in columns.paths):  # noqa: PTH113
+            return FoundFiles(_Written(root, columns.paths), "", "")
+        return _find_list(root, columns.source, columns.paths)
     lists: dict[Path, list[int]] = {}
     files, notes, almost = [label.source for label in labels], list[str](), list[str]()
     for index, label in enumerate(labels):

@@ -7,6 +7,8 @@ from numclip_lightning.errors import DataError
 
 __all__ = ["read_matlab"]
 
+_EXTRA = "pip install 'numclip-lightning[lists]'"
+
 
 def read_matlab(source: Path, variable: str) -> Any:
     """Read a variable of a MATLAB file up to version 7.2: structures become dicts, arrays stay arrays.
@@ -21,7 +23,7 @@ def read_matlab(source: Path, variable: str) -> Any:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise DataError(f"{source} is a MATLAB file; reading it needs SciPy: pip install scipy") from error
+        raise DataError(f"{source} is a MATLAB file; reading it needs SciPy: {_EXTRA}") from error
     try:
         found = loadmat(str(source), simplify_cells=True)
     except NotImplementedError as error:

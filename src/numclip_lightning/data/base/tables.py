@@ -15,7 +15,7 @@ from numclip_lightning.errors import DataError
 from numclip_lightning.images.folders import IMAGE_SUFFIXES
 from numclip_lightning.images.opening import kind_of_no_file
 
-__all__ = ["IMAGE_END", "read_table"]
+__all__ = ["IMAGE_END", "find_delimiter", "is_remark", "read_table"]
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def read_table(source: Path) -> Table:
         return read_json(source, text)
     # Not `splitlines`, which also breaks at characters that a file name may hold.
     rows = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    start = next((number for number, row in enumerate(rows) if row.strip() and not _is_remark(row)), None)
+    start = next((number for number, row in enumerate(rows) if row.strip() and not is_remark(row)), None)
     if start is None:
         raise DataError(f"{source} is empty")
     if remarks := [row.strip() for row in rows[:start] if row.strip()]:
@@ -73,7 +73,7 @@ def read_table(source: Path) -> Table:
         delimiter: str | None = named[1]
         start += 1
     else:
-        delimiter = _find_delimiter(rows[start], source.suffix.lower())
+        delimiter = find_delimiter(rows[start], source.suffix.lower())
     if delimiter is None:
         rest = enumerate(rows[start:], start + 1)
         lines = [Line(number, row, _split_words(row)) for number, row in rest if row.strip()]
@@ -110,12 +110,12 @@ def _decode(source: Path, content: bytes) -> str:
     return text
 
 
-def _is_remark(row: str) -> bool:
+def is_remark(row: str) -> bool:
     """Return whether a line above a list is a remark: `# exported in May`, but not `#1.png 3`."""
     return row.lstrip().startswith("#") and not re.search(IMAGE_END, row)
 
 
-def _find_delimiter(line: str, suffix: str) -> str | None:
+def find_delimiter(line: str, suffix: str) -> str | None:
     """Tab, then `;` and `|`, then comma, before whitespace (None); any but a tab may be a part of a file name."""
     line = line.strip()
     if "\t" in line:

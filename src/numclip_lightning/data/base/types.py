@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import Tensor
 
-__all__ = ["Batch", "Leaks", "OnBadImage", "SelectOn", "Split"]
+__all__ = ["Batch", "Decode", "Leaks", "OnBadImage", "SelectOn", "Split"]
 
 Batch = dict[str, Tensor]
 """Tensors by name; `OrdinalDataModule` describes them."""
@@ -20,3 +20,6 @@ Leaks = Literal["refuse", "warn"]
 
 OnBadImage = Literal["raise", "skip"]
 """What a prediction does with an image that can't be read."""
+
+Decode = Literal["whole", "reduced"]
+"""How much of a large JPEG is decoded."""

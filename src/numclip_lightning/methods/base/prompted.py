@@ -110,7 +110,8 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
 
     def _encode_prompts(self) -> Tensor:
         embeddings, end = self.prompts(self.clip.text)
-        return F.normalize(at_least_float32(self.clip.encode_embeddings(embeddings, end)), dim=-1)
+        features = self.clip.encode_embeddings(embeddings, end, prefix=self.prompts.prefix)
+        return F.normalize(at_least_float32(features), dim=-1)
 
     def _versions(self) -> Versions:
         """Return a key that changes with the words, the text tower and the mode; it costs no synchronisation."""

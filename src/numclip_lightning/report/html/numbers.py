@@ -83,10 +83,15 @@ def _notes(runs: Sequence[ReportedRun], guesses: Mapping[int, Guessed]) -> list[
         groups = None if run.groups is None else len(np.unique(run.groups))
         drawn = "images" if groups is None else f"whole groups ({groups:,} of them, column `group`)"
         own = "" if groups is not None else "; images that belong together (of one patient) would need a column `group`"
-        found.append(
-            f"{name}n = {len(run.frame):,} images. Intervals are percentiles of {RESAMPLES:,} bootstrap draws of "
-            f"{drawn}{own}. Guessing answers {guesses[id(run)].source}."
-        )
+        units = len(run.frame) if groups is None else groups
+        how = f"Intervals are percentiles of {RESAMPLES:,} bootstrap draws of {drawn}{own}."
+        if units < 2:
+            how = (
+                "There are no intervals, as all images are of one group (column `group`)."
+                if groups
+                else "One image has no intervals."
+            )
+        found.append(f"{name}n = {len(run.frame):,} images. {how} Guessing answers {guesses[id(run)].source}.")
         if run.unusable:
             found.append(f"{name}{run.unusable:,} rows have no finite number and are left out of everything here.")
         if run.metrics.get("select_on") == "test" or "test" in set(run.frame.get("select_on", ())):

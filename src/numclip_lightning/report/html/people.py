@@ -1,5 +1,6 @@
 """The section on groups: for whom the numbers are worse, as they are and at equal targets."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,14 +49,14 @@ def group_columns(table: GroupTable, unit: str) -> tuple[list[str], list[list[Ce
     equal = table.gap_at_equal is not None or any(group.mae_at_equal for group in table.groups)
     columns += [f"Error at equal targets{inside}", f"Bias at equal targets{inside}"] * equal
     covered = any(group.coverage for group in table.groups)
-    columns += ["In the interval (%)"] * covered
+    columns += ["In the interval (%)", f"Its mean width{inside}"] * covered
     rows = []
     for number, group in enumerate(table.groups):
         row = [Cell(group.name, float(number)), Cell(f"{group.images:,}", group.images)]
         row += [Cell(f"{group.units:,}", group.units)] * table.by_group
         row += [cell(group.target), _cell(group.mae), _cell(group.bias)]
         row += [_cell(group.mae_at_equal), _cell(group.bias_at_equal)] * equal
-        row += [_cell(group.coverage, 1, 100)] * covered
+        row += [_cell(group.coverage, 1, 100), cell(math.nan if group.width is None else group.width)] * covered
         rows.append(row)
     return columns, rows
 

@@ -71,7 +71,7 @@ def _no_distribution(run: ReportedRun) -> str:
         return "there are no probabilities of levels (columns `p(...)`)."
     if _values(run) is None:
         return "the scale is not known, which says which numbers a level has (`config.yaml` of a run folder)."
-    return "" if np.allclose(run.probabilities.sum(axis=1), 1, atol=1e-3) else "the probabilities have no sum of 1."
+    return "" if run.has_distributions else "the probabilities have no sum of 1."
 
 
 def distribution_section(runs: Sequence[ReportedRun]) -> Section:

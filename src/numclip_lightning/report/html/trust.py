@@ -24,7 +24,9 @@ def reliability_section(runs: Sequence[ReportedRun]) -> Section:
     def reason(run: ReportedRun) -> str:
         if not run.has_truth:
             return NO_TRUTH
-        return _NO_PROBABILITIES if run.probabilities is None or run.levels is None else ""
+        if run.probabilities is None or run.levels is None:
+            return _NO_PROBABILITIES
+        return "" if run.has_distributions else "the probabilities (columns `p(...)`) have no sum of 1."
 
     def show(run: ReportedRun) -> list[Element]:
         assert run.probabilities is not None

@@ -1,0 +1,135 @@
+"""`numclip start`: a configuration for a list or a folder, to be read and edited; nothing is trained."""
+
+import argparse
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from numclip_lightning.commands.start_scale import ProposedScale, propose_scale
+from numclip_lightning.data.base.guess import Guess
+from numclip_lightning.data.base.guessing import guess_data
+from numclip_lightning.data.lists import ListDataModule
+from numclip_lightning.errors import ConfigError
+from numclip_lightning.scale import OrdinalScale
+
+__all__ = ["start"]
+
+# The recipe of configs/methods/numclip_plus.yaml, which fits any list.
+_RECIPE: dict[str, Any] = {
+    "trainer": {"max_epochs": 40},
+    "length": {"steps": 1600, "min_epochs": 5},
+    "early_stopping": {"patience": 10},
+    "averaging": {"decay": 0.999},
+}
+_TRAINING: dict[str, Any] = {
+    "learning_rates": {
+        "image_encoder": 1e-3, "adapter": 0, "context": 0, "phrases": 0, "head": 1e-3, "by_size": True,
+    },
+    "optimizer": {"name": "AdamW", "args": {"weight_decay": 0.01}},
+    "lr_scheduler": {"name": "OneCycleLR", "args": {"pct_start": 0.1}, "interval": "step"},
+    "mix": {"kind": "cutmix", "prob": 0.5},
+}  # fmt: skip
+
+
+def start(words: Sequence[str]) -> int:
+    """Run `numclip start FOLDER_OR_LIST [--output FILE] [--backbone NAME]`.
+
+    Args:
+        words: The words after `numclip start`.
+
+    Returns:
+        The exit code 0.
+
+    Raises:
+        ConfigError: If a file would be overwritten.
+        DataError: If nothing can be made of the folder or list; the message says what would do.
+    """
+    parser = argparse.ArgumentParser(
+        prog="numclip start",
+        description="Look at a list, or a folder of folders, and write a configuration for it: columns, splits by "
+        "group, a scale with phrases to edit. Says what is guessed and why. Trains nothing.",
+    )
+    parser.add_argument("path", metavar="FOLDER_OR_LIST", type=Path, help="A list, or a folder of images in folders.")
+    parser.add_argument("--output", type=Path, help="The configuration to write; NAME.yaml here unless it is given.")
+    parser.add_argument(
+        "--backbone", default="ViT-B-16-quickgelu", help="`mini`, the small CLIP in the package, needs no download."
+    )
+    given = parser.parse_args(list(words))
+    output = given.output or Path(f"{given.path.resolve().stem or 'start'}.yaml")
+    guess = guess_data(given.path)
+    listed = output.with_suffix(".csv") if guess.rows else None
+    for file in filter(None, (output, listed)):
+        if file.exists():
+            raise ConfigError(f"{file} exists; give another one with --output, or remove it.")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if listed:
+        listed.write_text(_csv(guess.rows), encoding="utf-8", newline="")
+        guess.arguments["train_file"] = str(listed)
+    try:
+        sizes, scale = _look(guess)
+    except BaseException:
+        if listed:
+            listed.unlink()
+        raise
+    output.write_text(_config(given.path, guess, scale, given.backbone), encoding="utf-8")
+    _say(output, listed, guess, scale, sizes)
+    return 0
+
+
+def _look(guess: Guess) -> tuple[dict[str, int], ProposedScale]:
+    """Read the lists as a fit will, and propose a scale for all numbers; return how many images each split has."""
+    data = ListDataModule(**guess.arguments)
+    tables = {split: data.labels(split) for split in ("train", "val", "test")}  # type: ignore[arg-type]
+    targets = [target for table in tables.values() for target in table.targets]
+    scale = propose_scale(targets, guess.name, guess.words)
+    # What is proposed holds: levels are in order, and all numbers are on it.
+    OrdinalScale(**scale.arguments).to_rank(max(targets))
+    return {split: len(table) for split, table in tables.items()}, scale
+
+
+def _csv(rows: list[dict[str, str]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _config(path: Path, guess: Guess, scale: ProposedScale, backbone: str) -> str:
+    """Return the configuration as YAML; what was guessed stands above it as comments."""
+    weights = {} if backbone == "mini" else {"pretrained": "openai"}
+    model = {"backbone": backbone, **weights, "scale": scale.arguments, **_TRAINING}
+    batch = {**guess.arguments, "batch_size": 32}
+    content = {
+        **_RECIPE,
+        "model": {"class_path": "NumCLIPPlus", "init_args": model},
+        "data": {"class_path": "ListDataModule", "init_args": batch},
+    }
+    remarks = [
+        f"Written by `numclip start {path}`. What was guessed:",
+        *(f"- {line}" for line in _reasons(guess, scale)),
+    ]
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    return "".join(f"# {line}\n" for line in remarks) + text
+
+
+def _reasons(guess: Guess, scale: ProposedScale) -> list[str]:
+    return [*guess.reasons, *scale.reasons]
+
+
+def _say(output: Path, listed: Path | None, guess: Guess, scale: ProposedScale, sizes: dict[str, int]) -> None:
+    names = ("training", "validation", "testing")
+    found = ", ".join(f"{count} for {name}" for name, count in zip(names, sizes.values(), strict=True))
+    lines = [f"Images: {found}.", *(f"  {line}" for line in _reasons(guess, scale)), "", f"Written: {output}"]
+    lines += [f"Written: {listed}, the images with their numbers"] if listed else []
+    lines += [
+        "",
+        f"Next: read {output}, edit what is marked and the phrases, then",
+        f"  numclip check --config {output}",
+        f"  numclip fit --config {output} --test_after_fit true",
+    ]
+    print(*lines, sep="\n")  # noqa: T201

@@ -1,0 +1,33 @@
+"""Bars show up after two seconds, on a terminal, in the first process."""
+
+import io
+
+import pytest
+
+from numclip_lightning import progress
+from numclip_lightning.progress import watched
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, seconds: float = 0.0) -> str:
+    monkeypatch.setattr(progress, "_SECONDS", seconds)
+    monkeypatch.setattr("sys.stderr", stream)
+    assert list(watched(iter(range(3)), 3, "checking images")) == [0, 1, 2]
+    return stream.getvalue()
+
+
+def test_a_terminal_shows_what_is_done_and_of_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(monkeypatch, Terminal())
+    assert "checking images" in text
+    assert "0/3" in text
+
+
+def test_nothing_is_shown_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown(monkeypatch, io.StringIO()) == "", "no terminal"
+    assert "checking" not in shown(monkeypatch, Terminal(), seconds=60.0), "quickly done"
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert shown(monkeypatch, Terminal()) == "", "another process"
