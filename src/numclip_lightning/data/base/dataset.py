@@ -32,8 +32,8 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
     A sample holds `"image"`, float32 (3, side, side), normalised; `"target"`, float32 scalar, the number
     as the list has it; and `"index"`, int64 scalar, the position in `labels`. An unlabelled sample has no `"target"`.
     Where any label has a spread, `"spread"`, float32 scalar, is there too, NaN for an image whose spread is unknown; so
-    is `"propensity"`, where the list has it. Where any label has votes, so are `"votes"` and `"scores"`, float32 (S,):
-    the share of each score, NaN where the votes are unknown.
+    are `"propensity"` and `"image_weight"`, where the list has them. Where any label has votes, so are `"votes"` and
+    `"scores"`, float32 (S,): the share of each score, NaN where the votes are unknown.
 
     Args:
         labels: The entries of the split.
@@ -196,5 +196,7 @@ def _numbers_of(label: Label, sample_target: bool, known: _Known, seed: int | No
         truth["spread"] = math.nan if label.spread is None else label.spread
     if label.targets and label.propensity is not None:
         truth["propensity"] = label.propensity
+    if label.targets and label.weight is not None:
+        truth["image_weight"] = label.weight
     numbers = {name: torch.tensor(number, dtype=torch.float32) for name, number in truth.items()}
     return {**numbers, **vote_batch(label.votes, known.scores)} if known.scores else numbers
