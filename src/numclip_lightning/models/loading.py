@@ -10,7 +10,6 @@ import pickle
 import re
 from collections.abc import Mapping
 from contextlib import nullcontext
-from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ from numclip_lightning.models.downloads import fetching, short_message, tidy_log
 from numclip_lightning.models.feature_tower import FEATURES, FeatureTower
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.normalization import disagreeing_tags, trained_normalization
-from numclip_lightning.models.text_tower import unsupported_text
+from numclip_lightning.models.text_tower import kept_tokenizer, unsupported_text
 
 __all__ = ["Loaded", "load_clip", "load_image_tower", "load_model"]
 
@@ -66,6 +65,84 @@ def load_clip(backbone: str, pretrained: str | None = "auto") -> CLIPBackbone:
     """
     model, tokenizer, name = load_model(backbone, pretrained, words=True)
     return CLIPBackbone(model, tokenizer, name)
+
+
+def load_image_tower(backbone: str, pretrained: str | None = "auto") -> ImageTower:
+    """Load only the image tower of a CLIP model, for methods without language.
+
+    Args:
+        backbone: As for `load_clip`, and beyond them models whose text side takes no learned prompts, such as SigLIP's;
+            or `features:512` for features of this size that the data bring.
+        pretrained: As for `load_clip`.
+
+    Returns:
+        The image tower; the text tower is dropped.
+
+    Raises:
+        BackboneError: As for `load_clip`, but for the text tower.
+    """
+    if backbone.startswith(FEATURES):
+        return FeatureTower.named(backbone)
+    model, _, name = load_model(backbone, pretrained, words=False)
+    return ImageTower.of(model, int(open_clip.get_model_config(name)["embed_dim"]), name)
+
+
+class Loaded(NamedTuple):
+    """A model of open_clip with its weights.
+
+    Attributes:
+        model: The model.
+        tokenizer: Its tokenizer; None without words.
+        name: Its name, as open_clip takes it.
+    """
+
+    model: nn.Module
+    tokenizer: Any
+    name: str
+
+
+def load_model(backbone: str, pretrained: str | None, *, words: bool) -> Loaded:
+    """Build a model of open_clip and fill it.
+
+    Args:
+        backbone: As for `load_clip`.
+        pretrained: As for `load_clip`.
+        words: Whether its text side is needed, and refused if it takes no learned prompts.
+
+    Raises:
+        BackboneError: As for `load_clip`.
+    """
+    if backbone.startswith(FEATURES):
+        raise BackboneError(f"backbone={backbone!r} has no text tower; take a method without language, or a CLIP")
+    if ours := backbone == _MINI:
+        backbone = f"{_FOLDER}{files('numclip_lightning.models') / _MINI}"
+    if backbone.startswith(_FOLDER):
+        weights = _folder_weights(backbone, pretrained, words=words)
+    elif backbone.startswith(_HUB):
+        weights = _hub_weights(backbone, pretrained, words=words)
+    else:
+        backbone = backbone.replace("/", "-")  # open_clip knows OpenAI's spelling too: ViT-B/32
+        weights = _named_weights(backbone, pretrained, words=words)
+    try:
+        with tidy_log(), without_retries() if backbone.startswith(_HUB) else nullcontext():
+            model = factory.create_model(
+                backbone,
+                load_weights=False,
+                pretrained_image=False,
+                pretrained_text=False,
+                force_preprocess_cfg=_normalized(backbone, pretrained),
+            )
+            tokenizer = _tokenizer(backbone) if words else None
+    except Exception as error:  # a configuration can be wrong in any way
+        raise BackboneError(
+            f"backbone={backbone!r} can't be built: {short_message(error)}; correct its configuration or choose "
+            "another model"
+        ) from error
+    if weights is None:
+        _log.warning("backbone=%r starts from random weights, as `pretrained: null` asks", backbone)
+    else:
+        _fill(model, weights, backbone)
+    return Loaded(model, tokenizer, backbone)
 
 
 def load_image_tower(backbone: str, pretrained: str | None = "auto") -> ImageTower:
