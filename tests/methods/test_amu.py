@@ -54,6 +54,7 @@ def test_the_layer_starts_from_the_second_towers_features() -> None:
     torch.testing.assert_close(method.head.weight.detach(), expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_tiny_set_is_learned_and_only_the_layer_moves() -> None:
     rates = LearningRates(0, 0, 0, 0, head=0.1)
     method = AMU(**TINY, alpha=30.0, learning_rates=rates, lr_scheduler=None, decode="argmax")
