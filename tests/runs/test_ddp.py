@@ -25,6 +25,7 @@ PARTS_AT_REST = {
     "CLIPEBC": [],
     "AMU": ["--model.names=phrases"],
     "YearCLIP": [],
+    "AttentionMIL": [],
     "CLIPEBCBlocks": [],
     "AnomalyCLIP": ["--model.num_context=4"],
 }

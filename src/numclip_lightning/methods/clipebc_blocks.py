@@ -8,6 +8,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import field
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +53,8 @@ class CLIPEBCBlocks(PromptedMethod[ConceptPrompts]):
         centers: The number of each bin, a buffer.
         at_rest: Parameters of the image tower that no place depends on, such as the queries of a ResNet's pooling.
     """
+
+    reads_places: ClassVar[bool] = True
 
     bins: Sequence[int] | None = None
     block_size: int | None = None

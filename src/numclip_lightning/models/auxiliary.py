@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from numclip_lightning.errors import BackboneError, near_matches
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.loading import load_image_tower
+from numclip_lightning.models.views import each_view, mean_of_views
 
 __all__ = ["AuxiliaryTower", "load_auxiliary"]
 
@@ -52,7 +53,13 @@ class AuxiliaryTower(nn.Module):
             self.register_buffer(name, torch.tensor(numbers)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the features (B, D), not normalised, of images (B, 3, H, W) that are normalised for the main tower."""
+        """Return the features (B, D), not normalised, of images that are normalised for the main tower.
+
+        Args:
+            images: (B, 3, H, W), or (B, V, 3, H, W), whose views are averaged.
+        """
+        if images.ndim == 5:
+            return mean_of_views(each_view(self, images))
         pixels = images * self.main_std + self.main_mean
         if pixels.shape[-1] != self.image_size:
             pixels = F.interpolate(pixels, (self.image_size, self.image_size), mode="bilinear", antialias=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from numclip_lightning.errors import BackboneError, ConfigError
+from numclip_lightning.models.views import each_view, mean_of_views
 
 __all__ = ["ImageTower"]
 
@@ -62,7 +63,8 @@ class ImageTower(nn.Module):
         """Encode images.
 
         Args:
-            images: Normalised images (B, 3, H, W), H and W being `image_size`.
+            images: Normalised images (B, 3, H, W), H and W being `image_size`; or several views of each sample,
+                (B, V, 3, H, W), whose features are averaged (`models.views`).
 
         Returns:
             Image features (B, D), not normalised.
@@ -71,8 +73,15 @@ class ImageTower(nn.Module):
             ConfigError: If the images have another size.
         """
         self.require_size(*images.shape[-2:])
+        if images.ndim == 5:
+            return mean_of_views(self.encode_views(images))
         features: Tensor = self.visual(images)
         return features
+
+    def encode_views(self, views: Tensor) -> Tensor:
+        """Encode each view by itself: (B, V, 3, H, W) -> (B, V, D), NaN for views that are not there."""
+        self.require_size(*views.shape[-2:])
+        return each_view(self.visual, views)
 
     def encode_image_tokens(self, images: Tensor) -> Tensor:
         """Encode images into one feature for each place, before pooling and projection.
@@ -89,6 +98,8 @@ class ImageTower(nn.Module):
             BackboneError: If the tower has no features of places.
         """
         self.require_size(*images.shape[-2:])
+        if images.ndim == 5:
+            raise ConfigError("places are read in one image, and a sample has several views here; take another method.")
         tower: Any = self.visual
         # open_clip wraps timm's towers in a class that has the method, even if the tower inside has none.
         inner = getattr(tower, "trunk", tower)

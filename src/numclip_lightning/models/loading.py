@@ -23,6 +23,7 @@ from torch import nn
 from numclip_lightning.errors import BackboneError, near_matches
 from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.downloads import fetching, short_message, tidy_log, without_retries
+from numclip_lightning.models.feature_tower import FEATURES, FeatureTower
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.normalization import disagreeing_tags, trained_normalization
 from numclip_lightning.models.text_tower import unsupported_text
@@ -71,7 +72,8 @@ def load_image_tower(backbone: str, pretrained: str | None = "auto") -> ImageTow
     """Load only the image tower of a CLIP model, for methods without language.
 
     Args:
-        backbone: As for `load_clip`, and beyond them models whose text side takes no learned prompts, such as SigLIP's.
+        backbone: As for `load_clip`, and beyond them models whose text side takes no learned prompts, such as SigLIP's;
+            or `features:512` for features of this size that the data bring.
         pretrained: As for `load_clip`.
 
     Returns:
@@ -80,6 +82,8 @@ def load_image_tower(backbone: str, pretrained: str | None = "auto") -> ImageTow
     Raises:
         BackboneError: As for `load_clip`, but for the text tower.
     """
+    if backbone.startswith(FEATURES):
+        return FeatureTower.named(backbone)
     model, _, name = load_model(backbone, pretrained, words=False)
     return ImageTower.of(model, int(open_clip.get_model_config(name)["embed_dim"]), name)
 
@@ -109,6 +113,8 @@ def load_model(backbone: str, pretrained: str | None, *, words: bool) -> Loaded:
     Raises:
         BackboneError: As for `load_clip`.
     """
+    if backbone.startswith(FEATURES):
+        raise BackboneError(f"backbone={backbone!r} has no text tower; take a method without language, or a CLIP")
     if backbone == _MINI:
         backbone = f"{_FOLDER}{files('numclip_lightning.models') / _MINI}"
     if backbone.startswith(_FOLDER):

@@ -48,6 +48,8 @@ def encode_places(tower: ImageTower, images: Tensor) -> Places:
         ConfigError: If the images have another size.
     """
     tower.require_size(*images.shape[-2:])
+    if images.ndim == 5:
+        raise ConfigError("places are read in one image, and a sample has several views here; take another method.")
     return _reader(tower.visual).places(images)
 
 

@@ -16,6 +16,7 @@ from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.runs.focus import Focus
 from numclip_lightning.runs.length import FitLength, StopEarly
 from numclip_lightning.runs.maps import MapExtremes, WriteMaps
+from numclip_lightning.runs.non_finite import NonFiniteSteps, OnNonFinite
 from numclip_lightning.runs.off_scale_test import TestOffScale
 from numclip_lightning.runs.on_scale import OnScale
 from numclip_lightning.runs.predictions import WritePredictions
@@ -35,6 +36,8 @@ def add_callback_flags(parser: LightningArgumentParser) -> None:
     parser.add_class_arguments(StopEarly, "early_stopping")
     parser.add_class_arguments(FitLength, "length")
     parser.add_class_arguments(Calibrate, "calibration")
+    parser.add_argument("--on_non_finite", type=OnNonFinite, default="raise",
+                        help="Stop at a step whose gradients are not finite, or leave it out.")  # fmt: skip
     parser.set_defaults({
         "checkpoint.monitor": "val_mae",
         "checkpoint.mode": "min",
@@ -59,7 +62,12 @@ def own_callbacks(verb: str, given: Namespace, folder: Path, *, keeps_checkpoint
     ):
         callbacks.append(Progress())
     if verb == "fit":
-        callbacks += [given.averaging, given.length, *given.early_stopping.callbacks()]
+        callbacks += [
+            NonFiniteSteps(given.on_non_finite),
+            given.averaging,
+            given.length,
+            *given.early_stopping.callbacks(),
+        ]
     if keeps_checkpoints:
         given.checkpoint.dirpath = given.checkpoint.dirpath or str(folder / "checkpoints")
         callbacks += [StopOnSignals(), given.checkpoint] if verb == "fit" else [given.checkpoint]

@@ -17,7 +17,7 @@ from numclip_lightning.methods.base.frozen import find_again
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.saved import method_class, read_checkpoint, remedy_for
 from numclip_lightning.runs.code import current_code
-from numclip_lightning.runs.stopping import Stopped, requeue, stop_request
+from numclip_lightning.runs.stopping import StoppedError, requeue, stop_request
 
 __all__ = [
     "BestCheckpoint",
@@ -101,7 +101,7 @@ class BestCheckpoint(ModelCheckpoint):
         validation follows: its checkpoint is written soon.
 
         Raises:
-            Stopped: If a signal has asked the fit to stop.
+            StoppedError: If a signal has asked the fit to stop.
         """
         loop = trainer.fit_loop.epoch_loop
         number = stop_request(trainer)
@@ -116,7 +116,7 @@ class BestCheckpoint(ModelCheckpoint):
         """Write the checkpoints that are due at the end of an epoch.
 
         Raises:
-            Stopped: If a signal has asked the fit to stop.
+            StoppedError: If a signal has asked the fit to stop.
         """
         super().on_train_epoch_end(trainer, pl_module)
         number, in_time = stop_request(trainer), self._should_save_on_train_epoch_end(trainer)
@@ -158,7 +158,7 @@ class BestCheckpoint(ModelCheckpoint):
 
     def _stop(self, trainer: L.Trainer, number: int) -> None:
         """End the fit, whose state is saved."""
-        raise Stopped(number, Path(self.last_model_path), queued=requeue(trainer, number))
+        raise StoppedError(number, Path(self.last_model_path), queued=requeue(trainer, number))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the best checkpoint so far, in whatever folder; start again if it was deleted."""

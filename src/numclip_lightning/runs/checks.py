@@ -8,8 +8,11 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
+from numclip_lightning.data.features import FeatureListDataModule
+from numclip_lightning.data.views import ViewsDataModule
 from numclip_lightning.errors import ConfigError, DataError, format_number
 from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.models.feature_tower import FeatureTower
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.scale import OrdinalScale
 
@@ -18,6 +21,7 @@ __all__ = ["CheckData", "check_targets"]
 _log = logging.getLogger(__name__)
 
 _SPLITS: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+_FIRST: dict[str, Split] = {"fit": "train", "validate": "val", "test": "test", "predict": "predict"}
 _SHOWN = 10
 
 
@@ -35,7 +39,12 @@ class CheckData(Callback):
         data: Any = getattr(trainer, "datamodule", None)
         if not (isinstance(data, OrdinalDataModule) and isinstance(pl_module, OrdinalMethod)):
             return
-        _check_format(data, pl_module.clip)
+        if isinstance(data, ViewsDataModule) and pl_module.mix:
+            raise ConfigError("model.mix joins single images, and a sample has several views here; leave it out.")
+        if isinstance(data, FeatureListDataModule):
+            _check_features(data, pl_module, stage)
+        else:
+            _check_format(data, pl_module.clip)
         if str(trainer.precision) in ("16-true", "bf16-true"):
             # Lightning would round the targets too: 257 to 256.
             raise ConfigError(
@@ -46,6 +55,28 @@ class CheckData(Callback):
         if stage == "fit":
             _check_counting(data, pl_module.scale)
             _check_patches(data, pl_module)
+
+
+def _check_features(data: FeatureListDataModule, method: OrdinalMethod, stage: str) -> None:
+    """Refuse features that are not what the image tower of the method would give, and a tower that is to be trained."""
+    tower = method.clip
+    if stage == "fit" and any(parameter.requires_grad for parameter in tower.visual.parameters()):
+        raise ConfigError(
+            "the data bring features, so that no image passes the image tower and nothing can train it; set "
+            "model.learning_rates.image_encoder=0."
+        )
+    wanted: tuple[int, ...] = (tower.embed_dim,)
+    if not isinstance(tower, FeatureTower):
+        with torch.no_grad():
+            black = torch.zeros(1, 3, tower.image_size, tower.image_size, device=method.device)
+            wanted = tuple(method.encode_images(black).shape[1:])
+    found = tuple(data.vectors(_FIRST[stage]).shape[1:])
+    if found != wanted:
+        hint = f"; for vectors of your own, set model.backbone=features:{found[0]}" if len(found) == 1 else ""
+        raise ConfigError(
+            f"data.features has vectors of the shape {found}, but {type(method).__name__} with backbone="
+            f"{method.backbone} takes {wanted}{hint}."
+        )
 
 
 def _check_counting(data: OrdinalDataModule, scale: OrdinalScale) -> None:

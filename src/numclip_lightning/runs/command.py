@@ -23,8 +23,8 @@ from numclip_lightning.runs.averaging import end_lightnings_averages
 from numclip_lightning.runs.callbacks import add_callback_flags, add_reading_flags, listed, own_callbacks
 from numclip_lightning.runs.checkpoints import best_checkpoint, explain_misfit
 from numclip_lightning.runs.checks import CheckData, check_targets
-from numclip_lightning.runs.endings import explain
 from numclip_lightning.runs.durable import use_durable_checkpoints
+from numclip_lightning.runs.endings import explain
 from numclip_lightning.runs.exact import ExactResume
 from numclip_lightning.runs.finite import StopDiverged
 from numclip_lightning.runs.folder import (

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from numclip_lightning.errors import ConfigError, NumClipError, RunError
 from numclip_lightning.runs.durable import WriteError
-from numclip_lightning.runs.stopping import Stopped
+from numclip_lightning.runs.stopping import StoppedError
 
 __all__ = ["called_program", "explain", "kept_files"]
 
@@ -29,7 +29,7 @@ def explain(error: BaseException, verb: str, folder: Path) -> NumClipError | Non
         verb: `fit`, `validate`, `test` or `predict`.
         folder: The run folder.
     """
-    if isinstance(error, Stopped):
+    if isinstance(error, StoppedError):
         queued = "\nSLURM was asked to start the job again; it goes on by itself." if error.queued else ""
         kept = kept_files(folder, error.checkpoint)
         return RunError(f"the {verb} was stopped by {error.by} before its end.{queued}\n{kept}", error.exit_code)

@@ -1,11 +1,10 @@
-"""A resumed fit ends as one that was never stopped, bit for bit on a CPU: seeds by the step, and what an epoch sums up."""
+"""A resumed fit ends as one that was never stopped: seeds by the step, and what an epoch has summed up."""
 
 import os
 from typing import Any
 
 import lightning as L
 import numpy as np
-import torch
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from torchmetrics import Metric
 from numclip_lightning.data.base.seeding import SEED_VARIABLE, run_seed, seed_libraries
 from numclip_lightning.models.feature_smoothing import FeatureSmoothing
 
-__all__ = ["ExactResume"]
+__all__ = ["ExactResume", "step_seed"]
 
 _KEY = "epoch_sums"
 _SCORES = "plateau_scores"
@@ -142,8 +141,23 @@ class ExactResume(Callback):
             self._pending = sums[trainer.global_rank]
 
     def _sow(self, trainer: L.Trainer, *place: int) -> None:
-        seed = np.random.SeedSequence((self._seed, trainer.global_rank, *place)).generate_state(1, np.uint64)[0]
-        seed_libraries(int(seed >> np.uint64(2)))
+        seed_libraries(_seed_of(self._seed, trainer.global_rank, *place))
+
+
+def step_seed(seed: int, process: int, epoch: int, batch_idx: int) -> int:
+    """Return what the generators are seeded with before a step.
+
+    Args:
+        seed: The seed of the run.
+        process: The number of the process.
+        epoch: The number of the epoch.
+        batch_idx: The place of the batch in it.
+    """
+    return _seed_of(seed, process, _STEP, epoch, batch_idx)
+
+
+def _seed_of(*place: int) -> int:
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> np.uint64(2))
 
 
 def _plateau_scores(trainer: L.Trainer) -> dict[int, float]:

@@ -48,7 +48,7 @@ __all__ = [
 # The sections that every verb understands; the others (`ckpt_path`, `test_after_fit`, ...) belong to one call.
 SHARED_KEYS = (
     "seed_everything", "trainer", "model", "data", "checkpoint", "features", "averaging", "early_stopping", "length",
-    "calibration",
+    "calibration", "on_non_finite",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Stopping from outside: SIGTERM, Ctrl-C and SLURM's signal end a fit after the step that they find, with a checkpoint."""
+"""Stopping from outside: SIGTERM, Ctrl-C and SLURM's signal end a fit at the end of a step, with a checkpoint."""
 
 import hashlib
 import logging
@@ -18,14 +18,14 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from numclip_lightning.errors import RunError
 
-__all__ = ["StopOnSignals", "Stopped", "requeue", "slurm_job", "stop_request"]
+__all__ = ["StopOnSignals", "StoppedError", "requeue", "slurm_job", "stop_request"]
 
 _log = logging.getLogger(__name__)
 
 _NAMES: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGUSR1: "SLURM's SIGUSR1"}
 
 
-class Stopped(RunError):
+class StoppedError(RunError):
     """A fit that was asked to stop, and has saved its state.
 
     Args:

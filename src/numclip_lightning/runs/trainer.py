@@ -1,4 +1,4 @@
-"""Lightning's trainer with limits that the command line reads as they are written, and that resumes at the right place."""
+"""Lightning's trainer with limits as the command line writes them, which resumes at the right place."""
 
 from typing import Any
 

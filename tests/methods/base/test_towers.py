@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from numclip_lightning.data.counting import CountingDataModule
 from numclip_lightning.errors import BackboneError, ConfigError
 from numclip_lightning.losses import soft_labels
-from numclip_lightning.methods import SORD, CoOp, CosineClassifier
+from numclip_lightning.methods import SORD, CLIPEBCBlocks, CoOp, CosineClassifier
 from numclip_lightning.methods.base import Falling, LearningRates, OptimizerSpec, OrdinalMethod, PatchDropSpec
 from numclip_lightning.methods.base.second_order import backward_twice
 from numclip_lightning.models.frozen_twin import FrozenTwin, class_attention
@@ -97,6 +97,8 @@ class TestPatches:
         for argument in ({"patch_dropout": PatchDropSpec()}, {"leash": 1.0}):
             with pytest.raises(ConfigError, match="is for an image tower that is trained, and it is frozen"):
                 classifier(learning_rates=frozen, **argument)
+            with pytest.raises(ConfigError, match="of whole images, and CLIPEBCBlocks reads their places"):
+                CLIPEBCBlocks(**TINY, **argument)
         with pytest.raises(BackboneError, match="ModifiedResNet has no patches that can be left out"):
             classifier(backbone="tiny-resnet", patch_dropout=PatchDropSpec()).setup("fit")
         with pytest.raises(BackboneError, match="has no class token whose attention can be read"):
@@ -200,6 +202,11 @@ class TestFallingTemperature:
         output = cold.eval()(batch["image"])
         hard = F.cross_entropy(output.logits, batch["rank"]).item()
         assert cold.losses(output, batch)["soft_labels"].item() == pytest.approx(hard, rel=1e-5)
+        # Votes that agree are the true class, over levels too.
+        levels = CoOp(**TINY, num_context=2, names="phrases", temperature=1.0, raters="distribution").eval()
+        output, votes = levels(batch["image"]), F.one_hot(batch["rank"], levels.scale.num_ranks).float()
+        voted = levels.losses(output, {**batch, "distribution": votes})["soft_labels"]
+        torch.testing.assert_close(voted, levels.losses(output, batch)["soft_labels"])
         with pytest.raises(ConfigError, match=r"temperature.end is 0; give a number greater than 0"):
             SORD(**TINY, temperature={"start": 1, "end": 0})
 

@@ -37,8 +37,8 @@ class TrainSampler(DistributedSampler[Draw]):
     """Shuffle the training images of each epoch; every process takes every W-th place.
 
     Order and seeds depend on the seed of the run and the epoch alone, and take nothing from the generators of torch,
-    NumPy or Python. So an epoch can be entered anywhere, and is the same whatever else was drawn before, by however many
-    loading processes. If W does not divide the number of images, the first ones stand at the end again. Lightning
+    NumPy or Python. So an epoch can be entered anywhere, and is the same whatever else was drawn before, by however
+    many loading processes. If W does not divide the number of images, the first ones stand at the end again. Lightning
     announces the epoch, and leaves a `DistributedSampler` as it is.
 
     Args:

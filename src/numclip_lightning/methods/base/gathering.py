@@ -41,7 +41,7 @@ def gather_batch(output: Output, batch: Batch, shared: Collection[str] = ()) -> 
 
 
 def _joined(own: Tensor) -> Tensor:
-    """Return the rows of all processes, (W * B, ...): the first of each, then the second of each, as they were drawn."""
+    """Return the rows of all processes, (W * B, ...): the first of each, then the second, as they were drawn."""
     gathered: Tensor = _Gather.apply(own)
     return gathered.transpose(0, 1).flatten(0, 1)
 
@@ -50,14 +50,14 @@ class _Gather(torch.autograd.Function):
     """The tensors of all processes, (W, ...). torch's own with gradients has another name in each of its versions."""
 
     @staticmethod
-    def forward(ctx: Any, own: Tensor) -> Tensor:
+    def forward(ctx: Any, own: Tensor) -> Tensor:  # noqa: ARG004
         own = own.contiguous()
         shares = [torch.empty_like(own) for _ in range(dist.get_world_size())]
         dist.all_gather(shares, own)
         return torch.stack(shares)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG004
         gradient = gradient.contiguous()
         dist.all_reduce(gradient)
         return gradient[dist.get_rank()]

@@ -81,11 +81,9 @@ class SoftenedMethod(ClassesMethod):
         if self.temperature is None:
             return super().losses(output, batch)
         logits = at_least_float32(self.adjusted(output.logits))
-        if "distribution" in batch:
-            # The mean over the votes of the labels that each has.
-            labels = batch["distribution"].to(logits.dtype) @ self.labels.to(logits.dtype)
-        else:
-            labels = self.labels[self.true_class(batch)].to(logits.dtype)
+        wanted, known = self.wanted(batch, logits), self.labels.to(logits.dtype)
+        # Of votes: the mean over them of the labels that each has.
+        labels = wanted @ known if wanted.is_floating_point() else known[wanted]
         return {"soft_labels": weighted_mean(F.cross_entropy, batch.get("weight"), logits, labels)}
 
     def _soft_labels(self, epoch: int, epochs: int) -> Tensor:

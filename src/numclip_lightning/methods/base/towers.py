@@ -53,7 +53,7 @@ class TowerSteps(BalancedSteps):
     """Shared steps with towers that are tuned as the arguments say; `OrdinalMethod` has these as fields.
 
     Attributes:
-        reads_places: Whether the method reads features of places, so that no patch may be missing.
+        reads_places: Whether the method reads features of places and not of whole images: no patch may be missing.
     """
 
     reads_places: ClassVar[bool] = False
@@ -80,10 +80,11 @@ class TowerSteps(BalancedSteps):
                     f"{name} is for an image tower that is trained, and it is frozen; raise "
                     f"learning_rates.image_encoder, or leave {name} out."
                 )
-        if self.patch_dropout and self.reads_places:
-            raise ConfigError(
-                f"patch_dropout leaves out places that {type(self).__name__} reads; set patch_dropout=null."
-            )
+            if value and self.reads_places:
+                raise ConfigError(
+                    f"{name} is for features of whole images, and {type(self).__name__} reads their places; leave it "
+                    "out."
+                )
 
     def setup(self, stage: str) -> None:
         """Before a fit, prepare the towers that are trained; a method that does more calls this first.

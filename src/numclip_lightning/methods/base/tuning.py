@@ -120,7 +120,8 @@ def _tune(tower: nn.Module, spec: TuneSpec, what: str) -> None:
     size = sum(parameter.numel() for parameter in tower.parameters())
     names = set(last_blocks(layers, blocks))
     for name, parameter in tower.named_parameters():
-        parameter.requires_grad_(spec.mode == "last_n" and name in names)
+        # A method may have put some to rest that no loss reaches.
+        parameter.requires_grad_(parameter.requires_grad and spec.mode == "last_n" and name in names)
     if spec.mode == "svd":
         reparametrise(tower, names.difference(layers[-1]), SingularValues)
     elif spec.mode == "lora":
