@@ -87,6 +87,7 @@ def test_a_file_goes_over_a_run(file: Path, numclip: Numclip, monkeypatch: pytes
      and "_s4" not in file.stem],
     ids=lambda file: file.stem,
 )  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Found .* module.s. in eval mode")
 def test_a_step_on_random_weights(file: Path) -> None:
     given = arguments(file)
     rates = LearningRates(image_encoder=1e-4, adapter=0, context=0, phrases=0, head=1e-3)

@@ -99,11 +99,11 @@ def slow(kind: str, p: list[float], power: float) -> float:
     if kind == "entropy":
         return math.exp(power * -sum(q * math.log2(q) for q in p) / math.log2(len(p)))
     if kind == "max":
-        return 1 / top[0] ** power
+        return float(1 / top[0] ** power)
     if kind == "max_min":
-        return 1 / (top[0] - top[-1]) ** power
+        return float(1 / (top[0] - top[-1]) ** power)
     if kind == "top5":
-        return 1 / (top[0] - top[4]) ** power
+        return float(1 / (top[0] - top[4]) ** power)
     mean, std = np.mean(p), np.std(p)
     return float((len(p) / 4 / np.mean([((q - mean) / std) ** 4 for q in p])) ** power)
 
@@ -141,8 +141,7 @@ def test_the_second_tower_sees_pixels_of_its_own_size_and_normalisation() -> Non
     with torch.no_grad():
         assert second(grey[:, None, None].expand(2, 3, 32, 32)).shape == (2, second.embed_dim)
     (images,) = seen
-    size = timm.data.resolve_model_data_config(second.visual)["input_size"][-1]
-    assert images.shape[-1] == size
+    assert images.shape[-1] == second.image_size == timm.create_model("test_resnet").pretrained_cfg["input_size"][-1]
     torch.testing.assert_close(images * second.std + second.mean, torch.full_like(images, 0.5))
 
 
