@@ -113,7 +113,7 @@ def test_images_are_checked_once_and_all_hear_of_it(tmp_path: Path, monkeypatch:
     (data / "train_003.png").write_bytes(b"")
     checked: list[int] = []
     check = files.check_images
-    monkeypatch.setattr(files, "check_images", lambda *given: (checked.append(len(given[0])), check(*given)))
+    monkeypatch.setattr(files, "check_images", lambda *given: (checked.append(1), check(*given)))
 
     def work(rank: int) -> list[Any]:
         try:
