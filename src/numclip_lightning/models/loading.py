@@ -114,84 +114,6 @@ def load_model(backbone: str, pretrained: str | None, *, words: bool) -> Loaded:
     """
     if backbone.startswith(FEATURES):
         raise BackboneError(f"backbone={backbone!r} has no text tower; take a method without language, or a CLIP")
-    if ours := backbone == _MINI:
-        backbone = f"{_FOLDER}{files('numclip_lightning.models') / _MINI}"
-    if backbone.startswith(_FOLDER):
-        weights = _folder_weights(backbone, pretrained, words=words)
-    elif backbone.startswith(_HUB):
-        weights = _hub_weights(backbone, pretrained, words=words)
-    else:
-        backbone = backbone.replace("/", "-")  # open_clip knows OpenAI's spelling too: ViT-B/32
-        weights = _named_weights(backbone, pretrained, words=words)
-    try:
-        with tidy_log(), without_retries() if backbone.startswith(_HUB) else nullcontext():
-            model = factory.create_model(
-                backbone,
-                load_weights=False,
-                pretrained_image=False,
-                pretrained_text=False,
-                force_preprocess_cfg=_normalized(backbone, pretrained),
-            )
-            tokenizer = _tokenizer(backbone) if words else None
-    except Exception as error:  # a configuration can be wrong in any way
-        raise BackboneError(
-            f"backbone={backbone!r} can't be built: {short_message(error)}; correct its configuration or choose "
-            "another model"
-        ) from error
-    if weights is None:
-        _log.warning("backbone=%r starts from random weights, as `pretrained: null` asks", backbone)
-    else:
-        _fill(model, weights, backbone)
-    return Loaded(model, tokenizer, backbone)
-
-
-def load_image_tower(backbone: str, pretrained: str | None = "auto") -> ImageTower:
-    """Load only the image tower of a CLIP model, for methods without language.
-
-    Args:
-        backbone: As for `load_clip`, and beyond them models whose text side takes no learned prompts, such as SigLIP's;
-            or `features:512` for features of this size that the data bring.
-        pretrained: As for `load_clip`.
-
-    Returns:
-        The image tower; the text tower is dropped.
-
-    Raises:
-        BackboneError: As for `load_clip`, but for the text tower.
-    """
-    if backbone.startswith(FEATURES):
-        return FeatureTower.named(backbone)
-    model, _, name = load_model(backbone, pretrained, words=False)
-    return ImageTower.of(model, int(open_clip.get_model_config(name)["embed_dim"]), name)
-
-
-class Loaded(NamedTuple):
-    """A model of open_clip with its weights.
-
-    Attributes:
-        model: The model.
-        tokenizer: Its tokenizer; None without words.
-        name: Its name, as open_clip takes it.
-    """
-
-    model: nn.Module
-    tokenizer: Any
-    name: str
-
-
-def load_model(backbone: str, pretrained: str | None, *, words: bool) -> Loaded:
-    """Build a model of open_clip and fill it.
-
-    Args:
-        backbone: As for `load_clip`.
-        pretrained: As for `load_clip`.
-        words: Whether its text side is needed, and refused if it takes no learned prompts.
-
-    Raises:
-        BackboneError: As for `load_clip`.
-    """
-    if backbone.startswith(FEATURES):
-        raise BackboneError(f"backbone={backbone!r} has no text tower; take a method without language, or a CLIP")
     if backbone == _MINI:
         backbone = f"{_FOLDER}{files('numclip_lightning.models') / _MINI}"
     if backbone.startswith(_FOLDER):
@@ -228,11 +150,7 @@ def _tokenizer(backbone: str) -> Any:
     own = backbone.startswith(_FOLDER + str(files("numclip_lightning.models"))) or not backbone.startswith(
         (_FOLDER, _HUB)
     )
-    return _kept_tokenizer(backbone) if own else open_clip.get_tokenizer(backbone)
-
-
-# It holds a vocabulary of 49,408 words, takes longer to build than the small CLIP, and nothing writes to it.
-_kept_tokenizer = lru_cache(maxsize=8)(open_clip.get_tokenizer)
+    return kept_tokenizer(backbone) if own else open_clip.get_tokenizer(backbone)
 
 
 def _normalized(backbone: str, pretrained: str | None) -> dict[str, tuple[float, ...]] | None:
