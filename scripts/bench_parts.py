@@ -81,7 +81,9 @@ def step(run: Run) -> Iterator[Row]:
         def whole(method: Any = method, optimiser: Any = optimiser, x: Tensor = images, y: Tensor = targets) -> None:
             output = method(x)
             level = method.scale.to_level(y)
-            loss = torch.stack(list(method.losses(output, {"target": y, "level": level}).values())).sum()
+            loss = torch.stack(
+                list(method.losses(output, {"target": y, "level": level, "rank": method.scale.to_rank(y)}).values())
+            ).sum()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -80,7 +80,21 @@ class TestEveryFile:
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
-        ("open_clip", {"models/clip.py", "models/loading.py", "models/text_tower.py"}),
+        (
+            "open_clip",
+            {
+                f"models/{name}.py"
+                for name in (
+                    "activations",
+                    "clip",
+                    "converting",
+                    "image_tower",
+                    "loading",
+                    "normalization",
+                    "text_tower",
+                )
+            },
+        ),
         ("albumentations", {"images/corruptions.py"}),
     ],
 )

@@ -53,8 +53,8 @@ def test_every_way_to_bring_vectors_gives_those_of_the_list(tmp_path: Path) -> N
     modules.append(FeatureListDataModule(**write_lists(each, [f"{name}.npy" for name in NAMES])))
     for module in modules:
         for split in ("train", "val", "test"):
-            lines = [NAMES.index(label.path.removesuffix(".npy")) for label in module.labels(split)]  # type: ignore[arg-type]
-            found = module.vectors(split)  # type: ignore[arg-type]
+            lines = [NAMES.index(label.path.removesuffix(".npy")) for label in module.labels(split)]
+            found = module.vectors(split)
             np.testing.assert_allclose(found, ROWS[lines], rtol=1e-6)
     batch = next(iter(modules[0].test_dataloader()))
     assert set(batch) == {"features", "target", "index"}

@@ -28,11 +28,11 @@ def test_lines_of_one_exam_are_one_sample(tmp_path: Path) -> None:
     data = ViewsDataModule(**exams(tmp_path, LINES), sample_column="exam", batch_size=4)
     data.setup("fit")
     data.setup("test")
-    tables = [data.labels(split) for split in ("train", "val", "test")]  # type: ignore[arg-type]
+    tables = [data.labels(split) for split in ("train", "val", "test")]
     assert sum(map(len, tables)) == 12
     for split in ("train", "val", "test"):
-        dataset = data.dataset(split)  # type: ignore[arg-type]
-        for label, sample in zip(data.labels(split), (dataset[i] for i in range(len(dataset))), strict=True):  # type: ignore[arg-type]
+        dataset = data.dataset(split)
+        for label, sample in zip(data.labels(split), (dataset[i] for i in range(len(dataset))), strict=True):
             exam = int(dict(label.attributes)["exam"])
             assert sample["target"] == exam % 4
             assert (~sample["image"][:, 0, 0, 0].isnan()).sum() == 1 + exam % 2

@@ -18,7 +18,7 @@ from support.tiny_patches import TARGETS, Patches, features, fitted
 
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 
-ONE = {"alphas": [1.5], "betas": [3.0]}
+ONE: dict[str, Any] = {"alphas": [1.5], "betas": [3.0]}
 
 
 class Captioned(Patches):

@@ -5,6 +5,7 @@ from functools import cache
 
 import pytest
 import torch
+from open_clip.modified_resnet import AttentionPool2d
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
@@ -112,6 +113,11 @@ class TestFormulas:
             attention(x, x, x)
         assert not torch.equal(attention.in_proj_weight, before)
         assert attention.base_layer.in_proj_weight is not same
+        # The pooling of a ResNet takes the weights of its layers too, and PEFT's layers show those at rest.
+        pool = AttentionPool2d(2, 8, 2, 4)
+        inject_adapter_in_model(LoraConfig(r=3, target_modules=["q_proj", "k_proj", "v_proj", "c_proj"]), pool)
+        assert any(parameter.requires_grad for parameter in pool.parameters())
+        assert not pool(torch.randn(2, 8, 2, 2)).requires_grad
 
 
 @pytest.mark.parametrize("name", TOWERS)

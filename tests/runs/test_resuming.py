@@ -22,6 +22,7 @@ from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.runs.trainer import Trainer
 from numclip_lightning.scale import OrdinalScale
 from support.command import Numclip
+from support.processes import in_processes
 from support.resuming import KeepEach, differences, end_of, kept_at
 
 SCALE = OrdinalScale(minimum=10, maximum=19, levels=[{"phrase": "few", "start": 10}, {"phrase": "many", "start": 15}])
@@ -45,8 +46,10 @@ class Random(Callback):
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         drawn = random.random() + float(torch.rand(())) + float(np.random.rand())  # noqa: NPY002
-        with torch.no_grad():
-            next(p for p in pl_module.parameters() if p.requires_grad).add_(drawn * 1e-3)
+        # Gradients of several processes are averaged, weights that are changed by hand are not.
+        if trainer.world_size == 1:
+            with torch.no_grad():
+                next(p for p in pl_module.parameters() if p.requires_grad).add_(drawn * 1e-3)
 
 
 # Each: arguments of the method, of the datamodule, of the trainer, and of the checkpoints.
@@ -74,7 +77,15 @@ FITS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, 
 
 
 def fit(
-    data: Path, folder: Path, name: str, resume: Path | None = None, *, every: int = 1, seed: int = 1, kill_at: int = -1
+    data: Path,
+    folder: Path,
+    name: str,
+    resume: Path | None = None,
+    *,
+    every: int = 1,
+    seed: int = 1,
+    kill_at: int = -1,
+    processes: int = 1,
 ) -> L.Trainer:
     """Fit three epochs of six steps, with all of the project's callbacks that have a state."""
     method, loading, training, keeping = FITS[name]
@@ -92,7 +103,7 @@ def fit(
     watching = [Kill(kill_at)] if kill_at >= 0 else [KeepEach()]
     callbacks = [ExactResume(), Random(), KeepFeatures(), averages, *(watching if resume is None else [])]
     trainer = Trainer(**{
-        "accelerator": "cpu", "devices": 1, "logger": False, "enable_progress_bar": False, "max_epochs": 3,
+        "accelerator": "cpu", "devices": processes, "logger": False, "enable_progress_bar": False, "max_epochs": 3,
         "enable_model_summary": False, "callbacks": [*callbacks, checkpoints], "num_sanity_val_steps": 1, **training,
     })  # fmt: skip
     trainer.fit(methods.SORD(**arguments), datamodule=module, ckpt_path=resume, weights_only=True)
@@ -134,6 +145,19 @@ def test_another_number_of_workers_and_another_seed_go_on_as_before(data: Path, 
     expected = ended(fit(data, tmp_path / "whole", "plain"))
     checkpoint = kept_at(tmp_path / "whole")[8]
     assert not differences(ended(fit(data, tmp_path / "two", "two workers", checkpoint, seed=7)), expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork")
+@pytest.mark.parametrize("name", ["plain", pytest.param("cutmix and rare values", marks=pytest.mark.slow)])
+def test_two_processes_resume_as_one_does(data: Path, tmp_path: Path, name: str) -> None:
+    def work(rank: int) -> list[dict[str, Any]]:
+        expected = ended(fit(data, tmp_path / "whole", name, processes=2))
+        kept = kept_at(tmp_path / "whole")[4]
+        return [expected, ended(fit(data, tmp_path / "again", name, kept, processes=2))]
+
+    (tmp_path / "whole").mkdir()
+    for expected, found in in_processes(2, tmp_path, work):
+        assert not differences(found, expected)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from numclip_lightning.data.base.arguments import require_fraction
 from numclip_lightning.data.base.files import FileDataModule
 from numclip_lightning.data.base.graded_folders import read_graded_folder
 from numclip_lightning.data.base.labels import Label, LabelTable, read_labels, without_repeats
-from numclip_lightning.data.base.rated import VoteColumns, join_raters
+from numclip_lightning.data.base.rated import VoteColumns, join_raters, with_weights
 from numclip_lightning.data.base.split_words import divide_by_column
 from numclip_lightning.data.base.splits import random_split
 from numclip_lightning.data.base.types import Split
@@ -20,7 +20,7 @@ __all__ = ["ListDataModule"]
 
 _COLUMNS = (
     "path_column", "target_column", "group_column", "spread_column", "propensity_column", "vote_columns",
-    "rater_columns", "split_column",
+    "rater_columns", "split_column", "weight_column",
 )  # fmt: skip
 
 Repeats = Literal["refuse", "votes"]
@@ -50,6 +50,8 @@ class ListDataModule(FileDataModule):
         rater_columns: Columns of the raters' numbers, one for each rater, blank where one has given none; likewise.
         repeats: What several lines of one image are, or several labels in a line. `refuse`: a mistake if lines differ;
             of several labels in a line, training draws one. `votes`: numbers of several raters; the target is the mean.
+        weight_column: Column of `train_file` that says how much each image counts in training, above 0, for
+            `model.imbalance.weights=list`; None counts all alike.
         split_column: Column of `train_file` that says which split each image is in (`train`, `val`, `test`, or as
             `training`, `valid`, `validation`, `dev`, `testing`); None where each split has a list.
         test_fraction: Share of `train_file` that is drawn for testing, groups kept whole, in (0, 1); None where there
@@ -65,6 +67,7 @@ class ListDataModule(FileDataModule):
     vote_columns: dict[str, float] | None = None
     rater_columns: list[str] | None = None
     repeats: Repeats = "refuse"
+    weight_column: str | None = None
     split_column: str | None = None
     test_fraction: float | None = None
     split_seed: int = 0
@@ -144,7 +147,7 @@ class ListDataModule(FileDataModule):
         }  # fmt: skip
         optional = tuple(what for what, given in needed.items() if given and not self._is_list(file, given))
         join = self._join(Path(file), optional) if labelled else None
-        return read_labels(
+        table = read_labels(
             file,
             path_column=self.path_column,
             target_column=self.target_column,
@@ -157,6 +160,8 @@ class ListDataModule(FileDataModule):
             attributes=self.attributes or (),
             join=join,
         )
+        trained_on = labelled and self.train_file is not None and self._is_list(file, self.train_file)
+        return with_weights(table, Path(file), self.weight_column) if self.weight_column and trained_on else table
 
     @property
     def _rated(self) -> bool:

@@ -1,5 +1,7 @@
 """Colour of more than 8 bits, of which Pillow keeps the upper 8: enough unless a camera has filled 12 of 16."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 from PIL import Image
@@ -44,11 +46,12 @@ def read_deep_colour(image: Image.Image, low: float, high: float) -> Image.Image
     Raises:
         ValueError: If OpenCV can't read it.
     """
-    assert image.fp is not None
-    place = image.fp.tell()
-    image.fp.seek(0)
-    content = np.frombuffer(image.fp.read(), dtype=np.uint8)
-    image.fp.seek(place)
+    # An opened image is one of a file's, until it is decoded.
+    file: Any = getattr(image, "fp")  # noqa: B009  # which Pillow's base class does not declare
+    place = file.tell()
+    file.seek(0)
+    content = np.frombuffer(file.read(), dtype=np.uint8)
+    file.seek(place)
     pixels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.ndim != 3 or pixels.shape[:2] != image.size[::-1]:
         raise ValueError("its colours of 16 bits can't be read with data.grey_range; save it with 8 bits")

@@ -1,7 +1,6 @@
 """From 8-bit RGB to the normalised tensor of a CLIP image tower, by OpenCV and Pillow."""
 
 import random
-from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
 import cv2
@@ -49,7 +48,7 @@ class ImageTransform:
 
     Args:
         size: Side of the square result in pixels.
-        resize: Returns an image resized to at least the square, given a generator for what is random; None for none.
+        resize: Resizes an image to at least the square.
         train: Whether to crop and flip at random; if not, torch's generator is left untouched.
         normalization: Mean and deviation.
     """
@@ -57,16 +56,27 @@ class ImageTransform:
     def __init__(
         self,
         size: int,
-        resize: Callable[[Pixels, random.Random | None], Pixels],
+        resize: "_ShortestSide | _Squeeze",
         *,
         train: bool,
         normalization: Normalization,
     ) -> None:
         self.size, self.train = size, train
+        self.settings = (type(resize).__name__, size, train)
+        self.normalization = normalization
         self._resize = resize
         # An 8-bit value has 256 results: a table gives them without arithmetic on pixels.
         mean, std = (np.array(numbers, dtype=np.float32) * np.float32(255) for numbers in normalization)
         self._tables = (np.arange(256, dtype=np.float32) - mean[:, None]) * np.reciprocal(std)[:, None]
+
+    def prepare(self, pixels: Pixels) -> Pixels:
+        """Do the part of `square` that is not random, so that it is done once: `square` takes the result as an image.
+
+        Without training, and with `published` resizing, the square is the same to the last grey level. Training crops
+        of `clip` are then resized twice, the second time by a tenth at most.
+        """
+        prepared = self._resize.prepare(pixels, train=self.train)
+        return np.ascontiguousarray(prepared)
 
     def square(self, pixels: Pixels) -> Pixels:
         """Resize, crop and flip an image, (H, W, 3) uint8, to (size, size, 3) uint8."""
@@ -126,6 +136,12 @@ def build_transform(
     return ImageTransform(image_size, resize, train=train, normalization=normalization)
 
 
+def _centre(pixels: Pixels, side: int) -> Pixels:
+    """Return the square in the middle of an image."""
+    top, left = ((length - side) // 2 for length in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side]
+
+
 class _ShortestSide:
     """Resize the shortest side; in training to a random length, so that the crop keeps a random share of the area.
 
@@ -136,9 +152,18 @@ class _ShortestSide:
         self._size = size
         self._lengths = range(size, round(size / _LEAST_AREA**0.5) + 1)
 
+    def prepare(self, pixels: Pixels, *, train: bool) -> Pixels:
+        if not train:
+            return _centre(self._to(pixels, self._size), self._size)
+        # An image that is smaller than the largest crop is enlarged when it is cropped.
+        return pixels if min(pixels.shape[:2]) <= self._lengths[-1] else self._to(pixels, self._lengths[-1])
+
     def __call__(self, pixels: Pixels, draw: random.Random | None) -> Pixels:
+        return self._to(pixels, draw.choice(self._lengths) if draw else self._size)
+
+    def _to(self, pixels: Pixels, length: int) -> Pixels:
         height, width = pixels.shape[:2]
-        scale = (draw.choice(self._lengths) if draw else self._size) / min(height, width)
+        scale = length / min(height, width)
         shape = max(1, round(height * scale)), max(1, round(width * scale))
         if shape == (height, width):
             return pixels
@@ -152,6 +177,9 @@ class _Squeeze:
 
     def __init__(self, side: int) -> None:
         self._side = side
+
+    def prepare(self, pixels: Pixels, *, train: bool) -> Pixels:
+        return self(pixels, None)
 
     def __call__(self, pixels: Pixels, draw: random.Random | None) -> Pixels:
         resized = Image.fromarray(pixels).resize((self._side, self._side), Image.Resampling.BILINEAR)

@@ -78,6 +78,8 @@ class CLIPEBCBlocks(PromptedMethod[ConceptPrompts]):
             raise ConfigError(f"block_size is {self.block_size}; give a number of pixels, or null for the tower's own.")
         if self.mix:
             raise ConfigError(f"mix spoils counts, which {type(self).__name__} sums up over the image; leave it out.")
+        if self.tuning.mode != "full":
+            raise ConfigError(f"{type(self).__name__} reads places of the image tower as it is built; set tune=full.")
 
     @property
     def starts(self) -> list[int]:
@@ -102,7 +104,7 @@ class CLIPEBCBlocks(PromptedMethod[ConceptPrompts]):
         if self.block_size is None:
             return places.features
         rows, columns = self.grid
-        map_of = places.features.transpose(1, 2).unflatten(2, places.grid)
+        map_of = places.features.transpose(1, 2).reshape(len(images), -1, *places.grid)
         resized = F.interpolate(map_of, (rows, columns), mode="bilinear", align_corners=False)
         return resized.flatten(2).transpose(1, 2)
 
@@ -117,7 +119,7 @@ class CLIPEBCBlocks(PromptedMethod[ConceptPrompts]):
     def block_logits(self, features: Tensor) -> Tensor:
         """Return the similarities of blocks (B, T, D) and bins, (B, T, C)."""
         flat = self.clip.logits(self.adapt(features).flatten(0, 1), self.prototypes())
-        return at_least_float32(flat.unflatten(0, features.shape[:2]))
+        return at_least_float32(flat.view(*features.shape[:2], -1))
 
     def block_moments(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean and the variance of each block's count, (B, T) each, from `block_logits`."""
@@ -138,7 +140,7 @@ class CLIPEBCBlocks(PromptedMethod[ConceptPrompts]):
     def map_of(self, images: Tensor) -> Tensor:
         """Return the count of each block, (B, rows, columns); their sum is the number of the image."""
         mean, _ = self.block_moments(self.block_logits(self.encode_images(images)))
-        return mean.unflatten(1, self.grid)
+        return mean.view(len(images), *self.grid)
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the loss of the blocks, where it is known what they hold, and the absolute error of the sum."""

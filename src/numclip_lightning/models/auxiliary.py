@@ -8,7 +8,7 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
-from timm.data import resolve_model_data_config
+from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from numclip_lightning.errors import BackboneError, near_matches
@@ -87,7 +87,7 @@ def load_auxiliary(backbone: str, pretrained: str | None, main: ImageTower) -> A
             f"auxiliary={backbone!r}: no such model of timm{near_matches(name, timm.list_models()) or '; see its list'}"
         )
     try:
-        network = timm.create_model(name, pretrained=pretrained == "auto", num_classes=0)
+        network: Any = timm.create_model(name, pretrained=pretrained == "auto", num_classes=0)
     except Exception as error:  # a download can fail in any way
         raise BackboneError(
             f"auxiliary={backbone!r}: its weights can't be fetched ({error}); name a weights file as "
@@ -97,7 +97,7 @@ def load_auxiliary(backbone: str, pretrained: str | None, main: ImageTower) -> A
         _log.warning("auxiliary=%r starts from random weights, as `auxiliary_pretrained: null` asks", backbone)
     elif pretrained != "auto":
         _fill(network, Path(pretrained), backbone)
-    data = resolve_model_data_config(network)
+    data: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
     tower = ImageTower(network, network.num_features, data["input_size"][-1], tuple(data["mean"]), tuple(data["std"]))
     return AuxiliaryTower(tower, main)
 

@@ -10,7 +10,6 @@ import pickle
 import re
 from collections.abc import Mapping
 from contextlib import nullcontext
-from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,12 +20,13 @@ from open_clip.pretrained import download_pretrained_from_hf
 from torch import nn
 
 from numclip_lightning.errors import BackboneError, near_matches
+from numclip_lightning.models.activations import QUICK_GELU, check_activation, fitting_tags
 from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.downloads import fetching, short_message, tidy_log, without_retries
 from numclip_lightning.models.feature_tower import FEATURES, FeatureTower
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.normalization import disagreeing_tags, trained_normalization
-from numclip_lightning.models.text_tower import unsupported_text
+from numclip_lightning.models.text_tower import kept_tokenizer, unsupported_text
 
 __all__ = ["Loaded", "load_clip", "load_image_tower", "load_model"]
 
@@ -35,7 +35,6 @@ _MINI = "mini"
 _DEFAULT_TAG = "openai"
 _FOLDER = "local-dir:"
 _HUB = "hf-hub:"
-_QUICK_GELU = "-quickgelu"
 _log = logging.getLogger(__name__)
 
 
@@ -151,11 +150,7 @@ def _tokenizer(backbone: str) -> Any:
     own = backbone.startswith(_FOLDER + str(files("numclip_lightning.models"))) or not backbone.startswith(
         (_FOLDER, _HUB)
     )
-    return _kept_tokenizer(backbone) if own else open_clip.get_tokenizer(backbone)
-
-
-# It holds a vocabulary of 49,408 words, takes longer to build than the small CLIP, and nothing writes to it.
-_kept_tokenizer = lru_cache(maxsize=8)(open_clip.get_tokenizer)
+    return kept_tokenizer(backbone) if own else open_clip.get_tokenizer(backbone)
 
 
 def _normalized(backbone: str, pretrained: str | None) -> dict[str, tuple[float, ...]] | None:
@@ -232,22 +227,23 @@ def _named_weights(name: str, pretrained: str | None, *, words: bool) -> Path | 
         return None
     if pretrained == "auto":
         raise BackboneError(
-            f"pretrained='auto' finds weights in a folder, and backbone={name!r} is none; {_tags(name, config)}, or "
-            "set `pretrained: null` for random weights"
+            f"pretrained='auto' finds weights in a folder, and backbone={name!r} is none; "
+            f"{fitting_tags(name, config)}, or set `pretrained: null` for random weights"
         )
     tag = open_clip.get_pretrained_cfg(name, pretrained)
     if tag:
-        _check_activation(name, pretrained, config, tag)
+        check_activation(name, pretrained, config, tag)
         with fetching(f"pretrained={pretrained!r} of backbone={name!r}"):
             return Path(open_clip.download_pretrained(tag))
     if Path(pretrained).is_file():
         return Path(pretrained)
-    plain = name.removesuffix(_QUICK_GELU)
+    plain = name.removesuffix(QUICK_GELU)
     if open_clip.is_pretrained_cfg(plain, pretrained):
         raise BackboneError(f"pretrained={pretrained!r} was trained without QuickGELU; use backbone={plain!r} with it")
     near = near_matches(pretrained, open_clip.list_pretrained_tags_by_model(name))
     raise BackboneError(
-        f"pretrained={pretrained!r} is neither a tag of backbone={name!r} nor a file{near}; {_tags(name, config)}"
+        f"pretrained={pretrained!r} is neither a tag of backbone={name!r} nor a file{near}; "
+        f"{fitting_tags(name, config)}"
     )
 
 
@@ -263,29 +259,6 @@ def _check_text(backbone: str, config: Mapping[str, Any], *, words: bool) -> Non
         raise unsupported_text(backbone, "HFTextEncoder")
     if words and text.get("hf_tokenizer_name"):
         raise unsupported_text(backbone, "HFTokenizer")
-
-
-def _same_activation(config: Mapping[str, Any], tag: Mapping[str, Any]) -> bool:
-    return bool(config.get("quick_gelu")) == bool(tag.get("quick_gelu"))
-
-
-def _check_activation(name: str, pretrained: str, config: Mapping[str, Any], tag: Mapping[str, Any]) -> None:
-    """Raise BackboneError if a tag was trained with another activation: its features would be silently wrong."""
-    if _same_activation(config, tag):
-        return
-    trained = "with" if tag.get("quick_gelu") else "without"
-    twin = name + _QUICK_GELU if tag.get("quick_gelu") else name.removesuffix(_QUICK_GELU)
-    use = f"backbone={twin!r}" if twin in open_clip.list_models() else "another tag"
-    raise BackboneError(
-        f"pretrained={pretrained!r} was trained {trained} QuickGELU, unlike backbone={name!r}; use {use}"
-    )
-
-
-def _tags(name: str, config: Mapping[str, Any]) -> str:
-    """List the tags whose weights fit the model."""
-    known = open_clip.list_pretrained_tags_by_model(name)
-    fitting = [tag for tag in known if _same_activation(config, open_clip.get_pretrained_cfg(name, tag))]
-    return f"set `pretrained` to one of its tags ({', '.join(fitting) or 'it has none'}) or to a weights file"
 
 
 def _fill(model: nn.Module, weights: Path, backbone: str) -> None:

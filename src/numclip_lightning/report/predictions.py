@@ -111,7 +111,7 @@ def read_file(path: str | Path) -> pd.DataFrame:
     return frame if "true_phrase" in frame else frame.rename(columns=_RENAMED)
 
 
-def check_separator(path: Path, names: Sequence[str]) -> None:
+def check_separator(path: str | Path, names: Sequence[str]) -> None:
     """Refuse a file whose columns are separated by something else than commas, as some spreadsheets write.
 
     Raises:

@@ -202,7 +202,8 @@ def _values(stranger: Stranger, rows: pd.DataFrame, scale: OrdinalScale | None) 
             f"{', '.join(scale.phrases)}; give one for each, in this order, or leave them out."
         )
     if "value" in rows:
-        return rows["value"].to_numpy("float64")
+        values: NDArray[np.float64] = rows["value"].to_numpy("float64")
+        return values
     if scale is None:
         raise DataError(f"{stranger.file} has no column 'value', and no scale is known that gives words a number.")
     centers = scale.centers.double().numpy()

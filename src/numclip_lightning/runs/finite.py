@@ -77,8 +77,8 @@ class StopDiverged(Callback):
         images = [index for number, index in self._recent if number == first]
         shown = f" Images of this batch: {'; '.join(images_of(trainer, images))}." if images else ""
         raise RunError(
-            f"the training has diverged: {what}.{shown} Likely causes are learning rates that are too high for these data, or "
-            f"the precision: {rates}.\n{kept_files(run_folder(trainer))}"
+            f"the training has diverged: {what}.{shown} Likely causes are learning rates that are too high for these "
+            f"data, or the precision: {rates}.\n{kept_files(run_folder(trainer))}"
         )
 
 

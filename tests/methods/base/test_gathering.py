@@ -1,7 +1,5 @@
 """Losses that contrast a batch: k processes at b images have the gradients of one at k*b, if they gather."""
 
-import os
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import torch.distributed as dist
 from numclip_lightning import methods
 from numclip_lightning.methods import OrdinalMethod
 from numclip_lightning.methods.base.gathering import gather_batch
+from support.processes import in_processes
 from support.tiny_fit import TINY, bright, loader
 
 TARGETS = [0.0, 1.0, 5.0, 2.0, 6.0, 3.0]
@@ -48,35 +47,13 @@ def gradients(method: OrdinalMethod, batch: dict[str, torch.Tensor]) -> dict[str
     return found
 
 
-def in_processes(number: int, place: Path, work: Callable[[int], Any]) -> list[Any]:
-    """Run a function of the rank in processes of gloo, forked from this one; return what each has returned."""
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    started = []
-    for rank in range(number):
-        if (process := os.fork()) == 0:
-            code = 1
-            try:
-                dist.init_process_group("gloo", init_method=f"file://{place / 'meet'}", rank=rank, world_size=number)
-                torch.save(work(rank), place / f"{rank}.pt")
-                dist.barrier()
-                code = 0
-            except BaseException:  # noqa: BLE001  # forked: nothing else would show it
-                (place / f"{rank}.txt").write_text(traceback.format_exc(), encoding="utf-8")
-            finally:
-                os._exit(code)
-        started.append(process)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in started]
-    assert codes == [0] * number, [file.read_text(encoding="utf-8") for file in place.glob("*.txt")]
-    (place / "meet").unlink(missing_ok=True)
-    return [torch.load(place / f"{rank}.pt", weights_only=True) for rank in range(number)]
-
-
 @pytest.mark.filterwarnings("ignore:.*fork")
 @pytest.mark.parametrize("processes", [2, 3])
 def test_gradients_are_those_of_one_process(tmp_path: Path, processes: int) -> None:
     samples = bright(TARGETS)
 
     def work(rank: int) -> dict[str, dict[str, torch.Tensor]]:
+        dist.init_process_group("gloo")
         found = {}
         for name in CONTRASTING:
             method = build(name)

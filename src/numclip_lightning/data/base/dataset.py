@@ -1,11 +1,14 @@
 """Datasets: from a table of labels to samples."""
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple, Self
 
+import cv2
 import numpy as np
+import numpy.typing as npt
+import PIL
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -17,6 +20,7 @@ from numclip_lightning.data.base.votes import vote_batch
 from numclip_lightning.errors import DataError
 from numclip_lightning.images.cropping import crop_box
 from numclip_lightning.images.loading import Reading, load_rgb
+from numclip_lightning.images.pixel_cache import PixelCache, keep_pixels, key_of
 from numclip_lightning.images.transforms import ImageTransform
 
 __all__ = ["FeatureDataset", "OrdinalDataset"]
@@ -28,8 +32,8 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
     A sample holds `"image"`, float32 (3, side, side), normalised; `"target"`, float32 scalar, the number
     as the list has it; and `"index"`, int64 scalar, the position in `labels`. An unlabelled sample has no `"target"`.
     Where any label has a spread, `"spread"`, float32 scalar, is there too, NaN for an image whose spread is unknown; so
-    is `"propensity"`, where the list has it. Where any label has votes, so are `"votes"` and `"scores"`, float32 (S,):
-    the share of each score, NaN where the votes are unknown.
+    are `"propensity"` and `"image_weight"`, where the list has them. Where any label has votes, so are `"votes"` and
+    `"scores"`, float32 (S,): the share of each score, NaN where the votes are unknown.
 
     Args:
         labels: The entries of the split.
@@ -60,6 +64,7 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         self.sample_target = sample_target
         self.skip_unreadable = skip_unreadable
         self.known = _Known.of(labels)
+        self.cache: PixelCache | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -73,10 +78,7 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         label = self.labels[index]
         sample = {"index": torch.tensor(index, dtype=torch.int64)}
         try:
-            # A box is in the pixels of the whole image.
-            reading = self.reading if label.box is None else replace(self.reading, least_side=None)
-            pixels = load_rgb(self.files[index], reading)
-            pixels = pixels if label.box is None else crop_box(pixels, label.box)
+            pixels = self._load(index, label.box) if self.cache is None else self.cache[index]
             readable = True
         except DataError as error:
             if not self.skip_unreadable:
@@ -87,6 +89,35 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
             sample["readable"] = torch.tensor(readable)
         sample["image"] = self.transform(pixels)
         return {**sample, **_numbers_of(label, self.sample_target, self.known)}
+
+    def _load(self, index: int, box: tuple[float, ...] | None) -> npt.NDArray[np.uint8]:
+        # A box is in the pixels of the whole image.
+        reading = self.reading if box is None else replace(self.reading, least_side=None)
+        pixels = load_rgb(self.files[index], reading)
+        return pixels if box is None else crop_box(pixels, box)
+
+    def keep_pixels(self, folder: Path | None, most_bytes: float, name: str) -> None:
+        """Decode and resize every image once, or find what an earlier run has kept; samples are then made from these.
+
+        Args:
+            folder: Where pixels are kept; None keeps them in memory.
+            most_bytes: What they may take; if they would take more, nothing is kept, and a warning says so.
+            name: What the images are, for the progress bar.
+
+        Raises:
+            DataError: If an image can't be read.
+        """
+        boxes = [None] * len(self) if self.labels.columns else [label.box for label in self.labels]
+        settings = [asdict(self.reading), self.transform.settings, PIL.__version__, cv2.__version__]
+
+        def load(index: int) -> npt.NDArray[np.uint8]:
+            try:
+                return self.transform.prepare(self._load(index, boxes[index]))
+            except DataError as error:
+                raise DataError(f"{self.labels[index].where}: {error}") from error
+
+        key = key_of(self.files, boxes, settings)
+        self.cache = keep_pixels(load, len(self), key, folder=folder, most_bytes=most_bytes, name=name)
 
     def why_unreadable(self, index: int) -> str:
         """Return why an image can't be read; an empty string if it can."""
@@ -165,5 +196,7 @@ def _numbers_of(label: Label, sample_target: bool, known: _Known, seed: int | No
         truth["spread"] = math.nan if label.spread is None else label.spread
     if label.targets and label.propensity is not None:
         truth["propensity"] = label.propensity
+    if label.targets and label.weight is not None:
+        truth["image_weight"] = label.weight
     numbers = {name: torch.tensor(number, dtype=torch.float32) for name, number in truth.items()}
     return {**numbers, **vote_batch(label.votes, known.scores)} if known.scores else numbers

@@ -1,8 +1,10 @@
 """The base of datamodules whose images are files and whose numbers are in lists."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 
@@ -12,10 +14,12 @@ from numclip_lightning.data.base.checking import CheckImages, check_images, repo
 from numclip_lightning.data.base.datamodule import NEEDED, OrdinalDataModule
 from numclip_lightning.data.base.dataset import OrdinalDataset
 from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
+from numclip_lightning.data.base.nodes import once_per_node
 from numclip_lightning.data.base.split_lists import SplitLists
 from numclip_lightning.data.base.types import Decode, Leaks, OnBadImage, SelectOn, Split
 from numclip_lightning.errors import ConfigError, MissingListError, check_choice
 from numclip_lightning.images.loading import MAX_PIXELS, Reading
+from numclip_lightning.images.pixel_cache import Cache, PixelCache
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Preprocess, build_transform
 
 __all__ = ["FileDataModule"]
@@ -58,6 +62,11 @@ class FileDataModule(OrdinalDataModule):
         decode: `whole`: every pixel of a file is decoded. `reduced`: JPEGs whose sides are four times what is needed
             are decoded at a half, a quarter or an eighth of their size, which takes a fraction of the time and changes
             pixels by about one grey level (docs/performance.md).
+        cache: `none` decodes images each time. `memory` and `disk` keep them decoded and resized, as 8-bit pixels, for
+            all epochs; what is on disk serves later runs with the same files too, until one of them changes. Equal
+            results, except that training crops of `preprocess=clip` are resized twice. Images to predict are not kept.
+        cache_folder: Where `disk` keeps them; None is `numclip_lightning/pixels` in the user's folder of caches.
+        cache_gigabytes: The most that they may take, in 10^9 bytes: in memory in each process, or all on disk.
         on_bad_image: For `numclip predict`, what to do with an image that can't be read: `raise` refuses it, by default
             before anything is predicted; `skip` predicts the others, lists it and ends with exit code 3. Training and
             tests never skip an image.
@@ -81,6 +90,9 @@ class FileDataModule(OrdinalDataModule):
     max_pixels: int = MAX_PIXELS
     grey_range: tuple[float, float] | None = None
     decode: Decode = "whole"
+    cache: Cache = "none"
+    cache_folder: str | None = None
+    cache_gigabytes: float = 20.0
     on_bad_image: OnBadImage = "raise"
     attributes: list[str] | None = None
 
@@ -88,6 +100,7 @@ class FileDataModule(OrdinalDataModule):
         super().__post_init__()
         self.root = expand_home("root", self.root)
         self._ready: set[str] = set()
+        self._kept: dict[tuple[Split, object], PixelCache | None] = {}
 
     def validate_arguments(self) -> None:
         """Check the arguments; subclasses extend it with their own."""
@@ -96,6 +109,9 @@ class FileDataModule(OrdinalDataModule):
         check_choice("preprocess", self.preprocess, get_args(Preprocess))
         check_choice("check_images", self.check_images, get_args(CheckImages))
         check_choice("decode", self.decode, get_args(Decode))
+        check_choice("cache", self.cache, get_args(Cache))
+        if not self.cache_gigabytes > 0:
+            raise ConfigError(f"cache_gigabytes={self.cache_gigabytes} must be a number above 0")
         check_choice("on_bad_image", self.on_bad_image, get_args(OnBadImage))
         check_choice("select_on", self.select_on, get_args(SelectOn))
         check_choice("leaks", self.leaks, get_args(Leaks))
@@ -235,7 +251,8 @@ class FileDataModule(OrdinalDataModule):
             self.split_lists.refuse_test_images()
         skips = stage == "predict" and self.on_bad_image == "skip"
         how = "none" if skips else self.check_images
-        check_images([label for table in tables for label in table], self.root, how, self.reading)
+        images = chain.from_iterable(tables)
+        once_per_node(lambda: check_images(images, self.root, how, self.reading), self.trainer)
         for table in tables:
             report_rounding(table)
         self._ready.add(stage)
@@ -247,6 +264,19 @@ class FileDataModule(OrdinalDataModule):
         augment = train and self.augment
         transform = build_transform(self.side, self.preprocess, train=augment, normalization=self.normalization)
         skips = split == "predict" and self.on_bad_image == "skip"
-        return OrdinalDataset(
+        dataset = OrdinalDataset(
             self.labels(split), self.root, transform, sample_target=train, reading=self.reading, skip_unreadable=skips
         )
+        if self.cache != "none" and split != "predict":
+            kind = split, transform.settings
+            if kind not in self._kept:
+                folder = None if self.cache == "memory" else self._cache_folder
+                dataset.keep_pixels(folder, self.cache_gigabytes * 1e9, split)
+                self._kept[kind] = dataset.cache
+            dataset.cache = self._kept[kind]
+        return dataset
+
+    @property
+    def _cache_folder(self) -> Path:
+        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(expand_home("cache_folder", self.cache_folder or str(Path(caches, "numclip_lightning", "pixels"))))

@@ -23,6 +23,7 @@ class Label:
             nothing is known.
         propensity: Probability that an image such as this has been labelled, over 0 and up to 1; None if unknown.
         attributes: What else is known of the image, such as ("sex", "female"): names and values, "" where unknown.
+        weight: How much the image counts in training, above 0, 1 being the mean of others; None where it counts as all.
         votes: How often raters gave each score, in the target's unit; None where nothing is known.
         box: The part of the image that is used: x and y of its four corners in pixels, from the upper left one
             clockwise; None is the whole image.
@@ -36,6 +37,7 @@ class Label:
     spread: float | None = None
     propensity: float | None = None
     attributes: tuple[tuple[str, str], ...] = ()
+    weight: float | None = None
     votes: Votes | None = None
     box: tuple[float, ...] | None = None
 

@@ -225,7 +225,7 @@ def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
 
 
 def _known(label: Label) -> tuple[object, ...]:
-    return label.targets, label.group, label.spread, label.propensity, label.attributes, label.votes
+    return label.targets, label.group, label.spread, label.propensity, label.attributes, label.votes, label.weight
 
 
 def _describe(label: Label) -> str:
@@ -240,4 +240,6 @@ def unlabelled(table: LabelTable) -> LabelTable:
     """Drop the labels: images to predict may have targets outside the scale, which are not needed."""
     if table.columns:
         return LabelTable(replace(table.columns, targets=None, spreads=None, propensities=None))
-    return LabelTable(replace(label, targets=(), spread=None, propensity=None, votes=None) for label in table)
+    return LabelTable(
+        replace(label, targets=(), spread=None, propensity=None, votes=None, weight=None) for label in table
+    )

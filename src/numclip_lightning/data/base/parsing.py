@@ -3,10 +3,10 @@
 import math
 import re
 
-from numclip_lightning.data.base.numerals import is_number, is_unknown
+from numclip_lightning.data.base.numerals import is_number, is_unknown, with_point
 from numclip_lightning.errors import DataError, shown
 
-__all__ = ["parse_propensity", "parse_spread", "parse_target"]
+__all__ = ["parse_propensity", "parse_spread", "parse_target", "parse_weight"]
 
 # `1,200,000` and `1.200.000,50`, with whatever separates the thousands.
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:[,.'\u2019\u00a0\u202f]\d{3})+(?:[.,]\d+)?", re.ASCII)
@@ -84,6 +84,27 @@ def parse_spread(token: str, where: str) -> float | None:
             "data.spread_column=none"
         )
     return spread
+
+
+def parse_weight(token: str, where: str) -> float:
+    """Read how much an image counts in training.
+
+    Args:
+        token: The number as written.
+        where: File and line, for the message.
+
+    Raises:
+        DataError: If it is no finite number above 0.
+    """
+    try:
+        weight = float(with_point(token))
+    except ValueError:
+        weight = math.nan
+    if not (math.isfinite(weight) and weight > 0):
+        raise DataError(
+            f"{where}: weight {token!r} is not a number above 0; leave an image that counts for nothing out of the list"
+        )
+    return weight
 
 
 def parse_propensity(token: str, where: str) -> float:

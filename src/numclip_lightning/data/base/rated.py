@@ -8,12 +8,12 @@ from numclip_lightning.data.base.columns import listed
 from numclip_lightning.data.base.dialects import read_records
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.numerals import is_unknown
-from numclip_lightning.data.base.parsing import parse_target
+from numclip_lightning.data.base.parsing import parse_target, parse_weight
 from numclip_lightning.data.base.paths import path_key
 from numclip_lightning.data.base.votes import Votes, count_votes, read_votes
 from numclip_lightning.errors import DataError
 
-__all__ = ["VoteColumns", "join_raters"]
+__all__ = ["VoteColumns", "join_raters", "with_weights"]
 
 
 def join_raters(labels: Sequence[Label]) -> LabelTable:
@@ -82,3 +82,20 @@ class VoteColumns:
             columns = listed(self.raters or ())
             raise DataError(f"{label.where}: no rater has given {label.path!r} a number in the columns {columns}")
         return count_votes(marks)
+
+
+def with_weights(table: LabelTable, source: Path, column: str) -> LabelTable:
+    """Give each image the weight in a column of its list.
+
+    Args:
+        table: The images of the list.
+        source: The list.
+        column: The column.
+
+    Raises:
+        DataError: If the column is missing, or a weight is no number above 0.
+    """
+    fields = {record.line: record.fields for record in read_records(source, [column.lower()])}
+    return LabelTable(
+        replace(label, weight=parse_weight(fields[label.line][column.lower()], label.where)) for label in table
+    )

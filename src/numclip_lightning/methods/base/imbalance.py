@@ -23,7 +23,10 @@ __all__ = ["BalancedSteps", "ImbalanceSpec"]
 
 _log = logging.getLogger(__name__)
 
-Weights = Literal["none", "inverse", "sqrt", "lds", "sqrt_lds", "propensity"]
+Weights = Literal["none", "inverse", "sqrt", "lds", "sqrt_lds", "propensity", "list"]
+
+# What a list's column of weights holds.
+_COLUMNS = {"propensity": "probabilities over 0 and up to 1", "weight": "numbers above 0"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class ImbalanceSpec:
 
     Args:
         weights: The weight of each image's loss: of its rank's images n, `inverse` 1 / n, `sqrt` 1 / sqrt(n), `lds` and
-            `sqrt_lds` the same of the smoothed histogram; `propensity` 1 / p of the list's column of that name.
+            `sqrt_lds` the same of the smoothed histogram;
+            `propensity` 1 / p of the list's column of that name; `list` the weights of the list, over their mean.
         clip: The largest weight as a multiple of the least possible one, at least 1; of a propensity, 1 / p at most.
         logit_adjustment: tau of the cross-entropy of `z + tau log p(class)`; 0 leaves it out.
         smooth_prior: Whether that p is smoothed as in `lds`.
@@ -129,7 +133,7 @@ class BalancedSteps(OrdinalSteps):
         """Count the training images of each rank and level, if anything needs to know.
 
         Raises:
-            ConfigError: If there are no training targets before training, or no propensities.
+            ConfigError: If there are no training targets before training, or a list lacks weights or propensities.
         """
         super().on_fit_start()
         asked = self.imbalance
@@ -139,6 +143,8 @@ class BalancedSteps(OrdinalSteps):
         if asked.weights == "propensity":
             self._least_propensity = 1 / asked.clip
             self._mean_inverse = self._count_propensities()
+        elif asked.weights == "list":
+            self._mean_listed = self._mean_weight()
         elif asked.weights != "none":
             counts = self.rank_counts()
             weights = rank_weights(counts, asked.weights, asked.clip, **smoothing)  # type: ignore[arg-type]
@@ -219,21 +225,37 @@ class BalancedSteps(OrdinalSteps):
     def _weights_of(self, batch: Batch) -> Tensor:
         if self._rank_weights is not None:
             return self._rank_weights[batch["rank"]]
+        if self.imbalance.weights == "list":
+            return batch["image_weight"] / self._mean_listed
         return 1 / (batch["propensity"].clamp(min=self._least_propensity) * self._mean_inverse)
 
     def _count_propensities(self) -> float:
         """Return the mean of the clipped inverse propensities of the training images."""
-        labels = self.trainer.datamodule.labels("train") if getattr(self.trainer, "datamodule", None) else []  # type: ignore[attr-defined]
-        found = [getattr(label, "propensity", None) for label in labels]
-        if not found or None in found:
-            raise ConfigError(
-                "imbalance.weights is propensity, but the training list has no propensity for "
-                f"{found.count(None) if found else 'its'} images; give ListDataModule propensity_column, a column of "
-                "probabilities over 0 and up to 1."
-            )
-        inverse = 1 / torch.tensor(found, dtype=torch.float64).clamp(min=self._least_propensity)
+        inverse = 1 / self._training_column("propensity").clamp(min=self._least_propensity)
         self._report(inverse)
         return float(inverse.mean())
+
+    def _mean_weight(self) -> float:
+        """Return the mean of the list's weights of the training images."""
+        weights = self._training_column("weight")
+        self._report(weights)
+        return float(weights.mean())
+
+    def _training_column(self, name: str) -> Tensor:
+        """Return a column of the training list, float64 (N,).
+
+        Raises:
+            ConfigError: If it is not there for all images.
+        """
+        labels = self.trainer.datamodule.labels("train") if getattr(self.trainer, "datamodule", None) else []  # type: ignore[attr-defined]
+        found = [getattr(label, name, None) for label in labels]
+        if not found or None in found:
+            raise ConfigError(
+                f"imbalance.weights is {self.imbalance.weights}, but the training list has no {name} for "
+                f"{found.count(None) if found else 'its'} images; give ListDataModule {name}_column, a column of "
+                f"{_COLUMNS[name]}."
+            )
+        return torch.tensor(found, dtype=torch.float64)
 
     def _report(self, weights: Tensor) -> None:
         effective = float(weights.sum() ** 2 / weights.square().sum())

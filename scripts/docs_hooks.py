@@ -1,0 +1,158 @@
+"""What the site has beside the files of docs/: pages read from the program, notebooks, and links that leave docs/.
+
+MkDocs calls these functions by their names (mkdocs.yml, `hooks`).
+"""
+
+import base64
+import json
+import posixpath
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+import write_reference
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Files outside docs/ that are pages of the site.
+_PAGES = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "src/numclip_lightning/models/mini/MODEL_CARD.md": "reference/mini.md",
+}
+_CONFIGURATIONS = "reference/configurations.md"
+_LINK = re.compile(r"(?<!`)(!?\[[^\]]*\])\(([^)\s]+)\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages, and put the pages behind each pattern of the navigation in its place.
+
+    Args:
+        files: The files of docs/.
+        config: The site.
+    """
+    for name, content in _generated():
+        files.append(File.generated(config, name, content=content))
+    pages = [file.src_uri for file in files.documentation_pages()]
+    config.nav = _expand(config.nav, pages)
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Lead links that leave docs/ to their page in the site; a file without a page is named only.
+
+    Args:
+        markdown: The page.
+        page: Where it is.
+        config: The site.
+        files: Its files.
+    """
+    here = page.file.src_uri
+    if page.file.generated_by:
+        return markdown
+    return lead(markdown, Path("docs", here).parent, here)
+
+
+def lead(text: str, home: Path, page: str) -> str:
+    """Return a text with its links as a page of the site needs them.
+
+    Args:
+        text: Markdown.
+        home: The folder of the text in the repository, from which its links go.
+        page: The page in the site, from docs/ on.
+    """
+
+    def led(found: re.Match[str]) -> str:
+        words, target = found[1], found[2]
+        address, _, anchor = target.partition("#")
+        if not address or re.match(r"\w+:", target):
+            return found[0]
+        file = posixpath.normpath(posixpath.join(home.as_posix(), address))
+        if file.startswith("docs/"):
+            place = file.removeprefix("docs/")
+        elif file in _PAGES:
+            place = _PAGES[file]
+        elif file.startswith("configs/") and file.endswith(".yaml"):
+            place, anchor = _CONFIGURATIONS, _anchor(file)
+        elif (REPOSITORY / file).exists():
+            return f"{words.strip('[]')} (`{file}`)" if words.strip("[]") != f"`{file}`" else words.strip("[]")
+        else:
+            return found[0]
+        way = posixpath.relpath(place, posixpath.dirname(page) or ".")
+        return f"{words}({way}{'#' + anchor if anchor else ''})"
+
+    return _LINK.sub(led, text)
+
+
+def _generated() -> Iterator[tuple[str, str | bytes]]:
+    """Yield the name in docs/ and the content of each generated file."""
+    for file, page in _PAGES.items():
+        if page != "index.md":
+            yield page, lead((REPOSITORY / file).read_text(encoding="utf-8"), Path(file).parent, page)
+    yield "reference/verbs.md", write_reference.verbs_page()
+    yield "reference/keys.md", write_reference.keys_page()
+    yield _CONFIGURATIONS, _configurations()
+    for notebook in sorted(REPOSITORY.glob("notebooks/*.ipynb")):
+        yield from _tutorial(notebook)
+
+
+def _configurations() -> str:
+    """Return the page with the text of every configuration."""
+    parts = ["# Configurations", "Every file of `configs/`, as it is. How they are merged: [your own data](../howto/own_data.md)."]
+    folder = ""
+    for file in sorted(REPOSITORY.glob("configs/**/*.yaml"), key=lambda file: (file.parent.as_posix(), file.name)):
+        name = file.relative_to(REPOSITORY).as_posix()
+        if (new := posixpath.dirname(name)) != folder:
+            folder = new
+            parts.append(f"## {folder} {{: #{_anchor(folder)} }}")
+        text = file.read_text(encoding="utf-8").rstrip()
+        parts.append(f"### {file.name} {{: #{_anchor(name)} }}\n\n```yaml\n{text}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _anchor(name: str) -> str:
+    return re.sub(r"\W+", "-", name)
+
+
+def _tutorial(notebook: Path) -> Iterator[tuple[str, str | bytes]]:
+    """Yield the page of a notebook, and its pictures."""
+    page = f"tutorials/{notebook.stem}.md"
+    parts = []
+    for number, cell in enumerate(json.loads(notebook.read_text(encoding="utf-8"))["cells"]):
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(lead(text, Path("notebooks"), page))
+            continue
+        parts.append(f"```python\n{text}\n```")
+        for place, output in enumerate(cell["outputs"]):
+            name = f"{notebook.stem}-{number}-{place}.png"
+            data: dict[str, Any] = output.get("data", {})
+            if "image/png" in data:
+                yield f"tutorials/{name}", base64.b64decode(data["image/png"])
+                parts.append(f"![]({name})")
+            elif said := "".join(output.get("text", data.get("text/plain", []))).rstrip():
+                parts.append(f"```text\n{said}\n```")
+    parts.insert(1, f"The notebook `notebooks/{notebook.name}`, which the tests run.")
+    yield page, "\n\n".join(parts) + "\n"
+
+
+def _expand(nav: Any, pages: list[str]) -> Any:
+    """Return the navigation with the pages behind each pattern; README.md comes first, pages that are named are not repeated."""
+    if isinstance(nav, dict):
+        return {title: _expand(part, pages) for title, part in nav.items()}
+    if not isinstance(nav, list):
+        return nav
+    found: list[Any] = []
+    for part in nav:
+        if isinstance(part, str) and "*" in part:
+            found += sorted((page for page in pages if fnmatch(page, part)), key=lambda page: (not page.endswith("README.md"), page))
+        else:
+            found.append(_expand(part, pages))
+    return found

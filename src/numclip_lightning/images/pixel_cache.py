@@ -1,0 +1,187 @@
+"""Images that are decoded and resized once, as 8-bit pixels in memory or on disk."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from filelock import FileLock
+from torch import Tensor
+from tqdm import tqdm
+
+__all__ = ["Cache", "PixelCache", "keep_pixels", "key_of"]
+
+Cache = Literal["none", "memory", "disk"]
+Pixels = npt.NDArray[np.uint8]
+
+_log = logging.getLogger(__name__)
+# Another layout of the files is another key.
+_FORMAT = 1
+_AT_ONCE = 256
+
+
+class PixelCache(Sequence[Pixels]):
+    """The pixels of images, one after the other.
+
+    Args:
+        ends: Where the pixels of each image end, (n,) int64.
+        heights: Rows of each image, (n,) int64.
+        pixels: All pixels, uint8; or the file with them, which every process opens for itself and none loads whole.
+    """
+
+    def __init__(self, ends: Tensor, heights: Tensor, pixels: Tensor | Path) -> None:
+        # Tensors, which torch hands to spawned loading processes by shared memory.
+        self._ends, self._heights, self._pixels = ends, heights, pixels
+        # At once, so that forked processes have it open too, whatever becomes of the file's name.
+        self._open: Pixels | None = self._opened()
+
+    def _opened(self) -> Pixels:
+        kept = self._pixels
+        return kept.numpy() if isinstance(kept, Tensor) else np.memmap(kept, np.uint8, mode="r")
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> Pixels:  # type: ignore[override]
+        """Return an image, (H, W, 3) uint8, which may not be written to."""
+        if self._open is None:
+            self._open = self._opened()
+        index = range(len(self))[index]
+        start, height = int(self._ends[index - 1]) if index else 0, int(self._heights[index])
+        return self._open[start : int(self._ends[index])].reshape(height, -1, 3)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_open": None}
+
+
+def key_of(files: Sequence[Path], parts: Sequence[object], settings: object) -> str:
+    """Return what a cache is found by: the files with size and time of the last change, and how pixels are made.
+
+    Args:
+        files: The image files.
+        parts: What is used of each.
+        settings: All that the pixels depend on beside the files, as plain values.
+    """
+    found = hashlib.sha256(json.dumps([_FORMAT, settings], default=str).encode())
+    for file, part in zip(files, parts, strict=True):
+        try:
+            stamp = file.stat()
+            found.update(f"{file.absolute()}\0{stamp.st_size}\0{stamp.st_mtime_ns}\0{part}\n".encode())
+        except OSError:
+            found.update(f"{file.absolute()}\0missing\n".encode())
+    return found.hexdigest()[:32]
+
+
+def keep_pixels(
+    load: Callable[[int], Pixels], number: int, key: str, *, folder: Path | None, most_bytes: float, name: str
+) -> PixelCache | None:
+    """Load all images in threads, or find what an earlier run has kept of them.
+
+    Two processes that want the same images wait for each other: the first makes the file, the other reads it. Files
+    of a folder that were not used for longest are removed where a new one would exceed the limit.
+
+    Args:
+        load: Returns an image by its number, (H, W, 3) uint8.
+        number: How many there are.
+        key: See `key_of`.
+        folder: Where files are kept; None keeps the pixels in memory.
+        most_bytes: What all files of the folder, or the pixels in memory, may take.
+        name: What the images are, for the progress bar.
+
+    Returns:
+        The pixels; None, with a warning, if they would take more than `most_bytes`.
+    """
+    if folder is None:
+        memory = _Memory()
+        shapes = _write(load, number, memory, most_bytes, name)
+        return shapes and PixelCache(*shapes, memory.joined())
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels, index = folder / f"{key}.pixels", folder / f"{key}.npz"
+    with FileLock(folder / f"{key}.lock"):
+        if not index.exists():
+            part = folder / f"{key}.{uuid.uuid4().hex}.part"
+            try:
+                with part.open("wb") as file:
+                    shapes = _write(load, number, file, most_bytes, name)
+                if shapes is None:
+                    return None
+                _make_room(folder, most_bytes - part.stat().st_size)
+                part.replace(pixels)
+                # The index comes last: pixels without one are not whole.
+                with part.open("wb") as file:
+                    np.savez(file, ends=shapes[0].numpy(), heights=shapes[1].numpy())
+                part.replace(index)
+            finally:
+                part.unlink(missing_ok=True)
+        os.utime(index)
+        with np.load(index) as found:
+            return PixelCache(torch.from_numpy(found["ends"]), torch.from_numpy(found["heights"]), pixels)
+
+
+class _Memory:
+    """Bytes that are kept in parts and joined once."""
+
+    def __init__(self) -> None:
+        self._parts: list[Tensor] = []
+
+    def write(self, content: bytes) -> int:
+        self._parts.append(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+        return len(content)
+
+    def joined(self) -> Tensor:
+        return torch.cat(self._parts) if self._parts else torch.empty(0, dtype=torch.uint8)
+
+
+def _write(
+    load: Callable[[int], Pixels], number: int, file: "BinaryIO | _Memory", most_bytes: float, name: str
+) -> tuple[Tensor, Tensor] | None:
+    """Write all images; return where each ends and its rows, or None if they are too large."""
+    ends, heights, total = list[int](), list[int](), 0
+    for pixels in tqdm(_loaded(load, number), f"keeping {name} images", number, leave=False, disable=number < _AT_ONCE):
+        total += pixels.nbytes
+        if total > most_bytes or (not isinstance(file, _Memory) and len(ends) % _AT_ONCE == 0 and _is_full(file)):
+            _log.warning(
+                "the %s images would take more than %.1f GB as pixels (%d of %d do) and are decoded each time; raise "
+                "data.cache_gigabytes, or leave data.cache out", name, most_bytes / 1e9, len(ends), number,
+            )  # fmt: skip
+            return None
+        file.write(pixels.tobytes())
+        ends.append(total)
+        heights.append(len(pixels))
+    return torch.tensor(ends, dtype=torch.int64), torch.tensor(heights, dtype=torch.int64)
+
+
+def _loaded(load: Callable[[int], Pixels], number: int) -> Iterator[Pixels]:
+    """Load images in order, some ahead: decoding and resizing leave Python's lock to other threads."""
+    with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)) as pool:
+        for first in range(0, number, _AT_ONCE):
+            yield from pool.map(load, range(first, min(first + _AT_ONCE, number)))
+
+
+def _is_full(file: BinaryIO) -> bool:
+    """Return whether less than a tenth of the disk is left."""
+    usage = shutil.disk_usage(Path(file.name).parent)
+    return usage.free < usage.total / 10
+
+
+def _make_room(folder: Path, most: float) -> None:
+    """Remove the files that were not used for longest, until the rest take at most so many bytes."""
+    indices = sorted(folder.glob("*.npz"), key=lambda index: index.stat().st_mtime, reverse=True)
+    for index in indices:
+        pixels = index.with_suffix(".pixels")
+        most -= pixels.stat().st_size if pixels.exists() else 0
+        if most < 0:
+            # A process that reads them has them open, and keeps them until it ends.
+            with suppress(OSError):
+                index.unlink(missing_ok=True)
+                pixels.unlink(missing_ok=True)

@@ -1,0 +1,164 @@
+"""Images that are kept decoded and resized: the same samples, never of an older file, never beyond the limit."""
+
+import multiprocessing
+import os
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from numclip_lightning.data.base import dataset as module
+from numclip_lightning.data.lists import ListDataModule
+from numclip_lightning.errors import ConfigError, DataError
+from numclip_lightning.images.pixel_cache import PixelCache
+
+SIZES = [(60, 40), (40, 60), (33, 33), (20, 24), (64, 90), (36, 36)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for number, (width, height) in enumerate(SIZES):
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        coarse.resize((width, height), Image.Resampling.BICUBIC).save(tmp_path / f"{number}.png")
+    (tmp_path / "list.txt").write_text("".join(f"{number}.png {number}\n" for number in range(len(SIZES))))
+    return tmp_path
+
+
+def data(folder: Path, cache: str, **other: Any) -> ListDataModule:
+    arguments = {"image_size": 32, "num_workers": 0, "cache_folder": str(folder / "kept"), "leaks": "warn", **other}
+    lists = {"train_file": "list.txt", "val_file": "list.txt", "test_file": "list.txt"}
+    return ListDataModule(root=str(folder), cache=cache, **lists, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that are decoded."""
+    names: list[str] = []
+    load = module.load_rgb
+
+    def counted(path: Any, *arguments: Any) -> Any:
+        names.append(Path(path).name)
+        return load(path, *arguments)
+
+    monkeypatch.setattr(module, "load_rgb", counted)
+    return names
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+@pytest.mark.parametrize("preprocess", ["clip", "published"])
+def test_samples_are_the_same_and_decoded_once(folder: Path, cache: str, preprocess: str, decoded: list[str]) -> None:
+    plain, kept = (data(folder, how, preprocess=preprocess).dataset("test") for how in ("none", cache))
+    expected = [plain[index] for index in range(len(plain))]
+    decoded.clear()
+    for _ in range(2):
+        for index, sample in enumerate(expected):
+            for name, tensor in sample.items():
+                torch.testing.assert_close(kept[index][name], tensor, rtol=0, atol=0)
+    assert decoded == []
+    # As a spawned loading process has it.
+    assert torch.equal(pickle.loads(pickle.dumps(kept))[3]["image"], expected[3]["image"])
+
+
+@pytest.mark.parametrize(("preprocess", "tolerance"), [("published", 0.0), ("clip", 0.08)])
+def test_training_images_are_nearly_the_same(folder: Path, preprocess: str, tolerance: float) -> None:
+    plain, kept = (data(folder, how, preprocess=preprocess).dataset("train") for how in ("none", "memory"))
+    for index in range(len(plain)):
+        for seed in range(5):
+            images = []
+            for samples in (plain, kept):
+                torch.manual_seed(seed)
+                images.append(samples[index]["image"])
+            assert (images[0] - images[1]).abs().mean() <= tolerance
+    # Images that are smaller than the largest crop are kept as they are.
+    torch.manual_seed(1)
+    expected = plain[3]["image"]
+    torch.manual_seed(1)
+    assert torch.equal(kept[3]["image"], expected)
+
+
+def test_another_run_reads_what_is_on_disk_until_a_file_changes(folder: Path, decoded: list[str]) -> None:
+    data(folder, "disk").dataset("test")
+    decoded.clear()
+    before = data(folder, "disk").dataset("test")[0]["image"]
+    assert decoded == []
+    Image.new("RGB", (60, 40), "red").save(folder / "0.png")
+    os.utime(folder / "0.png", ns=(1, 1))
+    after = data(folder, "disk").dataset("test")[0]["image"]
+    assert len(decoded) == len(SIZES)
+    assert not torch.equal(before, after)
+    decoded.clear()
+    data(folder, "disk", image_size=16).dataset("test")
+    data(folder, "disk", max_pixels=10**6).dataset("test")
+    assert len(decoded) == 2 * len(SIZES)
+
+
+def test_a_split_that_is_too_large_is_decoded_each_time(
+    folder: Path, decoded: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for cache in ("memory", "disk"):
+        small = data(folder, cache, cache_gigabytes=32 * 32 * 3 * 4 / 1e9).dataset("test")
+        assert small.cache is None
+        assert "the test images would take more than 0.0 GB as pixels (4 of 6 do)" in caplog.text
+        decoded.clear()
+        assert torch.equal(small[0]["image"], data(folder, "none").dataset("test")[0]["image"])
+        assert decoded == ["0.png", "0.png"]
+    assert not [*(folder / "kept").glob("*.part"), *(folder / "kept").glob("*.pixels")]
+
+
+def test_what_was_not_used_for_longest_makes_room(folder: Path) -> None:
+    size = 6 * 32 * 32 * 3
+    for number in (1, 2, 3):
+        other = data(folder, "disk", cache_gigabytes=2.5 * size / 1e9, max_pixels=10**6 + number)
+        other.dataset("test")
+        for index in (folder / "kept").glob("*.npz"):
+            os.utime(index, (index.stat().st_atime, index.stat().st_mtime - 10))
+    assert sum(file.stat().st_size for file in (folder / "kept").glob("*.pixels")) == 2 * size
+
+
+def test_an_image_that_can_not_be_read_is_named_and_leaves_nothing(folder: Path) -> None:
+    (folder / "4.png").write_bytes((folder / "4.png").read_bytes()[:80])
+    with pytest.raises(DataError, match=r"list.txt:5: can't read image .*4.png"):
+        data(folder, "disk").dataset("test")
+    assert not [*(folder / "kept").glob("*.part"), *(folder / "kept").glob("*.npz")]
+
+
+def _build(folder: Path, results: Any) -> None:
+    kept = data(folder, "disk").dataset("test")
+    results.put(sum(float(kept[index]["image"].sum()) for index in range(len(kept))))
+
+
+def test_two_processes_make_one_file(folder: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    processes = [context.Process(target=_build, args=(folder, results)) for _ in range(2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for process in processes:
+            process.start()
+    found = [results.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    plain = data(folder, "none").dataset("test")
+    assert found == [sum(float(plain[index]["image"].sum()) for index in range(len(plain)))] * 2
+    assert len([*(folder / "kept").glob("*.pixels")]) == len([*(folder / "kept").glob("*.npz")]) == 1
+
+
+def test_loading_processes_read_what_is_kept(folder: Path) -> None:
+    kept, plain = data(folder, "disk").dataset("test"), data(folder, "none").dataset("test")
+    assert isinstance(kept.cache, PixelCache)
+    images = torch.cat([batch["image"] for batch in DataLoader(kept, batch_size=4, num_workers=1)])
+    assert torch.equal(images, torch.stack([plain[index]["image"] for index in range(len(plain))]))
+
+
+def test_bad_arguments_are_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="cache is 'ram'; choose one of 'none', 'memory', 'disk'"):
+        data(folder, "ram")
+    with pytest.raises(ConfigError, match="cache_gigabytes=0 must be a number above 0"):
+        data(folder, "disk", cache_gigabytes=0)
