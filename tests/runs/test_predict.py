@@ -146,6 +146,22 @@ class TestBadImages:
         assert all("can't read image" in row["reason"] for row in skipped)
         assert "2 of 17 images can't be read and were skipped; 15 are predicted" in capsys.readouterr().err
 
+    def test_too_many_end_the_prediction_and_its_rows_are_kept(
+        self, words: list[str], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (folder / "test_003.png").write_bytes(b"")
+        flags = [f"--data.predict_path={folder}", "--data.on_bad_image=skip", f"--output={tmp_path / 'out.csv'}"]
+        # 2 of 17 are 11.8 %.
+        assert main([*words, *flags, "--data.max_bad_fraction=0.12"]) == 3
+        assert main([*words, *flags, "--data.max_bad_fraction=0.11"]) == 2
+        error = capsys.readouterr().err
+        assert "2 of 17 images can't be read so far, more than data.max_bad_fraction=0.11 allows" in error
+        assert "zzz.png" in error
+        assert (tmp_path / "out.csv").is_file()
+        assert [Path(row["path"]).name for row in rows_of(tmp_path / "out.skipped.csv")] == ["test_003.png", "zzz.png"]
+        assert main([*words, f"--data.predict_path={folder}", "--data.max_bad_fraction=0.1"]) == 2
+        assert "set data.on_bad_image=skip" in capsys.readouterr().err
+
     def test_the_predictions_of_the_others_do_not_change(self, words: list[str], folder: Path, tmp_path: Path) -> None:
         main([*words, f"--data.predict_path={folder}", "--data.on_bad_image=skip", f"--output={tmp_path / 'a.csv'}"])
         (folder / "zzz.png").unlink()

@@ -156,7 +156,7 @@ def _upright(image: Image.Image, decoded: Image.Image | None = None) -> Image.Im
     try:
         with quiet():
             turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except (*UNREADABLE, LookupError, TypeError, AttributeError):
+    except UNREADABLE:
         turn = None
     return turned if turn is None else turned.transpose(turn)
 

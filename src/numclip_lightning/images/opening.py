@@ -16,10 +16,11 @@ from numclip_lightning.images.folders import HEIF_SUFFIXES
 
 __all__ = ["MAX_PIXELS", "UNREADABLE", "decode_smaller", "kind_of_no_file", "open_image", "quiet", "shrink"]
 
-# Exceptions of Pillow's decoders for files that aren't images, are cut short or damaged.
+# Exceptions of Pillow's decoders for files that aren't images, are cut short or damaged: a wrong byte in the tags of a
+# TIFF may end in any of these (scripts/fuzz.py).
 UNREADABLE = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error,
-    Image.DecompressionBombError,
+    OSError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, EOFError, struct.error,
+    zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
 MAX_PIXELS = 178_956_970
 """Where Pillow refuses an image: half a gigabyte as RGB."""

@@ -153,6 +153,7 @@ class WritePredictions(Callback):
             loader: Any = trainer.predict_dataloaders
             self._skipped.add(loader.dataset, batch.index[~readable].tolist())
             batch = Prediction(*(tensor[readable] for tensor in batch))
+            self._skipped.refuse_many(len(labels), getattr(data, "max_bad_fraction", 1.0))
         rows: Iterable[Row] = rows_of(batch, labels, method.scale, self._layout)
         if self.calibrate.calibration:
             rows = with_intervals(rows, columns(method.scale, self._layout), self.calibrate.calibration)

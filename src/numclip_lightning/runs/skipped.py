@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from numclip_lightning.data.base.dataset import OrdinalDataset
+from numclip_lightning.errors import DataError
 
 __all__ = ["Skipped"]
 
@@ -37,6 +38,22 @@ class Skipped:
             indices: The indices of the unreadable ones.
         """
         self._found.update((index, (dataset.labels[index].path, dataset.why_unreadable(index))) for index in indices)
+
+    def refuse_many(self, total: int, most: float) -> None:
+        """Stop as soon as more images are skipped than may be.
+
+        Args:
+            total: How many images there are.
+            most: The largest share that may be skipped, `data.max_bad_fraction`.
+
+        Raises:
+            DataError: If there are more; the first are listed.
+        """
+        if len(self) <= most * total:
+            return
+        said = f"{len(self)} of {total} images can't be read so far, more than data.max_bad_fraction={most:g} allows"
+        lines = [f"  {path}: {reason}" for path, reason in self._entries()[:_SHOWN]]
+        raise DataError("\n".join([f"{said}; restore them, or allow more:", *lines]))
 
     def write(self, beside: Path) -> None:
         """Write the list of all skipped images beside a file of predictions; remove an earlier list if there are none.

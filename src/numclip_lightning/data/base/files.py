@@ -70,6 +70,8 @@ class FileDataModule(OrdinalDataModule):
         on_bad_image: For `numclip predict`, what to do with an image that can't be read: `raise` refuses it, by default
             before anything is predicted; `skip` predicts the others, lists it and ends with exit code 3. Training and
             tests never skip an image.
+        max_bad_fraction: With `on_bad_image=skip`, the largest share of images that may be skipped, 0 to 1; a
+            prediction that has skipped more ends with an error, its rows are kept.
         attributes: Columns of the lists that say what else is known of an image, such as `[sex, site]`; predictions
             have them as `attribute_sex`, and a report compares the images by them. The test list must have them.
 
@@ -94,6 +96,7 @@ class FileDataModule(OrdinalDataModule):
     cache_folder: str | None = None
     cache_gigabytes: float = 20.0
     on_bad_image: OnBadImage = "raise"
+    max_bad_fraction: float = 1.0
     attributes: list[str] | None = None
 
     def __post_init__(self) -> None:
@@ -113,6 +116,13 @@ class FileDataModule(OrdinalDataModule):
         if not self.cache_gigabytes > 0:
             raise ConfigError(f"cache_gigabytes={self.cache_gigabytes} must be a number above 0")
         check_choice("on_bad_image", self.on_bad_image, get_args(OnBadImage))
+        if not 0 <= self.max_bad_fraction <= 1:
+            raise ConfigError(f"max_bad_fraction={self.max_bad_fraction} must be from 0 to 1, both included")
+        if self.max_bad_fraction < 1 and self.on_bad_image != "skip":
+            raise ConfigError(
+                f"max_bad_fraction={self.max_bad_fraction} limits what on_bad_image=skip leaves out, but on_bad_image "
+                f"is {self.on_bad_image!r}, which leaves out none; set data.on_bad_image=skip"
+            )
         check_choice("select_on", self.select_on, get_args(SelectOn))
         check_choice("leaks", self.leaks, get_args(Leaks))
         check_attributes(self.attributes)

@@ -79,8 +79,8 @@ def parse_spread(token: str, where: str) -> float | None:
         spread = math.nan
     if not (math.isfinite(spread) and spread >= 0):
         raise DataError(
-            f"{where}: spread {token!r} is not a standard deviation; expected a number of 0 or more such as 4.03, or a "
-            "blank if it is unknown; to leave the column out, rename it, or, with ListDataModule, set "
+            f"{where}: spread '{shown(token)}' is not a standard deviation; expected a number of 0 or more such as "
+            "4.03, or a blank if it is unknown; to leave the column out, rename it, or, with ListDataModule, set "
             "data.spread_column=none"
         )
     return spread
@@ -102,7 +102,8 @@ def parse_weight(token: str, where: str) -> float:
         weight = math.nan
     if not (math.isfinite(weight) and weight > 0):
         raise DataError(
-            f"{where}: weight {token!r} is not a number above 0; leave an image that counts for nothing out of the list"
+            f"{where}: weight '{shown(token)}' is not a number above 0; leave an image that counts for nothing out of "
+            "the list"
         )
     return weight
 
@@ -122,5 +123,7 @@ def parse_propensity(token: str, where: str) -> float:
     except ValueError:
         propensity = math.nan
     if not 0 < propensity <= 1:
-        raise DataError(f"{where}: propensity {token!r} is not a probability; expected a number over 0 and up to 1")
+        raise DataError(
+            f"{where}: propensity '{shown(token)}' is not a probability; expected a number over 0 and up to 1"
+        )
     return propensity

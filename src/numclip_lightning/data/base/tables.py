@@ -84,7 +84,8 @@ def read_table(source: Path) -> Table:
         delimiter = find_delimiter(rows[start], source.suffix.lower())
     if delimiter is None:
         rest = enumerate(rows[start:], start + 1)
-        lines = [Line(number, row, _split_words(row)) for number, row in rest if row.strip()]
+        # A line of nothing but `""` is blank too.
+        lines = [Line(number, row, fields) for number, row in rest if (fields := _split_words(row))]
     else:
         lines = _split_quoted(rows, start, delimiter, source)
     if not lines:
