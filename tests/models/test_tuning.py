@@ -2,7 +2,6 @@
 
 from copy import deepcopy
 from functools import cache
-
 from typing import Any
 
 import pytest
