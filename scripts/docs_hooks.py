@@ -105,7 +105,10 @@ def _generated() -> Iterator[tuple[str, str | bytes]]:
 
 def _configurations() -> str:
     """Return the page with the text of every configuration."""
-    parts = ["# Configurations", "Every file of `configs/`, as it is. How they are merged: [your own data](../howto/own_data.md)."]
+    parts = [
+        "# Configurations",
+        "Every file of `configs/`, as it is. How they are merged: [your own data](../howto/own_data.md).",
+    ]
     folder = ""
     for file in sorted(REPOSITORY.glob("configs/**/*.yaml"), key=lambda file: (file.parent.as_posix(), file.name)):
         name = file.relative_to(REPOSITORY).as_posix()
@@ -152,7 +155,9 @@ def _expand(nav: Any, pages: list[str]) -> Any:
     found: list[Any] = []
     for part in nav:
         if isinstance(part, str) and "*" in part:
-            found += sorted((page for page in pages if fnmatch(page, part)), key=lambda page: (not page.endswith("README.md"), page))
+            found += sorted(
+                (page for page in pages if fnmatch(page, part)), key=lambda page: (not page.endswith("README.md"), page)
+            )
         else:
             found.append(_expand(part, pages))
     return found

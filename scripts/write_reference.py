@@ -45,7 +45,11 @@ def verbs_page() -> str:
         if name in _LIKE_FIT:
             about += " Takes flags of [fit](#fit) too, as far as they have a meaning for it."
             rows = [row for row in rows if row not in of_fit]
-        parts += [f"## {name}", about, _table(("flag", "default", "what it is"), rows) if rows else "It has no flags of its own."]
+        parts += [
+            f"## {name}",
+            about,
+            _table(("flag", "default", "what it is"), rows) if rows else "It has no flags of its own.",
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -61,7 +65,10 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
         seen.append(self)
         raise _SeenError
 
-    with patch.object(jsonargparse.ArgumentParser, "parse_args", stop), patch.object(argparse.ArgumentParser, "parse_args", stop):
+    with (
+        patch.object(jsonargparse.ArgumentParser, "parse_args", stop),
+        patch.object(argparse.ArgumentParser, "parse_args", stop),
+    ):
         try:
             cli.main([verb])
         except _SeenError:
@@ -149,7 +156,14 @@ def _class_part(cls: type, settings: dict[str, type]) -> list[str]:
         if argument.args[0] != "param" or parameter is None:
             continue
         _note(parameter.annotation, settings)
-        rows.append((f"`{argument.arg_name}`", _kind(parameter.annotation), _default(parameter), _line(argument.description or "")))
+        rows.append(
+            (
+                f"`{argument.arg_name}`",
+                _kind(parameter.annotation),
+                _default(parameter),
+                _line(argument.description or ""),
+            )
+        )
     return [*parts, _table(("key", "kind", "default", "what it is"), rows)] if rows else parts
 
 

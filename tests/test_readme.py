@@ -1,4 +1,4 @@
-"""README: every command can be parsed, and every file that it names exists."""
+"""README and the pages of the site: every command can be parsed, and every file that README names exists."""
 
 import re
 import shlex
@@ -14,22 +14,38 @@ from support.pages import blocks, commands
 from support.places import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-COMMANDS = commands(README)
-OF_LIGHTNING = ("fit", "predict")
-_STOPS = ("compare_to is 'nobody'", "none of the datasets", "there is no train list", "neither a file, a folder nor")
+# The pages that were written for the site; the others have tests of their own, beside what they are about.
+PAGES = [REPOSITORY / "docs/index.md", *sorted(REPOSITORY.glob("docs/howto/*.md"))]
+# Each command once, in the order in which a reader meets it.
+COMMANDS = [
+    shlex.split(words)
+    for words in dict.fromkeys(
+        shlex.join(words)
+        for text in (README, *(page.read_text(encoding="utf-8") for page in PAGES))
+        for words in commands(text.replace("\n    ", "\n"))
+    )
+]
+OF_LIGHTNING = ("fit", "test", "predict")
+_STOPS = (
+    "compare_to is 'nobody'", "none of the datasets", "there is no train list", "neither a file, a folder nor",
+    "scans.csv", "runs/RUN", "'exported'", "there is no", "has no",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The shipped configurations, and the page's own."""
     (tmp_path / "configs").symlink_to(REPOSITORY / "configs", target_is_directory=True)
-    ((_, mine),) = blocks(README, "yaml")
-    (tmp_path / "mine.yaml").write_text(mine, encoding="utf-8")
+    ((_, mine),) = blocks((REPOSITORY / "docs/howto/own_data.md").read_text(encoding="utf-8"), "yaml")
+    for name in ("mine.yaml", "scans.yaml", "runs/RUN/config.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(mine, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
 
 def test_there_is_a_command_for_everything() -> None:
-    assert {words[0] for words in COMMANDS} == {"fit", "predict", "benchmark", "splits", "export", "serve"}
+    of_readme = {words[0] for words in commands(README)}
+    assert of_readme == {"start", "check", "fit", "predict", "benchmark", "splits", "export", "serve"}
 
 
 @pytest.mark.parametrize("words", [words for words in COMMANDS if words[0] in OF_LIGHTNING], ids=shlex.join)
@@ -44,7 +60,7 @@ def test_a_command_can_be_parsed(words: list[str]) -> None:
 
 @pytest.mark.parametrize("words", [words for words in COMMANDS if words[0] not in OF_LIGHTNING], ids=shlex.join)
 def test_a_command_with_a_parser_of_its_own_can_be_parsed(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    # Parsed in full, and stopped before anything runs: nothing to compare to, no datasets, no lists at PATH, no run.
+    # Parsed in full, and stopped before anything runs: nothing to compare to, no datasets, no lists, no run.
     assert failure(*words, *(["--compare_to=nobody"] if words[0] == "benchmark" else [])) == 2
     error = capsys.readouterr().err
     assert any(stop in error for stop in _STOPS)

@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def fit(
-    folder: Path, keep: bool = True, kind: Any = CoOp, seed: int = 1, **arguments: Any
+    folder: Path, *, keep: bool = True, kind: Any = CoOp, seed: int = 1, **arguments: Any
 ) -> tuple[int, dict[str, float]]:
     """Fit, and return how many images the tower has seen, and the metrics."""
     torch.manual_seed(seed)
@@ -69,7 +69,7 @@ def test_what_features_depend_on_makes_others(folder: Path, change: str) -> None
     fit(folder)
     if change == "file":
         Image.new("RGB", (32, 32), "red").save(folder / "train3.png")
-    other = {"normalize": "half"} if change == "normalize" else {}
+    other: dict[str, Any] = {"normalize": "half"} if change == "normalize" else {}
     seen = fit(folder, seed=2 if change == "tower" else 1, **other)[0]
     assert seen == (8 if change == "file" else 12)
 

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from numclip_lightning.data import ListDataModule
 from numclip_lightning.data.base import files
+from numclip_lightning.data.base.checking import check_images
 from numclip_lightning.methods import SORD
 from numclip_lightning.runs.checkpoints import BestCheckpoint
 from numclip_lightning.runs.exact import ExactResume
@@ -112,8 +113,12 @@ def test_images_are_checked_once_and_all_hear_of_it(tmp_path: Path, monkeypatch:
     data = make_data(tmp_path / "data", train=24, val=11, test=17)
     (data / "train_003.png").write_bytes(b"")
     checked: list[int] = []
-    check = files.check_images
-    monkeypatch.setattr(files, "check_images", lambda *given: (checked.append(1), check(*given)))
+
+    def counted(*given: Any) -> None:
+        checked.append(1)
+        check_images(*given)
+
+    monkeypatch.setattr(files, "check_images", counted)
 
     def work(rank: int) -> list[Any]:
         try:

@@ -74,7 +74,8 @@ class ExactResume(Callback):
         # Lightning has looked for the place in the epoch too early, where a schedule has asked for the number of steps.
         trainer.fit_loop._load_combined_loader_states()
         for place, score in self._scores.items():
-            trainer.lr_scheduler_configs[place].scheduler.step(score)  # type: ignore[call-arg]
+            plateau: Any = trainer.lr_scheduler_configs[place].scheduler
+            plateau.step(score)
         self._scores = {}
         trainer._logger_connector._callback_metrics.update(self._validated)
 

@@ -79,10 +79,10 @@ class KeepFeatures(Callback):
         if not uses_whole_split(trainer, split):
             return None
         start, total = time.monotonic(), len(data.labels(split))
-        dataset, file, kept = data.dataset(split), None, None
+        dataset, file = data.dataset(split), None
         if self.folder is not None:
             file = feature_file(self.folder, method, dataset, str(trainer.precision))
-            kept = file and read_features(file, total)
+            kept = read_features(file, total) if file else None
             # All processes read, or all encode together.
             if all(trainer.strategy.broadcast(kept is not None, src) for src in range(trainer.world_size)):
                 _log.info("features: those of %d %s images are read from %s", total, split, file)

@@ -165,7 +165,7 @@ def report_one_value(train: LabelTable) -> None:
         )  # fmt: skip
 
 
-def _refuse_same_file(labels: list[Label], files: list[Path]) -> None:
+def _refuse_same_file(labels: Sequence[Label], files: Sequence[Path]) -> None:
     """Refuse two labels for one file: `a/../1.jpg` and `1.jpg`, unless they are of two boxes in it."""
     first: dict[tuple[Path, object], Label] = {}
     for label, file in zip(labels, files, strict=True):
