@@ -1,6 +1,6 @@
 """Draw docs/index/steps.svg: what the small CLIP in the package answers for three generated scenes, step by step.
 
-    python scripts/draw_start.py [FILE]
+python scripts/draw_start.py [FILE]
 """
 
 import base64
@@ -62,7 +62,7 @@ def _line(answer: Prediction, least: float = 1, most: float = 60) -> list[str]:
     def at(value: float) -> float:
         return 520 + 210 * (value - least) / (most - least)
 
-    parts = [f'<rect x="520" y="84" width="210" height="4" rx="2" fill="#d5dbe4"/>']
+    parts = ['<rect x="520" y="84" width="210" height="4" rx="2" fill="#d5dbe4"/>']
     spread = answer.spread or 0.0
     low, high = max(least, answer.value - spread), min(most, answer.value + spread)
     return [

@@ -34,7 +34,8 @@ def verbs_page() -> str:
     """Return the page of verbs: what each does, and a table of its flags."""
     parts = [
         "# Verbs",
-        "Every verb is called `numclip VERB --KEY=VALUE ...`, has `--help`, and ends with a code of [this list](files.md#exit-codes). "
+        "Every verb is called `numclip VERB --KEY=VALUE ...`, has `--help`, and ends with a code of "
+        "[this list](files.md#exit-codes). "
         "`fit`, `validate`, `test` and `predict` also take the keys of [methods and data](keys.md) and of "
         f"[Lightning's trainer]({_TRAINER}), from files (`--config`, several are merged) and as flags.",
     ]
@@ -45,7 +46,11 @@ def verbs_page() -> str:
         if name in _LIKE_FIT:
             about += " Takes flags of [fit](#fit) too, as far as they have a meaning for it."
             rows = [row for row in rows if row not in of_fit]
-        parts += [f"## {name}", about, _table(("flag", "default", "what it is"), rows) if rows else "It has no flags of its own."]
+        parts += [
+            f"## {name}",
+            about,
+            _table(("flag", "default", "what it is"), rows) if rows else "It has no flags of its own.",
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -61,7 +66,10 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
         seen.append(self)
         raise _SeenError
 
-    with patch.object(jsonargparse.ArgumentParser, "parse_args", stop), patch.object(argparse.ArgumentParser, "parse_args", stop):
+    with (
+        patch.object(jsonargparse.ArgumentParser, "parse_args", stop),
+        patch.object(argparse.ArgumentParser, "parse_args", stop),
+    ):
         try:
             cli.main([verb])
         except _SeenError:
@@ -104,9 +112,10 @@ def keys_page() -> str:
     """Return the page of keys: the arguments of every method and datamodule, and of the settings inside them."""
     parts = [
         "# Keys of configurations",
-        "`model.KEY` and `data.KEY`, in a file below `init_args` and on the command line as `--model.KEY=VALUE`. A misspelt key or a "
-        "value of another kind is refused before anything is built. The same texts: `numclip fit --model.help NumCLIP`, "
-        "`numclip fit --data.help ListDataModule`. Keys that a class takes from the one it is built on stand there.",
+        "`model.KEY` and `data.KEY`, in a file below `init_args` and on the command line as `--model.KEY=VALUE`. A "
+        "misspelt key or a value of another kind is refused before anything is built. The same texts: "
+        "`numclip fit --model.help NumCLIP`, `numclip fit --data.help ListDataModule`. "
+        "Keys that a class takes from the one it is built on stand there.",
     ]
     settings: dict[str, type] = {}
     for title, module in (("Methods: `model.class_path`", methods), ("Data: `data.class_path`", data)):
@@ -149,7 +158,14 @@ def _class_part(cls: type, settings: dict[str, type]) -> list[str]:
         if argument.args[0] != "param" or parameter is None:
             continue
         _note(parameter.annotation, settings)
-        rows.append((f"`{argument.arg_name}`", _kind(parameter.annotation), _default(parameter), _line(argument.description or "")))
+        rows.append(
+            (
+                f"`{argument.arg_name}`",
+                _kind(parameter.annotation),
+                _default(parameter),
+                _line(argument.description or ""),
+            )
+        )
     return [*parts, _table(("key", "kind", "default", "what it is"), rows)] if rows else parts
 
 
