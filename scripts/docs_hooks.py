@@ -55,6 +55,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     here = page.file.src_uri
     if page.file.generated_by:
         return markdown
+    # The colours of `console` expect a prompt, which ours do not have, so that they can be copied.
+    markdown = re.sub(r"^(\s*```)console$", r"\1sh", markdown, flags=re.MULTILINE)
     return lead(markdown, Path("docs", here).parent, here)
 
 

@@ -77,7 +77,8 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             # Lightning's own command line: one parser for each of its verbs.
-            return next(iter(action.choices.values()))
+            found: argparse.ArgumentParser = next(iter(action.choices.values()))
+            return found
     return parser
 
 
@@ -135,7 +136,8 @@ def _classes(module: Any) -> list[type]:
     """Return the classes that a package exports, each after those that it is built on."""
     found = {getattr(module, name) for name in module.__all__ if inspect.isclass(getattr(module, name))}
     public = {parent for cls in found for parent in cls.__mro__ if parent.__module__.startswith(module.__name__)}
-    chosen = [cls for cls in public if is_dataclass(cls) and issubclass(cls, tuple(_roots(found)))]
+    roots = tuple(_roots(found))
+    chosen: list[type] = [cls for cls in public if issubclass(cls, roots) and is_dataclass(cls)]
     return sorted(chosen, key=lambda cls: (len(cls.__mro__), cls.__name__))
 
 
@@ -181,7 +183,7 @@ def _kind(annotation: Any) -> str:
     text = annotation.__name__ if inspect.isclass(annotation) and not get_args(annotation) else str(annotation)
     text = re.sub(r"typing\.|collections\.abc\.|pathlib\.|numclip_lightning(\.\w+)*\.", "", text)
     text = re.sub(r"Literal\[(.*?)\]", lambda found: found[1].replace("'", "").replace(", ", " | "), text)
-    return f"`{text}`".replace("|", "\\|")
+    return f"`{text}`".replace("|", "or")
 
 
 def _default(parameter: inspect.Parameter) -> str:
@@ -194,8 +196,10 @@ def _default(parameter: inspect.Parameter) -> str:
 
 
 def _line(text: str) -> str:
-    """Return a text for a cell: one line, with what Markdown would read as something else as code."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """Return a text for a cell: one line, without what Markdown would read as a cell or a tag."""
+    line = " ".join(text.split()).replace("|", "\\|")
+    # Outside code: an even number of marks follows.
+    return re.sub(r"<(?=[^`]*(?:`[^`]*`[^`]*)*$)", "&lt;", line)
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
