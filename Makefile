@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow coverage docs tables mini lint types check format clean
+.PHONY: help setup demo test test-slow coverage docs tables bench mini lint types check format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1|/' | column -t -s '|'
@@ -38,6 +38,9 @@ docs: $(READY) ## Build the site into site/, strictly and without a network; ope
 
 tables: $(READY) ## Write the tables of methods and datasets in README.md and docs/methods
 	$(BIN)/python scripts/write_tables.py
+
+bench: $(READY) ## Measure what is beside the image tower, and write docs/performance.md; half an hour
+	$(BIN)/python scripts/bench.py --write docs/performance.md
 
 mini: $(READY) ## Pre-train the embedded CLIP again on one thread, about 20 minutes
 	$(BIN)/python scripts/pretrain_mini.py

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from numclip_lightning.scale import OrdinalScale
+from numclip_lightning.scale import Level, OrdinalScale
 
 Row = tuple[str, str]
 
@@ -39,7 +40,7 @@ def start(_: Run) -> Iterator[Row]:
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main(['fit', '--help'])\n"
         "print(a, time.process_time() - a)"
     )
-    for _ in range(3):
+    for _attempt in range(3):
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
         yield (
             "`fit --help` beyond importing torch, lightning, open_clip",
@@ -52,7 +53,7 @@ def start(_: Run) -> Iterator[Row]:
 
 
 def _scale(levels: int) -> OrdinalScale:
-    phrases = [{"phrase": f"{level} years old", "start": level * 100 // levels} for level in range(levels)]
+    phrases = [Level(f"{level} years old", level * 100 // levels) for level in range(levels)]
     return OrdinalScale(minimum=0, maximum=100, unit="years", template="a photo of a {} person.", levels=phrases)
 
 
@@ -85,7 +86,7 @@ def step(run: Run) -> Iterator[Row]:
                 list(method.losses(output, {"target": y, "level": level, "rank": method.scale.to_rank(y)}).values())
             ).sum()
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
 
         def tower(method: Any = method, optimiser: Any = bare, x: Tensor = images) -> None:
@@ -115,7 +116,7 @@ def evaluation(run: Run) -> Iterator[Row]:
         method = _method(run, levels).eval()
         images, _ = _batch(run, method.clip.image_size)
         with torch.inference_mode():
-            found = run.paired(lambda m=method, x=images: m(x), lambda m=method, x=images: m.clip.visual(x))
+            found = run.paired(partial(method, images), partial(method.clip.visual, images))
         yield f"forward in evaluation with {levels} prompts over the bare tower's", found
 
 
@@ -128,7 +129,7 @@ def losses(run: Run) -> Iterator[Row]:
     level = torch.randint(0, ranks, (size,), device=run.device)
 
     def fast() -> None:
-        fcrc_image_to_text(logits, level).sum().backward()
+        torch.autograd.backward(fcrc_image_to_text(logits, level).sum())
 
     def loops() -> None:
         total = logits.new_zeros(())
@@ -136,7 +137,7 @@ def losses(run: Run) -> Iterator[Row]:
             weights = torch.tensor([abs(other - own) for other in range(ranks)], device=run.device).float()
             weights = weights / weights.max() + (weights == 0)
             total = total - torch.log_softmax(row + weights.log(), 0)[own]
-        (total / size).backward()
+        torch.autograd.backward(total / size)
 
     yield "FCRC, batch 2,048, 101 levels: vectors over a loop over images", run.paired(fast, loops)
 
@@ -159,10 +160,14 @@ def images(run: Run) -> Iterator[Row]:
             for number, file in enumerate(files):
                 noise = np.random.default_rng(number).integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
                 Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC).save(file, quality=90)
-            found = run.paired(
-                lambda f=files: [ours(load_rgb(file)) for file in f],
-                lambda f=files: [plain(Image.open(file).convert("RGB")) for file in f],
-            )
+
+            def with_ours(files: list[Path] = files) -> object:
+                return [ours(load_rgb(file)) for file in files]
+
+            def with_theirs(files: list[Path] = files) -> object:
+                return [plain(Image.open(file).convert("RGB")) for file in files]
+
+            found = run.paired(with_ours, with_theirs)
             yield f"JPEG of {width} x {height} to a tensor, over PIL and torchvision", found
 
 
@@ -205,7 +210,7 @@ def kernels(run: Run) -> Iterator[Row]:
     yield "bf16-mixed over float32", run.paired(bfloat16, plain)
     yield "channels_last images over contiguous ones", run.paired(channels_last, plain)
     if os.environ.get("BENCH_COMPILE"):
-        compiled = torch.compile(tower)
+        compiled: Any = torch.compile(tower)
         yield "compiled tower over eager", run.paired(lambda: compiled(x).float().square().mean().backward(), plain)
     trained = [p for p in method.parameters() if p.requires_grad]
     for p in trained:

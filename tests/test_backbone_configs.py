@@ -15,6 +15,7 @@ from numclip_lightning.images.transforms import Normalization, build_transform
 from numclip_lightning.methods import CosineClassifier, NumCLIP
 from numclip_lightning.methods.base import LearningRates
 from numclip_lightning.models import load_image_tower, loading
+from numclip_lightning.models.activations import check_activation
 from numclip_lightning.models.loading import load_model
 from numclip_lightning.models.normalization import trained_normalization
 from numclip_lightning.runs.command import NumClipCLI
@@ -52,7 +53,7 @@ def test_weights_fit_the_model_and_images_their_weights(file: Path) -> None:
     if tag is not None:
         found = open_clip.get_pretrained_cfg(name, tag)
         assert found, f"open_clip has no {tag} of {name}"
-        loading._check_activation(name, tag, config, found)
+        check_activation(name, tag, config, found)
         mean = trained_normalization(name, tag)
         assert mean is not None
         others = {**dict.fromkeys(UNIT, (0.0,) * 3), **dict.fromkeys(HALF, (0.5,) * 3)}

@@ -51,7 +51,7 @@ class TestVerb:
     def test_a_flag_before_it_is_refused_with_all_verbs(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["--config=x.yaml", "fit"]) == 2
         error = capsys.readouterr().err
-        assert "'--config=x.yaml' is not a verb of numclip; choose one of fit, validate, test, predict" in error
+        assert "'--config=x.yaml' is not a verb of numclip; choose one of start, fit, validate, test, predict" in error
         assert "flags follow the verb" in error
 
     @pytest.mark.parametrize("name", VERBS)

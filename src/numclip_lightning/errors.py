@@ -20,6 +20,7 @@ __all__ = [
     "check_weight",
     "format_number",
     "near_matches",
+    "shown",
 ]
 
 
@@ -121,3 +122,20 @@ def format_number(value: float) -> str:
         The shortest decimal that is read back as the same number, without a trailing `.0`.
     """
     return repr(float(value)).removesuffix(".0")
+
+
+def shown(text: str, most: int = 200) -> str:
+    r"""Write what a file says so that people see it: what is invisible as escapes, and no more than a few lines.
+
+    Args:
+        text: A path or a field of a list.
+        most: How many characters are kept of a longer one.
+
+    Example:
+        >>> print(shown("a\u200bb.jpg"))
+        a\u200bb.jpg
+    """
+    start = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text[:most]
+    )
+    return start if len(text) <= most else f"{start}... ({len(text):,} characters)"

@@ -22,6 +22,7 @@ def gemini(folder: Path, **changes: object) -> dict[str, object]:
     return {"Gemini": {"predictions": str(folder / "gemini.csv"), **changes}}
 
 
+@pytest.mark.slow
 def test_predictions_of_others_are_a_row_beside_ours(write: Write, tmp_path: Path) -> None:
     own = {"Zero": ZERO_SHOT}
     assert main(["benchmark", "--config", str(write(own))]) == 0

@@ -62,7 +62,7 @@ def test_a_list_with_patients_is_split_by_them(photos: Path, capsys: pytest.Capt
     assert "The column 'patient_id' has 10 values for 20 images: those stay together." in printed
     assert f"numclip fit --config {photos / 'mine.yaml'} --test_after_fit true" in printed
     data = ListDataModule(**arguments(config))
-    groups = [{label.group for label in data.labels(split)} for split in ("train", "test")]  # type: ignore[arg-type]
+    groups = [{label.group for label in data.labels(split)} for split in ("train", "test")]
     assert not groups[0] & groups[1]
     # A fit takes all of it.
     built = NumClipCLI(["fit", f"--config={photos / 'mine.yaml'}"], until="built")

@@ -181,7 +181,8 @@ class TestFolders:
         (b"", "the file is empty"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS.*git lfs pull"),
         (b"\n<!DOCTYPE html><html>404</html>", "a web page or other XML, not an image"),
-        (b"anything", "cannot identify image file"),
+        (b"anything", r"it is text, not an image \('anything'\)"),
+        (b"\x01\x02anything", "cannot identify image file"),
     ],
 )
 def test_what_only_has_the_name_of_an_image_is_named(content: bytes, message: str, tmp_path: Path) -> None:

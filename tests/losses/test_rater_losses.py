@@ -108,7 +108,8 @@ def test_the_gradient_is_that_of_the_mean_over_the_votes() -> None:
 
     def mean_of_votes(loss: Any, logits: torch.Tensor) -> torch.Tensor:
         each = [[loss(logits[i : i + 1], VALUES[j : j + 1], VALUES) for j in range(5)] for i in range(4)]
-        return sum(target[i, j] * each[i][j] for i in range(4) for j in range(5)) / 4  # type: ignore[return-value]
+        total: torch.Tensor = sum(target[i, j] * each[i][j] for i in range(4) for j in range(5)) / 4
+        return total
 
     def soft(z: torch.Tensor, y: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         return soft_label_loss(z, y, v, 0.5)

@@ -68,6 +68,7 @@ def test_prompts_name_no_object_and_two_levels_are_the_softmax_of_two_classes() 
     assert loss.item() == pytest.approx(F.cross_entropy(output.logits, batch["level"]).item(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_only_the_context_moves_and_a_tiny_set_is_learned() -> None:
     rates = LearningRates(image_encoder=0, adapter=0, context=2e-2, phrases=0, head=0)
     torch.manual_seed(0)

@@ -65,6 +65,7 @@ def test_one_view_is_one_image_and_missing_views_change_nothing() -> None:
     torch.testing.assert_close(method(images).logits, method(padded).logits, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_learns_which_view_speaks() -> None:
     # One view of three says the number, by being the only one with a grid; its place changes.
     torch.manual_seed(0)

@@ -20,7 +20,7 @@ from support.tiny_fit import TARGETS, TINY, batch_of, quiet_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 
-KINDS: list[Any] = [CLIPEBCBlocks, pytest.param(ZIP, marks=pytest.mark.slow)]
+KINDS: list[Any] = [CLIPEBCBlocks, ZIP]
 
 
 @torch.no_grad()
@@ -83,6 +83,7 @@ def test_scenes_say_where_their_things_are_and_turn_with_the_image() -> None:
     assert "places" not in CountingDataModule(num_train=1, num_val=1, num_test=1).dataset("train")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_blocks_learn_what_they_hold(kind: Any) -> None:
     torch.manual_seed(0)

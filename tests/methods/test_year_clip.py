@@ -53,6 +53,7 @@ def test_the_number_changes_with_the_reasons_and_stays_on_the_scale() -> None:
         torch.testing.assert_close(head(logits, torch.randn(64, 3)), head(logits, torch.zeros(64, 3)))
 
 
+@pytest.mark.slow
 def test_a_tiny_set_is_learned_although_the_tower_is_frozen() -> None:
     rates = LearningRates(image_encoder=0, adapter=3e-2, context=0, phrases=0, head=3e-2)
     method = YearCLIP(**TINY, learning_rates=rates, lr_scheduler=None)

@@ -24,7 +24,7 @@ def clip() -> CLIPBackbone:
 def counted(clip: CLIPBackbone) -> list[int]:
     """Return a list that gets the number of tokens that each call of a block's MLP sees."""
     seen: list[int] = []
-    block: Any = clip.text.transformer.resblocks[0]  # type: ignore[union-attr, index]
+    block: Any = clip.text.transformer.resblocks[0]  # type: ignore[index]
     block.mlp.register_forward_hook(lambda _m, arguments, _o: seen.append(arguments[0].shape[:2].numel()))
     return seen
 

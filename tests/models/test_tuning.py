@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -78,7 +79,7 @@ class TestFormulas:
         with torch.no_grad():
             change.delta.normal_()
         expected = []
-        for number, part in enumerate(weight.split(4)):
+        for number, part in enumerate(torch.split(weight, 4)):
             u, s, v = torch.linalg.svd(part)
             expected.append(u @ torch.diag(s + change.delta[number]) @ v)
         torch.testing.assert_close(change(weight), torch.cat(expected))
@@ -104,7 +105,7 @@ class TestFormulas:
         torch.manual_seed(0)
         theirs = nn.Sequential(nn.MultiheadAttention(8, 2, batch_first=True))
         inject_adapter_in_model(LoraConfig(r=3, lora_alpha=6, target_modules=["0"]), theirs)
-        attention = theirs[0]
+        attention: Any = theirs[0]
         with torch.no_grad():
             attention.lora_B["default"].weight.normal_()
         before, same = attention.in_proj_weight.detach().clone(), attention.base_layer.in_proj_weight

@@ -21,8 +21,8 @@ def column(rows: list[dict[str, str]], name: str) -> list[float]:
 
 def answers(rows: list[dict[str, str]]) -> Answers:
     shares = [[float(row[f"p({phrase})"]) for phrase in ("few", "some", "many")] for row in rows]
-    numbers = {name: column(rows, name) for name in ("value", "target", "spread")}
-    return Answers(probabilities=np.array(shares), **{name: np.array(found) for name, found in numbers.items()})
+    value, target, spread = (np.array(column(rows, name)) for name in ("value", "target", "spread"))
+    return Answers(probabilities=np.array(shares), value=value, target=target, spread=spread)
 
 
 @pytest.fixture

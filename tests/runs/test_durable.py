@@ -91,7 +91,7 @@ def test_a_killed_save_leaves_the_old_one_or_the_new_one(tmp_path: Path) -> None
         time.sleep(rng.uniform(0.005, 0.05))
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
-        assert len(loaded(file).unique()) == 1, "one save, and the whole of it"
+        assert len(set(loaded(file).tolist())) == 1, "one save, and the whole of it"
 
 
 def test_text_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -72,11 +72,11 @@ class Quantiles:
         Raises:
             DataError: If one is not kept.
         """
-        places = [self._place(share) for share in shares]
-        lacking = [f"q({share:g})" for share, place in zip(shares, places, strict=True) if place is None]
+        found = {share: self._place(share) for share in shares}
+        lacking = [f"q({share:g})" for share, place in found.items() if place is None]
         if lacking:
             raise DataError(f"the predictions lack the quantiles {', '.join(lacking)}, which their calibration is of.")
-        return Quantiles(tuple(shares), self.numbers[:, places])
+        return Quantiles(tuple(shares), self.numbers[:, [place for place in found.values() if place is not None]])
 
     def reaches(self, shares: Sequence[float], ends: tuple[float, float] | None) -> bool:
         """Return whether `at` knows quantiles of these shares: without ends it is none beyond the outermost ones."""

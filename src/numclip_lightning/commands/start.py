@@ -83,7 +83,7 @@ def start(words: Sequence[str]) -> int:
 def _look(guess: Guess) -> tuple[dict[str, int], ProposedScale]:
     """Read the lists as a fit will, and propose a scale for all numbers; return how many images each split has."""
     data = ListDataModule(**guess.arguments)
-    tables = {split: data.labels(split) for split in ("train", "val", "test")}  # type: ignore[arg-type]
+    tables = {split: data.labels(split) for split in ("train", "val", "test")}
     targets = [target for table in tables.values() for target in table.targets]
     scale = propose_scale(targets, guess.name, guess.words)
     # What is proposed holds: levels are in order, and all numbers are on it.

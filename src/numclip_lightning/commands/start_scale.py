@@ -90,7 +90,8 @@ def propose_scale(targets: Sequence[float], name: str = "", words: Sequence[str]
     ]
     if whole and maximum - minimum < _MOST_LEVELS:
         values = [int(minimum) + i for i in range(int(maximum - minimum) + 1)]
-        phrases = kind.phrases if len(values) == len(kind.phrases) else _numbered(values, kind, name)
+        worded = kind is not _ANY and len(values) <= len(kind.phrases)
+        phrases = _phrases(kind, values, maximum) if worded else _numbered(values, kind, name)
         levels = [{"phrase": phrase, "start": value} for phrase, value in zip(phrases, values, strict=True)]
         reasons.append(f"{len(values)} values are few enough to be a level each.")
     else:

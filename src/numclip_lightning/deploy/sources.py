@@ -55,7 +55,7 @@ def load_run(
     folder = run_folder_of(checkpoint)
     method = load_checkpoint(checkpoint, backbone)
     recipe = recipe or recipe_of(folder, method, checkpoint)
-    about = {"method": type(method).__name__, "arguments": arguments_of(method)}
+    about: dict[str, Any] = {"method": type(method).__name__, "arguments": arguments_of(method)}
     if folder:
         about["training"] = facts_of_run(folder)
         if calibration := read_calibration(folder):

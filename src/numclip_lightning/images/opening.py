@@ -31,6 +31,10 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+_OTHERS = {
+    b"%PDF": "a PDF", b"%!PS": "PostScript", b"PK\x03\x04": "a ZIP archive", b"\x1f\x8b": "compressed (gzip)",
+    b"Rar!": "a RAR archive", b"7z\xbc\xaf": "a 7z archive", b"\x1aE\xdf\xa3": "a video",
+}  # fmt: skip
 # Pillow's limit and Python's filter of warnings are globals, and a list is checked in several threads.
 _GLOBALS = threading.Lock()
 
@@ -97,6 +101,12 @@ def _no_image(path: Path) -> str:
         return "it is a pointer of Git LFS, not the image; fetch it with git lfs pull"
     if start[:1] == b"<":
         return "it is a web page or other XML, not an image; download the image itself"
+    if kind := next((kind for magic, kind in _OTHERS.items() if start.startswith(magic)), "") or (
+        start[4:8] == b"ftyp" and "a video, or of a kind that Pillow can't read"
+    ):
+        return f"it is {kind}, not an image; save the image itself"
+    if start.isascii() and (text := start.decode()).isprintable():
+        return f"it is text, not an image ({text!r}); download the image itself"
     return ""
 
 

@@ -63,6 +63,7 @@ class ImageTransform:
     ) -> None:
         self.size, self.train = size, train
         self.settings = (type(resize).__name__, size, train)
+        self.normalization = normalization
         self._resize = resize
         # An 8-bit value has 256 results: a table gives them without arithmetic on pixels.
         mean, std = (np.array(numbers, dtype=np.float32) * np.float32(255) for numbers in normalization)

@@ -50,7 +50,7 @@ def class_attention(visual: Any, images: Tensor) -> Tensor:
     Raises:
         BackboneError: If the tower is another one.
     """
-    blocks = getattr(getattr(visual, "transformer", None), "resblocks", ())
+    blocks: Any = getattr(getattr(visual, "transformer", None), "resblocks", ())
     if not len(blocks) or not isinstance(getattr(blocks[-1], "attn", None), nn.MultiheadAttention):
         raise BackboneError(
             f"the image tower {type(getattr(visual, 'trunk', visual)).__name__} has no class token whose attention can "
@@ -64,6 +64,6 @@ def class_attention(visual: Any, images: Tensor) -> Tensor:
     weight, bias = attention.in_proj_weight, attention.in_proj_bias
     query = F.linear(x[:, :1], weight[:width], bias[:width])
     keys = F.linear(x, weight[width : 2 * width], bias[width : 2 * width])
-    query, keys = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (query, keys))
+    query, keys = (part.view(len(x), -1, heads, width // heads).transpose(1, 2) for part in (query, keys))
     scores = (query @ keys.transpose(-1, -2)).squeeze(2) / (width // heads) ** 0.5
     return at_least_float32(scores).softmax(dim=-1).mean(dim=1)[:, 1:]

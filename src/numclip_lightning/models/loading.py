@@ -10,7 +10,6 @@ import pickle
 import re
 from collections.abc import Mapping
 from contextlib import nullcontext
-from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ from numclip_lightning.models.downloads import fetching, short_message, tidy_log
 from numclip_lightning.models.feature_tower import FEATURES, FeatureTower
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.normalization import disagreeing_tags, trained_normalization
-from numclip_lightning.models.text_tower import unsupported_text
+from numclip_lightning.models.text_tower import kept_tokenizer, unsupported_text
 
 __all__ = ["Loaded", "load_clip", "load_image_tower", "load_model"]
 
@@ -151,11 +150,7 @@ def _tokenizer(backbone: str) -> Any:
     own = backbone.startswith(_FOLDER + str(files("numclip_lightning.models"))) or not backbone.startswith(
         (_FOLDER, _HUB)
     )
-    return _kept_tokenizer(backbone) if own else open_clip.get_tokenizer(backbone)
-
-
-# It holds a vocabulary of 49,408 words, takes longer to build than the small CLIP, and nothing writes to it.
-_kept_tokenizer = lru_cache(maxsize=8)(open_clip.get_tokenizer)
+    return kept_tokenizer(backbone) if own else open_clip.get_tokenizer(backbone)
 
 
 def _normalized(backbone: str, pretrained: str | None) -> dict[str, tuple[float, ...]] | None:

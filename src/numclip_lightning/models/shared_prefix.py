@@ -51,7 +51,7 @@ def _block(block: Any, prefix: Tensor, own: Tensor, mask: Tensor) -> tuple[Tenso
 def _project(attention: nn.MultiheadAttention, x: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return queries, keys and values, each (N, heads, L, W / heads)."""
     joined = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
-    query, key, value = joined.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+    query, key, value = joined.view(*x.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4)
     return query, key, value
 
 

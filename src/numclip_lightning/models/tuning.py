@@ -90,10 +90,9 @@ class LowRank(nn.Module):
 
     def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
         super().__init__()
-        like = {"dtype": weight.dtype, "device": weight.device}
-        self.a = nn.Parameter(torch.empty(rank, weight[0].numel(), **like))
-        self.b = nn.Parameter(torch.zeros(len(weight), rank, **like))
-        self.factor = nn.Parameter(torch.tensor(alpha / rank, **like), requires_grad=False)
+        self.a = nn.Parameter(weight.new_empty(rank, weight[0].numel()))
+        self.b = nn.Parameter(weight.new_zeros(len(weight), rank))
+        self.factor = nn.Parameter(weight.new_tensor(alpha / rank), requires_grad=False)
         nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
 
     def forward(self, weight: Tensor) -> Tensor:

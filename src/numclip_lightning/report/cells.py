@@ -8,6 +8,7 @@ import pandas as pd
 
 from numclip_lightning.metrics import Measure
 from numclip_lightning.report.guessing import GUESSES
+from numclip_lightning.report.spreadsheets import write_csv
 from numclip_lightning.report.statistics import rank_cells
 from numclip_lightning.report.tables import LATEX, MARKDOWN, latex_table, markdown_table
 
@@ -71,5 +72,5 @@ def save_table(
     path.with_name(f"{path.name}.tex").write_text(latex, encoding="utf-8")
     named = cells.assign(column=cells["shots"].map(columns))
     order = ["method", "column", "mean", "std", "n", "planned", "rank", "selected_on_test"]
-    named[order].to_csv(path.with_name(f"{path.name}.csv"), index=False)
+    write_csv(named[order], path.with_name(f"{path.name}.csv"))
     return text

@@ -17,6 +17,7 @@ from numclip_lightning.report.frame import COLUMNS, KEY, at_every_shots, results
 from numclip_lightning.report.guessing import GUESSES
 from numclip_lightning.report.page import code
 from numclip_lightning.report.predictions import read_predictions
+from numclip_lightning.report.spreadsheets import write_csv
 from numclip_lightning.report.tables import MARKDOWN
 
 __all__ = ["Crossed", "cross_sections"]
@@ -60,7 +61,7 @@ def cross_sections(
         parts += [f"{len(failed)} of {len(crossed.planned)} tests failed:", "\n".join(lines)]
     found = {name: _results(crossed.planned, records, name, metrics) for name in _names(crossed.planned)}
     whole = pd.concat([rows.assign(tested_on=name) for name, rows in found.items()])
-    whole[["tested_on", *COLUMNS]].to_csv(folder / "tested-elsewhere.csv", index=False)
+    write_csv(whole[["tested_on", *COLUMNS]], folder / "tested-elsewhere.csv")
     for dataset in dict.fromkeys(entry["dataset"] for entry in crossed.planned):
         own = frame[frame["dataset"] == dataset]
         others = {name: rows[rows["dataset"] == dataset] for name, rows in found.items()}

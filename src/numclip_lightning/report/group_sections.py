@@ -9,6 +9,7 @@ from numclip_lightning.report.counts import finished_runs
 from numclip_lightning.report.groups import FEWEST, Gap, GroupTable, Number, compare_groups, values_of
 from numclip_lightning.report.predictions import ATTRIBUTE, read_predictions
 from numclip_lightning.report.reported import ReportedRun
+from numclip_lightning.report.spreadsheets import write_csv
 from numclip_lightning.report.tables import MARKDOWN, markdown_grid
 
 __all__ = ["group_sections"]
@@ -64,7 +65,7 @@ def group_sections(
             written += [_numbers(method, table) for method, table in compared.items()]
     if not parts:
         return []
-    pd.concat(written, ignore_index=True).to_csv(folder / "tables" / f"{stem}-groups.csv", index=False)
+    write_csv(pd.concat(written, ignore_index=True), folder / "tables" / f"{stem}-groups.csv")
     return ["### Error by group", *parts]
 
 

@@ -8,6 +8,7 @@ from numclip_lightning.report.answers import read_answers
 from numclip_lightning.report.counts import finished_runs
 from numclip_lightning.report.coverage import coverage_table, has_intervals
 from numclip_lightning.report.predictions import ATTRIBUTE
+from numclip_lightning.report.spreadsheets import write_csv
 from numclip_lightning.report.tables import MARKDOWN, markdown_grid
 from numclip_lightning.report.trust import FEWEST
 
@@ -37,7 +38,7 @@ def interval_sections(
     if not found:
         return []
     whole = pd.concat(found, ignore_index=True)
-    whole.to_csv(folder / "tables" / f"{stem}-coverage.csv", index=False)
+    write_csv(whole, folder / "tables" / f"{stem}-coverage.csv")
     levels = whole[whole["by"] == "true_phrase"]
     parts = ["### Intervals", markdown_grid(_overall(whole)), _NOTE]
     if len(levels):

@@ -12,6 +12,7 @@ from numclip_lightning.metrics import measure_of
 from numclip_lightning.report.figures import save_ranks
 from numclip_lightning.report.guessing import GUESSES
 from numclip_lightning.report.ranks import RankComparison, compare_ranks, undecided, wilcoxon_test
+from numclip_lightning.report.spreadsheets import write_csv
 from numclip_lightning.report.statistics import LEVEL, holm, summarise
 from numclip_lightning.report.tables import MARKDOWN, markdown_grid
 
@@ -89,7 +90,7 @@ def _ranks(table: pd.DataFrame, metric: str, reference: str | None, folder: Path
         shown = shown.merge(tests, on="method", how="left")
     shown = shown.sort_values("rank", kind="stable", ignore_index=True)
     stem = f"over-datasets-{metric}"
-    shown.to_csv(folder / "tables" / f"{stem}.csv", index=False)
+    write_csv(shown, folder / "tables" / f"{stem}.csv")
     save_ranks(folder / "plots" / f"{stem}.png", list(table.columns), found, measure.title)
     return [
         f"![Mean ranks of {measure.label} over data sets](plots/{stem}.png)",

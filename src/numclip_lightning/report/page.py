@@ -14,6 +14,7 @@ from numclip_lightning.metrics import Measure, measure_of
 from numclip_lightning.report.comparison_tables import comparison_table, interval_table
 from numclip_lightning.report.frame import KEY, run_name, shots_name, shots_of
 from numclip_lightning.report.images import IMAGE_ASSUMPTIONS, compare_images, image_intervals, image_numbers
+from numclip_lightning.report.spreadsheets import write_csv
 from numclip_lightning.report.statistics import ASSUMPTIONS, LEVEL
 from numclip_lightning.report.tables import MARKDOWN, markdown_grid
 
@@ -131,12 +132,12 @@ def image_sections(rows: pd.DataFrame, metric: str, reference: str | None, folde
     measure, parts = measure_of(metric), []
     intervals = image_intervals(rows, numbers)
     if len(intervals):
-        intervals.to_csv(folder / "tables" / f"{stem}-intervals.csv", index=False)
+        write_csv(intervals, folder / "tables" / f"{stem}-intervals.csv")
         details = "<details><summary>95 % intervals over the test images</summary>"
         parts.append(f"{details}\n\n{interval_table(intervals, measure)}\n\n</details>")
     if reference in set(rows["method"]) and len(numbers):
         tests = compare_images(rows, metric, str(reference), numbers)
-        tests.to_csv(folder / "tables" / f"{stem}-image-tests.csv", index=False)
+        write_csv(tests, folder / "tables" / f"{stem}-image-tests.csv")
         several = len(shots_of(rows)) > 1
         parts.append(comparison_summary(tests, measure, str(reference), several_shots=several, over_images=True))
     return parts

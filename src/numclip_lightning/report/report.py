@@ -24,6 +24,7 @@ from numclip_lightning.report.page import code, comparison_summary, how_to_read,
 from numclip_lightning.report.predictions import errors_by_value
 from numclip_lightning.report.published import PublishedFigure, published_figures
 from numclip_lightning.report.score_curve import curve_sections
+from numclip_lightning.report.spreadsheets import write_csv
 from numclip_lightning.report.statistics import compare, costs, summarise
 from numclip_lightning.report.tables import LATEX, MARKDOWN, latex_table, markdown_table, notes
 from numclip_lightning.report.trials import Tried, trial_sections
@@ -118,7 +119,7 @@ def write_report(
         for name in ("tables", "plots"):
             shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "tables").mkdir(parents=True, exist_ok=True)
-    frame[COLUMNS].to_csv(folder / "results.csv", index=False)
+    write_csv(frame[COLUMNS], folder / "results.csv")
     frame[COLUMNS].to_parquet(folder / "results.parquet", index=False)
     report = folder / "report.md"
     parts = _sections(frame, datasets, request, folder)
@@ -177,7 +178,7 @@ def _metric(
     text, latex = markdown_table(cells, measure, below), latex_table(cells, measure, latex_below, dataset, metric)
     path.with_name(f"{stem}.md").write_text(text, encoding="utf-8")
     path.with_name(f"{stem}.tex").write_text(latex, encoding="utf-8")
-    cells.to_csv(path.with_name(f"{stem}.csv"), index=False)
+    write_csv(cells, path.with_name(f"{stem}.csv"))
     if len(shots_of(rows)) == 1:
         return [text]
     save_curves(folder / "plots" / f"{stem}.png", cells, measure, dataset)
@@ -191,7 +192,7 @@ def _tests(rows: pd.DataFrame, dataset: str, metric: str, reference: str | None,
     if reference not in set(rows["method"]):
         return [f"{MARKDOWN.escape(reference)} is not run on this dataset, so nothing is tested against it."]
     tests = compare(rows, metric, reference)
-    tests.to_csv(folder / "tables" / f"{_stem(dataset)}-{metric}-tests.csv", index=False)
+    write_csv(tests, folder / "tables" / f"{_stem(dataset)}-{metric}-tests.csv")
     return [comparison_summary(tests, measure_of(metric), reference, several_shots=len(shots_of(rows)) > 1)]
 
 
@@ -205,7 +206,7 @@ def _errors(rows: pd.DataFrame, dataset: str, folder: Path) -> list[str]:
         return ["### Error by value", f"Not shown: {code(str(error))}"]
     if errors.empty:
         return []
-    errors.to_csv(folder / "tables" / f"{stem}.csv", index=False)
+    write_csv(errors, folder / "tables" / f"{stem}.csv")
     title = f"Error by value on {dataset}, {shots_name(shots)}"
     save_errors(folder / "plots" / f"{stem}.png", errors, title)
     parts = ["### Error by value", f"![{MARKDOWN.escape(title)}](plots/{stem}.png)"]
@@ -219,7 +220,7 @@ def _errors(rows: pd.DataFrame, dataset: str, folder: Path) -> list[str]:
 
 def _costs(rows: pd.DataFrame, dataset: str, folder: Path) -> list[str]:
     """Write the costs and return their section."""
-    costs(rows).to_csv(folder / "tables" / f"{_stem(dataset)}-costs.csv", index=False)
+    write_csv(costs(rows), folder / "tables" / f"{_stem(dataset)}-costs.csv")
     return ["### Costs", cost_table(rows)]
 
 

@@ -14,6 +14,7 @@ from numclip_lightning.report.counts import predictions_of_runs
 from numclip_lightning.report.figures import save_score_curves
 from numclip_lightning.report.frame import shots_name
 from numclip_lightning.report.guessing import GUESSES
+from numclip_lightning.report.spreadsheets import write_csv
 
 __all__ = ["curve_sections", "score_curves"]
 
@@ -84,7 +85,7 @@ def curve_sections(rows: pd.DataFrame, dataset: str, shots: int, folder: Path, s
     name = f"{stem}-cumulative-score"
     points = curves.groupby(["method", "select_on", "tolerance"], sort=False)["value"].agg(["mean", "std", "count"])
     points = points.reset_index().rename(columns={"count": "n"})
-    points.to_csv(folder / "tables" / f"{name}-curve.csv", index=False)
+    write_csv(points, folder / "tables" / f"{name}-curve.csv")
     save_score_curves(folder / "plots" / f"{name}.png", points, f"Cumulative score on {dataset}, {shots_name(shots)}")
     ticks = sorted(set(curves["tolerance"][curves["is_tick"] & (curves["tolerance"] > 0)]))
     chosen = curves[curves["tolerance"].isin(ticks)]

@@ -11,6 +11,7 @@ import pandas as pd
 from numclip_lightning.metrics import measure_of
 from numclip_lightning.report.frame import run_name, shots_name
 from numclip_lightning.report.page import code
+from numclip_lightning.report.spreadsheets import write_csv
 from numclip_lightning.report.tables import MARKDOWN, markdown_grid
 
 __all__ = ["Tried", "trial_sections"]
@@ -42,7 +43,7 @@ def trial_sections(tried: Tried, folder: Path) -> list[str]:
     if not tried.planned:
         return []
     rows = _rows(tried)
-    rows.to_csv(folder / "trials.csv", index=False)
+    write_csv(rows, folder / "trials.csv")
     seeds = ", ".join(map(str, sorted(rows["seed"].unique())))
     numbers = ", ".join(map(str, sorted(_trials_of(rows).unique())))
     parts = [

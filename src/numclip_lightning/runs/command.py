@@ -39,6 +39,7 @@ from numclip_lightning.runs.folder import (
 from numclip_lightning.runs.parser import Parser
 from numclip_lightning.runs.predictions import raise_problem
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
+from numclip_lightning.runs.secret_values import refuse_secrets
 from numclip_lightning.runs.stopping import slurm_job
 from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.trainer import Trainer
@@ -120,6 +121,7 @@ class NumClipCLI(LightningCLI):
         """Parse the words."""
         # A W&B agent writes Python's None.
         self.config = parser.parse_args([re.sub(r"^(--[^=]+=)None$", r"\1null", word) for word in args])
+        refuse_secrets(self.config[self.verb].as_dict())
 
     def _parse_ckpt_path(self) -> None:
         """Let the hyperparameters in a checkpoint override configuration and flags, as Lightning does.

@@ -71,7 +71,7 @@ class DurableCheckpoints(TorchCheckpointIO):
     another disk: a process that ends meanwhile leaves a torn file in the place of the good one. Nothing is synced.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:  # type: ignore[override]
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write a checkpoint.
 
         Args:

@@ -40,6 +40,7 @@ class ExactResume(Callback):
         self._seed = 0
         self._drawn = False
         self._pending: dict[str, Any] | None = None
+        self._resumed = False
         self._scores: dict[int, float] = {}
         self._validated: dict[str, Tensor] = {}
 
@@ -73,7 +74,8 @@ class ExactResume(Callback):
         # Lightning has looked for the place in the epoch too early, where a schedule has asked for the number of steps.
         trainer.fit_loop._load_combined_loader_states()
         for place, score in self._scores.items():
-            trainer.lr_scheduler_configs[place].scheduler.step(score)  # type: ignore[call-arg]
+            plateau: Any = trainer.lr_scheduler_configs[place].scheduler
+            plateau.step(score)
         self._scores = {}
         trainer._logger_connector._callback_metrics.update(self._validated)
 
@@ -91,6 +93,7 @@ class ExactResume(Callback):
     ) -> None:
         """Seed a step; in the first one after a resume, go on with the sums of the metrics."""
         if self._pending is not None:
+            self._resumed = True
             for name, state in self._pending["modules"].items():
                 _load_sums(pl_module.get_submodule(name), state)
         self._sow(trainer, _STEP, trainer.current_epoch, batch_idx)
@@ -108,6 +111,17 @@ class ExactResume(Callback):
                     result.value = result.value + logged[key]["value"].to(result.value.device)
                     count = logged[key]["count"].to(result.cumulated_batch_size.device)
                     result.cumulated_batch_size = result.cumulated_batch_size + count
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the metrics that were resumed and that no later batch has updated: Lightning knows what is logged."""
+        resumed, self._resumed = self._resumed, False
+        if not resumed:
+            return
+        known = {result.meta.name for result in trainer.fit_loop.epoch_loop._results.values()}
+        for collection in getattr(pl_module, "train_metrics", {}).values():
+            for name, metric in collection.items():
+                if name not in known and metric.update_called:
+                    pl_module.log(name, metric, on_step=False, on_epoch=True)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep the sums of an epoch that is not at its end, of every process."""

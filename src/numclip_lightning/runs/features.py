@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -18,6 +19,7 @@ from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.samples import Samples, encode_share, gather_by_index
 from numclip_lightning.progress import watched
+from numclip_lightning.runs.feature_files import feature_file, read_features, write_features
 from numclip_lightning.runs.trainer import uses_whole_split
 
 __all__ = ["KeepFeatures"]
@@ -38,16 +40,19 @@ class KeepFeatures(Callback):
         enabled: Whether to encode images once.
         most_gigabytes: The most memory that the features of a split may take in a process, in 10^9 bytes, 0 or more; a
             larger split is encoded in every epoch.
+        folder: Where features are kept for other runs with the same image tower, preprocessing and files; None keeps
+            them for this fit alone.
 
     Raises:
         ConfigError: If `most_gigabytes` is negative or NaN.
     """
 
-    def __init__(self, enabled: bool = True, most_gigabytes: float = 4.0) -> None:
+    def __init__(self, enabled: bool = True, most_gigabytes: float = 4.0, folder: str | None = None) -> None:
         if math.isnan(most_gigabytes) or most_gigabytes < 0:
             raise ConfigError(f"features.most_gigabytes is {most_gigabytes}; give a number of 0 or more.")
         self.enabled = enabled
         self.most_bytes = most_gigabytes * _GIGABYTE
+        self.folder = None if folder is None else Path(folder).expanduser()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Offer the datamodule to encode its splits; it does so when the weights are on their device."""
@@ -74,9 +79,17 @@ class KeepFeatures(Callback):
         if not uses_whole_split(trainer, split):
             return None
         start, total = time.monotonic(), len(data.labels(split))
+        dataset, file = data.dataset(split), None
+        if self.folder is not None:
+            file = feature_file(self.folder, method, dataset, str(trainer.precision))
+            kept = read_features(file, total) if file else None
+            # All processes read, or all encode together.
+            if all(trainer.strategy.broadcast(kept is not None, src) for src in range(trainer.world_size)):
+                _log.info("features: those of %d %s images are read from %s", total, split, file)
+                return kept
         # The order of the training images must not depend on whether features are kept.
         with isolate_rng():
-            batches = encode_share(method, data.dataset(split), data.batch_size, data.num_workers)
+            batches = encode_share(method, dataset, data.batch_size, data.num_workers)
             with closing(batches):
                 parts = self._within_limit(batches, split, total, trainer.world_size)
         if parts is None:
@@ -86,6 +99,9 @@ class KeepFeatures(Callback):
             "features: the image tower is frozen, %d %s images encoded once in %.1f s, %s",
             total, split, time.monotonic() - start, _size(features.numel() * features.element_size()),
         )  # fmt: skip
+        if file is not None and trainer.is_global_zero:
+            about = {"images": total, "backbone": method.backbone, "split": split}
+            write_features(file, features, about)
         return features
 
     def _within_limit(

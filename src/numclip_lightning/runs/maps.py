@@ -48,7 +48,8 @@ class _Maps:
     def write(self, index: int, path: str, image: Tensor, numbers: NDArray[np.float32], scale: OrdinalScale) -> None:
         """Write the map of a normalised image (3, H, W)."""
         pixels = ((image.float().cpu() * self._std + self._mean).clamp(0, 1) * 255).round().byte()
-        name = f"{index:06d}-{Path(path).stem}"
+        # 50 letters are 200 bytes at the most; a name has 255.
+        name = f"{index:06d}-{Path(path).stem[:50]}"
         np.save(self._folder / f"{name}.npy", numbers)
         least = _LEAST * (scale.maximum - scale.minimum)
         picture = heat_picture(pixels.permute(1, 2, 0).numpy(), numbers, "values", scale.unit, least)

@@ -161,7 +161,7 @@ def replay(path: str | Path) -> dict[str, float]:
     batch, step = kept["step"]["batch"], kept["step"]
     seed_libraries(step_seed(step["seed"], step["process"], step["epoch"], step["batch_idx"]))
     losses = method._joined_losses(method._output(batch), batch)
-    torch.stack(list(losses.values())).sum().backward()
+    torch.autograd.backward(torch.stack(list(losses.values())).sum())
     gradients = [p.grad for p in method.parameters() if p.grad is not None]
     return {
         **{name: float(loss.detach()) for name, loss in losses.items()},

@@ -12,8 +12,8 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from numclip_lightning.errors import RunError
@@ -101,7 +101,7 @@ def stop_request(trainer: L.Trainer) -> int:
     if trainer.world_size == 1:
         return found.received
     received = torch.tensor(found.received, device=trainer.strategy.root_device)
-    return int(trainer.strategy.reduce(received, reduce_op="max"))  # type: ignore[arg-type]
+    return int(trainer.strategy.reduce(received, reduce_op="max"))
 
 
 def requeue(trainer: L.Trainer, number: int) -> bool:

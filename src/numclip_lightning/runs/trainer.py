@@ -51,7 +51,7 @@ class Trainer(L.Trainer):
         the loop.
         """
         loop = self.fit_loop
-        epochs = loop.epoch_progress.current
+        epochs: Any = loop.epoch_progress.current
         if self.state.fn == TrainerFn.FITTING and loop.restarting and epochs.ready == epochs.processed:
             # The setter of the base, as that of the fit loop never lets go of it here.
             _Loop.restarting.fset(loop, False)  # type: ignore[attr-defined]

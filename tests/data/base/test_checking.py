@@ -86,7 +86,7 @@ def test_unreadable_images(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no\.jpg doesn't exist"):
         load_rgb(tmp_path / "no.jpg")
     (tmp_path / "text.jpg").write_text("no image")
-    with pytest.raises(DataError, match=r"can't read image .*text\.jpg: cannot identify"):
+    with pytest.raises(DataError, match=r"can't read image .*text\.jpg: it is text, not an image"):
         load_rgb(tmp_path / "text.jpg")
     floats = save(tmp_path / "f.tif", Image.fromarray(np.zeros((2, 2), dtype=np.float32)))
     with pytest.raises(DataError, match="has floating-point pixels, whose range is unknown; save it with 8 or 16 bits"):

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from numclip_lightning.data.base import dataset as module
 from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.errors import ConfigError, DataError
+from numclip_lightning.images.loading import load_rgb
 from numclip_lightning.images.pixel_cache import PixelCache
 
 SIZES = [(60, 40), (40, 60), (33, 33), (20, 24), (64, 90), (36, 36)]
@@ -41,11 +42,10 @@ def data(folder: Path, cache: str, **other: Any) -> ListDataModule:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are decoded."""
     names: list[str] = []
-    load = module.load_rgb
 
     def counted(path: Any, *arguments: Any) -> Any:
         names.append(Path(path).name)
-        return load(path, *arguments)
+        return load_rgb(path, *arguments)
 
     monkeypatch.setattr(module, "load_rgb", counted)
     return names

@@ -19,7 +19,7 @@ def module(folder: Path, words: tuple[str, ...] = WORDS, **options: Any) -> List
 
 def test_each_image_is_in_its_split(tmp_path: Path) -> None:
     data = module(tmp_path)
-    assert {split: data.labels(split).targets for split in ("train", "val", "test")} == {  # type: ignore[arg-type]
+    assert {split: data.labels(split).targets for split in ("train", "val", "test")} == {
         "train": (0.0, 3.0, 6.0), "val": (1.0, 4.0), "test": (2.0, 5.0),
     }  # fmt: skip
 

@@ -38,7 +38,7 @@ def gradients(method: OrdinalMethod, batch: dict[str, torch.Tensor]) -> dict[str
     """The gradients of a training step on a batch, averaged over the processes as DDP does."""
     batch = {name: found.double() if found.is_floating_point() else found for name, found in batch.items()}
     output, joined = gather_batch(method._output(batch), batch, method.shared_extras)
-    torch.stack(list(method._joined_losses(output, joined).values())).sum().backward()
+    torch.autograd.backward(torch.stack(list(method._joined_losses(output, joined).values())).sum())
     found = {name: p.grad for name, p in method.named_parameters() if p.grad is not None}
     if dist.is_initialized():
         for gradient in found.values():
@@ -70,12 +70,9 @@ def test_gradients_are_those_of_one_process(tmp_path: Path, processes: int) -> N
         for share in shares:
             assert share[name].keys() == expected.keys()
             for part, gradient in expected.items():
+                where = f"{name} {part}"
                 torch.testing.assert_close(
-                    share[name][part],
-                    gradient,
-                    atol=1e-9,
-                    rtol=1e-7,
-                    msg=lambda text, where=f"{name} {part}": f"{where}: {text}",
+                    share[name][part], gradient, atol=1e-9, rtol=1e-7, msg=f"{where}: %s".__mod__
                 )
 
 

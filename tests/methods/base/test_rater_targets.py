@@ -122,7 +122,8 @@ def test_what_has_no_votes_is_refused() -> None:
 
 def test_the_least_loss_is_the_distribution_of_the_votes() -> None:
     """With votes for both ends, SORD with sharp labels and the CRPS end at the shares of the votes."""
-    for kind, options in ((SORD, {"temperature": 0.05}), (CRPSClassifier, {})):
+    kinds: list[tuple[Any, dict[str, Any]]] = [(SORD, {"temperature": 0.05}), (CRPSClassifier, {})]
+    for kind, options in kinds:
         method = kind(**TINY, **options, raters="distribution")
         batch = {"distribution": torch.tensor([[0.3, 0, 0, 0, 0, 0, 0.7]]), "target": torch.tensor([4.2])}
         logits = torch.zeros(1, 7, requires_grad=True)

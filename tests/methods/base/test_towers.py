@@ -150,9 +150,10 @@ class TestLeash:
 
         def distance() -> Tensor:
             method._output(batch)
-            return method._distance()
+            found: Tensor = method._distance()
+            return found
 
-        distance().backward()
+        torch.autograd.backward(distance())
         with torch.no_grad():
             weight[0, 0] += 1e-5
             with torch.enable_grad():
@@ -179,7 +180,7 @@ class TestFallingTemperature:
     def test_labels_soften_as_the_epoch_says(self) -> None:
         seen: list[Tensor] = []
 
-        class Watched(SORD):
+        class Watched(SORD):  # type: ignore[misc]
             def on_train_epoch_end(self) -> None:
                 seen.append(self.labels.clone())
 

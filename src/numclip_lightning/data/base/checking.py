@@ -11,7 +11,7 @@ import numpy as np
 from numclip_lightning.data.base.copies import copies_within
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.lookup import find_files, hint_near
-from numclip_lightning.errors import DataError, format_number
+from numclip_lightning.errors import DataError, format_number, shown
 from numclip_lightning.images.loading import UNREADABLE, Reading, Remarks, inspect_image
 from numclip_lightning.progress import watched
 
@@ -85,7 +85,8 @@ def _inspect(file: Path, reading: Reading, *, decode: bool) -> Remarks | str:
     except FileNotFoundError:
         return ""
     except UNREADABLE as error:
-        return f"unreadable: {error}"
+        # What the system says, without the path again.
+        return f"unreadable: {error.strerror if isinstance(error, OSError) and error.filename else error}"
 
 
 def _report(faults: list[_Fault], total: int, root: str | Path, almost: str) -> str:
@@ -95,7 +96,7 @@ def _report(faults: list[_Fault], total: int, root: str | Path, almost: str) -> 
     hints = {fault: hint_near(root, fault.label.path) for fault in faults if fault.missing} if almost else {}
     for fault in sorted(faults, key=lambda fault: bool(hints.get(fault)))[:_SHOWN]:
         reason = f"missing{hint_near(root, fault.label.path)}" if fault.missing else fault.reason
-        lines.append(f"  {fault.label.where}: {fault.label.path}: {reason}")
+        lines.append(f"  {fault.label.where}: {shown(fault.label.path)}: {reason}")
     if len(faults) > _SHOWN:
         lines.append(f"  and {len(faults) - _SHOWN} more")
     if almost:
@@ -164,7 +165,7 @@ def report_one_value(train: LabelTable) -> None:
         )  # fmt: skip
 
 
-def _refuse_same_file(labels: list[Label], files: list[Path]) -> None:
+def _refuse_same_file(labels: Sequence[Label], files: Sequence[Path]) -> None:
     """Refuse two labels for one file: `a/../1.jpg` and `1.jpg`, unless they are of two boxes in it."""
     first: dict[tuple[Path, object], Label] = {}
     for label, file in zip(labels, files, strict=True):

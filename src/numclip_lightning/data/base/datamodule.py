@@ -2,9 +2,9 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import lightning as L
 import torch
@@ -274,5 +274,5 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         if power:
             sampler: TrainSampler = RareSampler.of(self.labels(split), power, self.value_step, seed, self.trainer)
         else:
-            sampler = TrainSampler.of(dataset, seed, self.trainer)
+            sampler = TrainSampler.of(cast("Sized", dataset), seed, self.trainer)
         return TrainLoader(SeededDataset.around(dataset), sampler=sampler, **arguments)

@@ -1,5 +1,6 @@
 """From the lines of a list file to rows of (path, label tokens, group, spread, propensity): headers and columns."""
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from numclip_lightning.data.base.tables import IMAGE_END, read_table
 from numclip_lightning.errors import DataError
 
 __all__ = ["Record", "Row", "has_header", "read_header", "read_records", "read_rows"]
+
+_log = logging.getLogger(__name__)
 
 
 class Row(NamedTuple):
@@ -54,7 +57,7 @@ def read_rows(source: Path, asked: AskedColumns, *, labelled: bool) -> list[Row]
         return _with_points([_headless_row(line, table) for line in table.lines], table, source)
     if len(table.lines) == 1:
         raise DataError(f"{source} has a header but no entries")
-    table = _name_row_names(table)
+    table = _name_row_names(_without_headers(table, source))
     columns = find_columns(source, table, asked, labelled=labelled)
     return _with_points([_row(line, table, columns, source) for line in table.lines[1:]], table, source)
 
@@ -126,6 +129,20 @@ def has_header(table: Table, asked: AskedColumns, *, labelled: bool) -> bool:
     # An entry in folders with an odd suffix, or without one, may look like a name: its label is a number.
     paths = any(re.search(r"\.\w{2,5}$|[/\\]", name) for name in names) and not any(map(_is_numeric, following))
     return known or (labelled and len(names) > 1 and not paths)
+
+
+def _without_headers(table: Table, source: Path) -> Table:
+    """Leave out lines that are the header again, as in lists that were joined from several."""
+    header, *lines = table.lines
+    kept = [line for line in lines if line.fields != header.fields]
+    if not kept:
+        raise DataError(f"{source} has a header but no entries")
+    if len(kept) < len(lines):
+        number = next(line.number for line in lines if line.fields == header.fields)
+        _log.warning(
+            "%s: %d lines repeat the header and are left out, first line %d", source, len(lines) - len(kept), number
+        )
+    return table._replace(lines=[header, *kept])
 
 
 def _name_row_names(table: Table) -> Table:

@@ -14,6 +14,7 @@ from numclip_lightning.data.base.checking import CheckImages, check_images, repo
 from numclip_lightning.data.base.datamodule import NEEDED, OrdinalDataModule
 from numclip_lightning.data.base.dataset import OrdinalDataset
 from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
+from numclip_lightning.data.base.nodes import once_per_node
 from numclip_lightning.data.base.split_lists import SplitLists
 from numclip_lightning.data.base.types import Decode, Leaks, OnBadImage, SelectOn, Split
 from numclip_lightning.errors import ConfigError, MissingListError, check_choice
@@ -250,7 +251,8 @@ class FileDataModule(OrdinalDataModule):
             self.split_lists.refuse_test_images()
         skips = stage == "predict" and self.on_bad_image == "skip"
         how = "none" if skips else self.check_images
-        check_images(chain.from_iterable(tables), self.root, how, self.reading)
+        images = chain.from_iterable(tables)
+        once_per_node(lambda: check_images(images, self.root, how, self.reading), self.trainer)
         for table in tables:
             report_rounding(table)
         self._ready.add(stage)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 from torch import Tensor
 
@@ -113,14 +113,15 @@ class LabelColumns(Sequence[Label]):
         return self._cut(slice(start, max(start, stop)))
 
     def _cut(self, part: slice) -> "LabelColumns":
-        numbers = {name: getattr(self, name) for name in ("targets", "spreads", "propensities")}
+        numbers = ((name, getattr(self, name)) for name in ("targets", "spreads", "propensities"))
+        changed: dict[str, Any] = {name: None if column is None else column[part] for name, column in numbers}
         return replace(
             self,
             paths=self.paths[part],
             first_line=self.first_line + part.start,
             groups=self.groups and self.groups.cut(part),
             attributes={name: column.cut(part) for name, column in self.attributes.items()},
-            **{name: None if column is None else column[part] for name, column in numbers.items()},
+            **changed,
         )
 
     def __iter__(self) -> Iterator[Label]:
@@ -133,12 +134,11 @@ class LabelColumns(Sequence[Label]):
         def plain(column: Tensor | None) -> list[float] | list[None]:
             return [None] * (end - start) if column is None else column[start:end].tolist()
 
-        groups, attributes = (
-            self.groups,
-            [(name, column, plain(column.codes)) for name, column in self.attributes.items()],
-        )
-        rows = zip(self.paths[start:end], plain(self.targets), plain(groups and groups.codes), plain(self.spreads),
-                   plain(self.propensities), strict=True)  # fmt: skip
+        groups = self.groups
+        attributes = [(name, column, plain(column.codes)) for name, column in self.attributes.items()]
+        codes = plain(groups.codes if groups else None)
+        rows = zip(self.paths[start:end], plain(self.targets), codes, plain(self.spreads), plain(self.propensities),
+                   strict=True)  # fmt: skip
         for place, (path, target, group, spread, propensity) in enumerate(rows):
             yield Label(
                 path,

@@ -19,8 +19,8 @@ from numclip_lightning.data.base.label import Label
 from numclip_lightning.data.base.label_columns import LabelColumns
 from numclip_lightning.data.base.long_lists import read_columns
 from numclip_lightning.data.base.parsing import parse_propensity, parse_spread, parse_target
-from numclip_lightning.data.base.paths import path_key
-from numclip_lightning.errors import DataError, format_number
+from numclip_lightning.data.base.paths import LONGEST_PATH, path_key
+from numclip_lightning.errors import DataError, format_number, shown
 
 __all__ = [
     "Label",
@@ -178,8 +178,13 @@ def _to_label(row: Row, source: Path, *, labelled: bool) -> Label:
     where = f"{source}:{row.line}"
     if not row.path:
         raise DataError(f"{where}: the image path is empty")
+    if len(row.path) > LONGEST_PATH:
+        raise DataError(
+            f"{where}: the image path has {len(row.path):,} characters, more than a system can open "
+            f"({LONGEST_PATH:,}): {shown(row.path, 40)}; look for separators or line ends that are lost"
+        )
     if labelled and not row.tokens:
-        raise DataError(f"{where}: no label after {row.path!r}; expected a label such as 31, 3.0 or 1930s")
+        raise DataError(f"{where}: no label after '{shown(row.path)}'; expected a label such as 31, 3.0 or 1930s")
     targets = tuple(parse_target(token, where) for token in row.tokens)
     spread = None if row.spread is None else parse_spread(row.spread, where)
     propensity = None if row.propensity is None else parse_propensity(row.propensity, where)

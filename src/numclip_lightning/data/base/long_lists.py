@@ -15,7 +15,7 @@ from numclip_lightning.data.base.dialects import has_header
 from numclip_lightning.data.base.label_columns import Categories, LabelColumns, Strings
 from numclip_lightning.data.base.lines import Line, Table
 from numclip_lightning.data.base.numerals import is_number, is_unknown
-from numclip_lightning.data.base.paths import path_key
+from numclip_lightning.data.base.paths import LONGEST_PATH, path_key
 from numclip_lightning.data.base.tables import find_delimiter, is_remark
 from numclip_lightning.errors import DataError
 
@@ -58,7 +58,11 @@ def read_columns(source: Path, asked: AskedColumns, *, labelled: bool) -> LabelC
     table = _read(content, head.delimiter, columns, skipped=int(named))
     # Each copy of a long list counts.
     del content
-    return None if table is None else _checked(table, columns, source, int(named) + 1)
+    # Where there is a label, a header that is repeated has no number.
+    header = head.lines[0].fields[columns.path] if named and columns.target is None else None
+    if table is None or (header is not None and header in table.column(str(columns.path)).to_pylist()):
+        return None
+    return _checked(table, columns, source, int(named) + 1)
 
 
 def _head(content: bytes) -> Table | None:
@@ -179,7 +183,8 @@ def _strings(column: Any) -> Strings | None:
         texts = pc.utf8_trim_whitespace(texts)
     _, offsets, data = texts.buffers()
     ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
-    if not (np.diff(ends) > 0).all():
+    lengths = np.diff(ends)
+    if not (lengths > 0).all() or lengths.max() > LONGEST_PATH:
         return None
     found = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]].copy()
     return Strings(torch.from_numpy(found), torch.from_numpy(ends - ends[0]))

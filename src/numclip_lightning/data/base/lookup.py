@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, overload
+from urllib.parse import unquote
 
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.paths import path_key
@@ -156,12 +157,14 @@ def hint_near(root: str | Path, path: str) -> str:
         path: The entry as written.
 
     Returns:
-        `"; did you mean 'IMG_1.JPG'?"` for one that differs by case, by composed accents or by its suffix; for one of
+        `"; did you mean 'IMG_1.JPG'?"` for one that differs by case, by composed accents, by invisible characters, by
+        `%2C` for a comma, or by its suffix; for one of
         the same name in another folder, where it is; an empty string if there is neither.
     """
     key = path_key(path)
     if near := _near("/" if key.startswith("/") else str(root), [part for part in key.split("/") if part]):
-        return f"; did you mean {near!r}?"
+        form = unicodedata.normalize("NFC", near) == unicodedata.normalize("NFC", key)
+        return f"; did you mean {near!r}?" + " (its accents are written in another form of Unicode)" * form
     name = key.rsplit("/", 1)[-1]
     for parts in _FOLDERS:
         other = os.path.join(root, *parts, name)  # noqa: PTH118
@@ -192,4 +195,6 @@ def _near(folder: str, parts: Sequence[str]) -> str:
 
 
 def _fold(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    # Cf: zero-width and other invisible characters.
+    seen = "".join(letter for letter in unquote(name) if unicodedata.category(letter) != "Cf")
+    return unicodedata.normalize("NFC", seen).casefold()

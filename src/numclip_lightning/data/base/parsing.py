@@ -4,12 +4,15 @@ import math
 import re
 
 from numclip_lightning.data.base.numerals import is_number, is_unknown, with_point
-from numclip_lightning.errors import DataError
+from numclip_lightning.errors import DataError, shown
 
 __all__ = ["parse_propensity", "parse_spread", "parse_target", "parse_weight"]
 
 # `1,200,000` and `1.200.000,50`, with whatever separates the thousands.
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:[,.'\u2019\u00a0\u202f]\d{3})+(?:[.,]\d+)?", re.ASCII)
+
+# `2024-05-01`, `1/5/2024` and `01.05.2024`, with or without a time.
+_DATE = re.compile(r"(?:\d{4}([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2(?:\d{4}|\d\d))(?!\d)", re.ASCII)
 
 
 def parse_target(token: str, where: str) -> float:
@@ -31,11 +34,12 @@ def parse_target(token: str, where: str) -> float:
     """
     if not is_number(token):
         raise DataError(
-            f"{where}: label {token!r} is not a number; expected a label such as 31, 3.0 or 1930s{_advice(token)}"
+            f"{where}: label '{shown(token)}' is not a number; expected a label such as 31, 3.0 or 1930s"
+            f"{_advice(token)}"
         )
     value = float(token.removesuffix("s"))
     if not math.isfinite(value):
-        raise DataError(f"{where}: label {token!r} is not finite; expected a label such as 31, 3.0 or 1930s")
+        raise DataError(f"{where}: label '{shown(token)}' is not finite; expected a label such as 31, 3.0 or 1930s")
     return value
 
 
@@ -45,6 +49,8 @@ def _advice(token: str) -> str:
         return "; it is unknown: remove the line, or label it"
     if re.fullmatch(r"[+-]?\d+,\d+", token):
         return "; write a decimal comma as a point, and thousands without a comma"
+    if _DATE.match(token):
+        return "; it looks like a date: write the number that is meant, such as the year"
     if _GROUPED.fullmatch(token):
         return "; write thousands without separators, such as 1200000"
     if any(letter.isdigit() for letter in token):

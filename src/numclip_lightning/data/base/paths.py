@@ -1,6 +1,9 @@
 """Paths as lists write them."""
 
-__all__ = ["path_key"]
+__all__ = ["LONGEST_PATH", "path_key"]
+
+LONGEST_PATH = 4096
+"""The most bytes of a path that Linux opens; other systems take fewer."""
 
 
 def path_key(path: str) -> str:

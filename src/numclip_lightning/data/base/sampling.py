@@ -74,8 +74,10 @@ class TrainSampler(DistributedSampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         """Yield what this process draws."""
         start, self.start = self.start, 0
-        order = self.order(np.random.default_rng((self.seed, self.epoch)))
-        seeds = np.random.default_rng((self.seed, self.epoch, 1)).integers(_LARGEST_SEED, size=self.total_size)
+        # The next one, where nobody announces it: a loop of the user's own must not see the same epoch again and again.
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        order = self.order(np.random.default_rng((self.seed, epoch)))
+        seeds = np.random.default_rng((self.seed, epoch, 1)).integers(_LARGEST_SEED, size=self.total_size)
         own = slice(self.rank + start * self.num_replicas, self.total_size, self.num_replicas)
         yield from map(Draw, order[own].tolist(), seeds[own].tolist())
 

@@ -15,9 +15,12 @@ from numclip_lightning.errors import DataError
 from numclip_lightning.images.folders import IMAGE_SUFFIXES
 from numclip_lightning.images.opening import kind_of_no_file
 
-__all__ = ["IMAGE_END", "find_delimiter", "is_remark", "read_table"]
+__all__ = ["IMAGE_END", "LONGEST_LINE", "find_delimiter", "is_remark", "read_table"]
 
 _log = logging.getLogger(__name__)
+
+LONGEST_LINE = 1_000_000
+"""More characters than any entry of a list has, with the votes of hundreds of raters."""
 
 IMAGE_END = r"(?i:\.(?:" + "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES)) + "))"
 _EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
@@ -67,6 +70,11 @@ def read_table(source: Path) -> Table:
     start = next((number for number, row in enumerate(rows) if row.strip() and not is_remark(row)), None)
     if start is None:
         raise DataError(f"{source} is empty")
+    if long := next((number for number, row in enumerate(rows, 1) if len(row) > LONGEST_LINE), None):
+        raise DataError(
+            f"{source}:{long}: the line has {len(rows[long - 1]):,} characters, more than an entry can have "
+            f"({LONGEST_LINE:,}); the file has lost its line ends, or is not a list: write an entry a line"
+        )
     if remarks := [row.strip() for row in rows[:start] if row.strip()]:
         _log.warning("%s: remarks above the list are left out (%d, first %r)", source, len(remarks), remarks[0])
     if named := _EXCEL_SEPARATOR.fullmatch(rows[start].strip()):
@@ -147,15 +155,33 @@ def _split_words(row: str) -> list[str]:
 
 
 def _split_quoted(rows: list[str], start: int, delimiter: str, source: Path) -> list[Line]:
-    text = io.StringIO("\n".join(rows[start:]), newline="")
+    # An empty line after the last one is read as such, unless a quotation mark before it is open.
+    text = io.StringIO("\n".join([*rows[start:], "", ""]), newline="")
     reader = csv.reader(text, delimiter=delimiter, skipinitialspace=delimiter != "\t")
     lines, number = [], start + 1
     try:
         for fields in reader:
             if any(field.strip() for field in fields):
                 plain = "\n".join(rows[number - 1 : start + reader.line_num])
+                if fault := _fault_of_quotes(fields, reader.line_num > len(rows) - start, delimiter):
+                    raise DataError(f"{source}:{number}: {fault}")
                 lines.append(Line(number, plain, [field.strip() for field in fields]))
             number = start + reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"{source}:{number}: can't split the line at {delimiter!r}: {error}") from error
     return lines
+
+
+def _fault_of_quotes(fields: list[str], to_the_end: bool, delimiter: str) -> str:
+    """Return what is wrong with a quoted field that runs over lines: entries would be lost in it without a word."""
+    if to_the_end and "\n" in fields[-1]:
+        return "the line has a quotation mark that isn't closed, which takes all lines below it; close it, or remove it"
+    inside = [row for field in fields for row in field.split("\n")[1:-1]]
+    if any(
+        row.count(delimiter) >= len(fields) - 1 and re.search(IMAGE_END + re.escape(delimiter), row) for row in inside
+    ):
+        return (
+            "the line has a quotation mark that is closed lines below it, with entries between; close it in its line, "
+            "or remove both"
+        )
+    return ""

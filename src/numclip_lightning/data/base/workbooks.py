@@ -14,6 +14,9 @@ from numclip_lightning.errors import DataError
 
 __all__ = ["field_of", "is_workbook", "read_parquet", "read_workbook"]
 
+MAX_UNPACKED = 1_000_000_000
+"""Bytes of XML that a workbook may hold: a sheet of Excel's 1,048,576 rows and ten columns has less than half of it."""
+
 _EXTRA = "pip install 'numclip-lightning[lists]'"
 
 
@@ -45,6 +48,13 @@ def read_workbook(source: Path, content: bytes) -> tuple[Table, list[str]]:
         raise DataError(
             f"{source} is an Excel workbook; reading it needs openpyxl: {_EXTRA}, or save the sheet as CSV (UTF-8)"
         ) from error
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        size = sum(part.file_size for part in archive.infolist())
+    if size > MAX_UNPACKED:
+        raise DataError(
+            f"{source} unpacks to {size / 1e9:.1f} GB, more than a list has ({MAX_UNPACKED / 1e9:g} GB); save the "
+            "sheet as CSV (UTF-8)"
+        )
     try:
         with warnings.catch_warnings():
             # Of styles and rules that nothing here reads.

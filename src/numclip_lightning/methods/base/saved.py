@@ -13,6 +13,7 @@ import torch
 from numclip_lightning import __version__
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.methods.base.trust import refuse_foreign_code
 
 __all__ = ["CLASS_PATH", "NOT_ARGUMENTS", "maker_of", "method_class", "read_checkpoint", "remedy_for"]
 
@@ -32,7 +33,7 @@ def read_checkpoint(path: str | Path, label: str = "") -> dict[str, Any]:
         The checkpoint; `hyper_parameters` has the method's arguments, and its class under `_class_path`.
 
     Raises:
-        ConfigError: If it can't be read, or contains no method of this project.
+        ConfigError: If it can't be read, contains no method of this project, or names code that is not trusted.
     """
     named = f"{label} {path}".strip()
     if not zipfile.is_zipfile(path):
@@ -45,6 +46,7 @@ def read_checkpoint(path: str | Path, label: str = "") -> dict[str, Any]:
     known = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, dict) else {}
     if CLASS_PATH not in known:
         raise ConfigError(f"{named} was not made by `numclip fit`: it doesn't say which method it contains.")
+    refuse_foreign_code(known, named)
     return dict(checkpoint)
 
 
