@@ -9,9 +9,11 @@ import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
+from html import unescape
 from pathlib import Path
 from typing import Any
 
+import latex2mathml.converter
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -58,6 +60,20 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     # The colours of `console` expect a prompt, which ours do not have, so that they can be copied.
     markdown = re.sub(r"^(\s*```)console$", r"\1sh", markdown, flags=re.MULTILINE)
     return lead(markdown, Path("docs", here).parent, here)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Write formulas as MathML, which browsers draw by themselves: no script, no font of another server.
+
+    Args:
+        html: The page.
+    """
+
+    def drawn(found: re.Match[str]) -> str:
+        display: Any = "block" if found[1] == "div" else "inline"
+        return str(latex2mathml.converter.convert(unescape(found[2]), display=display))
+
+    return re.sub(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', drawn, html, flags=re.DOTALL)
 
 
 def lead(text: str, home: Path, page: str) -> str:

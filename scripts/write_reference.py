@@ -137,7 +137,7 @@ def _classes(module: Any) -> list[type]:
     found = {getattr(module, name) for name in module.__all__ if inspect.isclass(getattr(module, name))}
     public = {parent for cls in found for parent in cls.__mro__ if parent.__module__.startswith(module.__name__)}
     roots = tuple(_roots(found))
-    chosen: list[type] = [cls for cls in public if issubclass(cls, roots) and is_dataclass(cls)]
+    chosen: list[type] = [cls for cls in public if issubclass(cls, roots) and hasattr(cls, "__dataclass_fields__")]
     return sorted(chosen, key=lambda cls: (len(cls.__mro__), cls.__name__))
 
 
