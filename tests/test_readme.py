@@ -65,8 +65,8 @@ def test_a_command_can_be_parsed(words: list[str]) -> None:
 def test_a_command_with_a_parser_of_its_own_can_be_parsed(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     # Parsed in full, and stopped before anything runs: nothing to compare to, no datasets, no lists, no run.
     if words[0] == "check":
-        # It refuses nothing, and without `--near=null` would fetch a backbone.
-        assert main([*words, "--near=null"]) == 0
+        # Without `--near=null` it would fetch a backbone. Its lists are not here, which it says.
+        assert main([*words, "--near=null"]) == 1
     else:
         assert failure(*words, *(["--compare_to=nobody"] if words[0] == "benchmark" else [])) == 2
     error = "".join(capsys.readouterr())

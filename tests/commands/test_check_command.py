@@ -146,6 +146,13 @@ def test_a_list_that_is_missing_or_bad_hides_nothing(folder: Path, capsys: pytes
     assert "train: 4 images" in capsys.readouterr().out
 
 
+def test_lists_that_are_all_missing_are_no_sound_set(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part in ("train", "val", "test"):
+        (folder / f"{part}.csv").unlink()
+    assert facts_of(folder, "--near", "null", code=1)["mend"] == ["there is no image: every list is missing or empty"]
+    assert "every list is missing" in capsys.readouterr().out
+
+
 def test_images_nearly_the_same_and_variety_need_a_backbone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Image.open(folder / "0.png") as image:
         image.putpixel((3, 3), (31, 224, 90))

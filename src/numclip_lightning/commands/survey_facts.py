@@ -66,6 +66,8 @@ def _mend(found: Survey, parts: Sequence[dict[str, Any]]) -> list[str]:
         "groups are in two splits": sum(map(len, found.shared_groups.values())) * found.refuses_groups,
     }
     unread = [f"the {part.name} list can't be read" for part in found.parts if part.missing.startswith(UNREAD)]
+    if not unread and not any(part["images"] for part in parts):
+        unread = ["there is no image: every list is missing or empty"]
     return [*unread, *(f"{number} {what}" for what, number in counted.items() if number)]
 
 
