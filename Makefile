@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow coverage tables bench mini lint types check format clean
+.PHONY: help setup demo test test-slow coverage docs tables bench mini lint types check format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1|/' | column -t -s '|'
@@ -32,6 +32,9 @@ coverage: $(READY) ## Run the same tests again; they must cover 90 % of src
 
 test-slow: $(READY) ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+docs: $(READY) ## Build the site into site/, strictly and without a network; open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 tables: $(READY) ## Write the tables of methods and datasets in README.md and docs/methods
 	$(BIN)/python scripts/write_tables.py

@@ -7,7 +7,7 @@ import base64
 import json
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -41,22 +41,22 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, content in _generated():
         files.append(File.generated(config, name, content=content))
     pages = [file.src_uri for file in files.documentation_pages()]
-    config.nav = _expand(config.nav, pages)
+    config.nav = expand(config.nav, pages)
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Lead links that leave docs/ to their page in the site; a file without a page is named only.
 
     Args:
         markdown: The page.
         page: Where it is.
-        config: The site.
-        files: Its files.
     """
     here = page.file.src_uri
     if page.file.generated_by:
         return markdown
+    # The colours of `console` expect a prompt, which ours do not have, so that they can be copied.
+    markdown = re.sub(r"^(\s*```)console$", r"\1sh", markdown, flags=re.MULTILINE)
     return lead(markdown, Path("docs", here).parent, here)
 
 
@@ -146,8 +146,28 @@ def _tutorial(notebook: Path) -> Iterator[tuple[str, str | bytes]]:
     yield page, "\n\n".join(parts) + "\n"
 
 
+def expand(nav: Any, pages: Sequence[str]) -> Any:
+    """Return the navigation with the pages behind each pattern: README.md first, none that is named elsewhere.
+
+    Args:
+        nav: The navigation of mkdocs.yml, or a part of it.
+        pages: All pages.
+    """
+    named = set(_named(nav))
+    return _expand(nav, [page for page in pages if page not in named])
+
+
+def _named(nav: Any) -> Iterator[str]:
+    """Yield the pages that a navigation names one by one."""
+    if isinstance(nav, str):
+        yield nav
+    else:
+        for part in nav.values() if isinstance(nav, dict) else nav:
+            yield from _named(part)
+
+
 def _expand(nav: Any, pages: list[str]) -> Any:
-    """Return the navigation with the pages behind each pattern; README.md comes first, pages that are named are not repeated."""
+    """Put pages in the places of patterns."""
     if isinstance(nav, dict):
         return {title: _expand(part, pages) for title, part in nav.items()}
     if not isinstance(nav, list):
@@ -155,9 +175,9 @@ def _expand(nav: Any, pages: list[str]) -> Any:
     found: list[Any] = []
     for part in nav:
         if isinstance(part, str) and "*" in part:
-            found += sorted(
-                (page for page in pages if fnmatch(page, part)), key=lambda page: (not page.endswith("README.md"), page)
-            )
+            # `*.md` is the pages of docs/ itself; a star does not stand for a slash.
+            matching = [page for page in pages if fnmatch(page, part) and page.count("/") == part.count("/")]
+            found += sorted(matching, key=lambda page: (not page.endswith("README.md"), page))
         else:
             found.append(_expand(part, pages))
     return found

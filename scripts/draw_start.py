@@ -51,8 +51,8 @@ def _row(image: Path, answer: Prediction) -> str:
             f'<rect x="325" y="{y - 10}" width="{120 * share:.1f}" height="11" rx="2" fill="{_BLUE}"/>',
             f'<text x="452" y="{y}" font-size="12" fill="{_GREY}">{share:.0%}</text>',
         ]
-    parts.append(f'<text x="520" y="48" font-size="34" font-weight="700">{answer.value:.1f}</text>')
-    parts.append(f'<text x="598" y="48" fill="{_GREY}">{escape(answer.unit)}</text>')
+    unit = f'<tspan dx="8" font-size="14" font-weight="400" fill="{_GREY}">{escape(answer.unit)}</tspan>'
+    parts.append(f'<text x="520" y="48" font-size="34" font-weight="700">{answer.value:.1f}{unit}</text>')
     return "".join([*parts, *_line(answer)])
 
 

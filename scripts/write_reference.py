@@ -34,7 +34,8 @@ def verbs_page() -> str:
     """Return the page of verbs: what each does, and a table of its flags."""
     parts = [
         "# Verbs",
-        "Every verb is called `numclip VERB --KEY=VALUE ...`, has `--help`, and ends with a code of [this list](files.md#exit-codes). "
+        "Every verb is called `numclip VERB --KEY=VALUE ...`, has `--help`, and ends with a code of "
+        "[this list](files.md#exit-codes). "
         "`fit`, `validate`, `test` and `predict` also take the keys of [methods and data](keys.md) and of "
         f"[Lightning's trainer]({_TRAINER}), from files (`--config`, several are merged) and as flags.",
     ]
@@ -76,7 +77,8 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             # Lightning's own command line: one parser for each of its verbs.
-            return next(iter(action.choices.values()))
+            found: argparse.ArgumentParser = next(iter(action.choices.values()))
+            return found
     return parser
 
 
@@ -111,9 +113,10 @@ def keys_page() -> str:
     """Return the page of keys: the arguments of every method and datamodule, and of the settings inside them."""
     parts = [
         "# Keys of configurations",
-        "`model.KEY` and `data.KEY`, in a file below `init_args` and on the command line as `--model.KEY=VALUE`. A misspelt key or a "
-        "value of another kind is refused before anything is built. The same texts: `numclip fit --model.help NumCLIP`, "
-        "`numclip fit --data.help ListDataModule`. Keys that a class takes from the one it is built on stand there.",
+        "`model.KEY` and `data.KEY`, in a file below `init_args` and on the command line as `--model.KEY=VALUE`. A "
+        "misspelt key or a value of another kind is refused before anything is built. The same texts: "
+        "`numclip fit --model.help NumCLIP`, `numclip fit --data.help ListDataModule`. "
+        "Keys that a class takes from the one it is built on stand there.",
     ]
     settings: dict[str, type] = {}
     for title, module in (("Methods: `model.class_path`", methods), ("Data: `data.class_path`", data)):
@@ -133,7 +136,8 @@ def _classes(module: Any) -> list[type]:
     """Return the classes that a package exports, each after those that it is built on."""
     found = {getattr(module, name) for name in module.__all__ if inspect.isclass(getattr(module, name))}
     public = {parent for cls in found for parent in cls.__mro__ if parent.__module__.startswith(module.__name__)}
-    chosen = [cls for cls in public if is_dataclass(cls) and issubclass(cls, tuple(_roots(found)))]
+    roots = tuple(_roots(found))
+    chosen: list[type] = [cls for cls in public if issubclass(cls, roots) and is_dataclass(cls)]
     return sorted(chosen, key=lambda cls: (len(cls.__mro__), cls.__name__))
 
 
@@ -179,7 +183,7 @@ def _kind(annotation: Any) -> str:
     text = annotation.__name__ if inspect.isclass(annotation) and not get_args(annotation) else str(annotation)
     text = re.sub(r"typing\.|collections\.abc\.|pathlib\.|numclip_lightning(\.\w+)*\.", "", text)
     text = re.sub(r"Literal\[(.*?)\]", lambda found: found[1].replace("'", "").replace(", ", " | "), text)
-    return f"`{text}`".replace("|", "\\|")
+    return f"`{text}`".replace("|", "or")
 
 
 def _default(parameter: inspect.Parameter) -> str:
@@ -192,8 +196,10 @@ def _default(parameter: inspect.Parameter) -> str:
 
 
 def _line(text: str) -> str:
-    """Return a text for a cell: one line, with what Markdown would read as something else as code."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """Return a text for a cell: one line, without what Markdown would read as a cell or a tag."""
+    line = " ".join(text.split()).replace("|", "\\|")
+    # Outside code: an even number of marks follows.
+    return re.sub(r"<(?=[^`]*(?:`[^`]*`[^`]*)*$)", "&lt;", line)
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

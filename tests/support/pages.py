@@ -10,6 +10,7 @@ def blocks(text: str, language: str) -> list[tuple[str, str]]:
 
 
 def commands(text: str, language: str = "console") -> list[list[str]]:
-    """Return the words of every `numclip` command in the blocks of a language, without `numclip` itself."""
+    """Return the words of every `numclip` command in the blocks of a language, without `numclip` itself and remarks."""
     lines = "".join(block for _, block in blocks(text, language)).replace("\\\n", " ").splitlines()
-    return [words[1:] for words in map(shlex.split, lines) if words[:1] == ["numclip"]]
+    found = (shlex.split(line, comments=True) for line in lines)
+    return [words[1:] for words in found if words[:1] == ["numclip"]]
