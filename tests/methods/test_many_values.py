@@ -1,8 +1,10 @@
 """Scales of very many values, such as dollars: refused in words where a method has an output for each."""
 
+import resource
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from numclip_lightning import methods
@@ -10,6 +12,7 @@ from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.many_values import MOST_VALUES, coarser_step
 from numclip_lightning.scale import OrdinalScale
 from support.places import REPOSITORY
+from support.tiny_fit import loader, quiet_trainer
 
 DOLLARS = {
     "minimum": 100_000,
@@ -54,3 +57,32 @@ def test_the_step_keeps_levels_and_maximum(scale: OrdinalScale, step: float | No
     assert coarser_step(scale) == step
     if step:
         assert OrdinalScale(scale.minimum, scale.maximum, step=step, levels=scale.levels).num_ranks <= 1001
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("overlay", overlays(), ids=lambda path: path.stem)
+def test_a_million_values_are_trained_and_predicted_in_bounded_memory(overlay: Path) -> None:
+    model = yaml.safe_load(overlay.read_text(encoding="utf-8"))["model"]
+    if model["class_path"] not in FEW:
+        pytest.skip("it has an output for each value, and is refused")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    scale = {**DOLLARS, "minimum": 0, "maximum": 1_000_000, "levels": [{"phrase": "cheap", "start": 0},
+             {"phrase": "dear", "start": 250_000}]}  # fmt: skip
+    arguments = {"pretrained": None, **model.get("init_args", {}), "backbone": "mini", "scale": scale}
+    if model["class_path"] == "CLIPEBC":
+        # Otherwise it reads them from the targets of a datamodule.
+        arguments["anchors"] = "middle"
+    method = getattr(methods, model["class_path"])(**arguments)
+    side = method.clip.image_size
+    targets = torch.tensor([0.0, 300_000.0, 700_000.0, 999_999.0])
+    samples = [{"image": torch.full((3, side, side), target / 1e6), "target": target, "index": torch.tensor(place)}
+               for place, target in enumerate(targets)]  # fmt: skip
+    images = loader(samples)
+    if any(parameter.requires_grad for parameter in method.parameters()):
+        quiet_trainer(max_epochs=1).fit(method, images, images)
+    (prediction,) = quiet_trainer().predict(method, images)
+    assert prediction.value.isfinite().all()
+    assert method.scale.level_at(prediction.value).max() <= 1
+    # In KiB. R x R would be terabytes; R numbers for each of four images are 16 MB.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 700_000
