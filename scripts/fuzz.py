@@ -97,7 +97,8 @@ def try_list(content: bytes, name: str, folder: Path) -> str:
         Exception: Whatever is no DataError.
     """
     (folder / name).write_bytes(content)
-    answers, least = [], long_lists.LEAST_BYTES
+    answers: list[tuple[str, object]] = []
+    least = long_lists.LEAST_BYTES
     for long_lists.LEAST_BYTES in (10**9, 0):
         try:
             answers.append(("read", list(read_labels(folder / name))))

@@ -2,6 +2,7 @@
 
 import resource
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -81,7 +82,7 @@ def test_a_million_values_are_trained_and_predicted_in_bounded_memory(overlay: P
     images = loader(samples)
     if any(parameter.requires_grad for parameter in method.parameters()):
         quiet_trainer(max_epochs=1).fit(method, images, images)
-    (prediction,) = quiet_trainer().predict(method, images)
+    (prediction,) = cast("list[Any]", quiet_trainer().predict(method, images))
     assert prediction.value.isfinite().all()
     assert method.scale.level_at(prediction.value).max() <= 1
     # In KiB. R x R would be terabytes; R numbers for each of four images are 16 MB.

@@ -114,6 +114,11 @@ def sixteen_bits(path: Path) -> None:
     Image.fromarray(np.full((6, 8), 200 * 257, np.uint16)).save(path)
 
 
+def linked(path: Path) -> None:
+    red().save(path.with_name("b.png"))
+    path.symlink_to("b.png")
+
+
 def turned(path: Path) -> None:
     """A stripe at the left, which orientation 6 puts at the top; the sizes in EXIF are wrong."""
     image = Image.new("RGB", (16, 8))
@@ -168,7 +173,7 @@ READ: dict[str, tuple[str, Make, tuple[int, int, int], tuple[int, int]]] = {
     "255 bytes": ("a" * 251 + ".png", lambda p: red().save(p), RED, (6, 8)),
     "composed": ("\u00e9.png", lambda p: red().save(p), RED, (6, 8)),
     "decomposed": ("e\u0301.png", lambda p: red().save(p), RED, (6, 8)),
-    "linked": ("a.png", lambda p: (red().save(p.with_name("b.png")), p.symlink_to("b.png")), RED, (6, 8)),
+    "linked": ("a.png", linked, RED, (6, 8)),
 }
 
 

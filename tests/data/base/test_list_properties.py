@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from numclip_lightning.data.base.labels import Label, read_labels
 from numclip_lightning.data.base.splits import random_split
-from numclip_lightning.scale import OrdinalScale
+from numclip_lightning.scale import Level, OrdinalScale
 from support.places import REPOSITORY
 
 QUICK = settings(
     max_examples=60, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
-names = st.text(st.characters(exclude_characters="\\\0\r", exclude_categories=("Cs",)), min_size=1, max_size=20)
+names = st.text(st.characters(exclude_characters="\\\0\r", exclude_categories=["Cs"]), min_size=1, max_size=20)
 numbers = st.floats(allow_nan=False, allow_infinity=False, width=64)
 
 
@@ -66,7 +66,7 @@ def scales(draw: st.DrawFn) -> OrdinalScale:
     step = draw(st.sampled_from([0.1, 0.25, 0.5, 1, 2, 10]))
     low, ranks = draw(st.integers(-50, 50)) * step, draw(st.integers(1, 60))
     starts = sorted(draw(st.sets(st.integers(1, max(ranks - 1, 1)), max_size=5))) if ranks > 1 else []
-    levels = [{"phrase": f"level {start}", "start": low + start * step} for start in [0, *starts]]
+    levels = [Level(f"level {start}", low + start * step) for start in [0, *starts]]
     return OrdinalScale(low, low + (ranks - 1) * step, step=step, levels=levels if draw(st.booleans()) else [])
 
 
