@@ -145,6 +145,15 @@ def test_batches_are_reproducible_and_every_epoch_differs(tmp_path: Path, num_wo
     assert sum(torch.equal(first[0][i], first[1][i]) for i in first[0]) < 4
 
 
+def test_a_loop_that_asks_for_a_loader_in_every_epoch_sees_other_crops(tmp_path: Path) -> None:
+    make_list_dataset(tmp_path, 12, size=(100, 80))
+    data = ListDataModule(root=str(tmp_path), train_file="list.txt", batch_size=11, image_size=64, num_workers=0)
+    (first,) = data.train_dataloader()
+    (second,) = data.train_dataloader()
+    assert first["index"].tolist() != second["index"].tolist()
+    assert sorted(first["index"].tolist()) == sorted(second["index"].tolist())
+
+
 def test_workers_draw_differently() -> None:
     pixels = ramp(100, 160)
     transform = build_transform(64, "clip", train=True)

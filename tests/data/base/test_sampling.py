@@ -67,10 +67,12 @@ def test_every_image_has_its_place_and_seed_whatever_the_processes(processes: in
 
 def test_an_epoch_is_entered_anywhere() -> None:
     for sampler in (TrainSampler(labels(), 0, 2, 1), RareSampler(labels(), [1.0] * 75, 0, 2, 1)):
-        whole = list(sampler)
+        whole, following = list(sampler), list(sampler)
+        assert whole != following, "where nobody announces an epoch, it is the next one"
+        sampler.set_epoch(0)
         sampler.start = 7
         assert list(sampler) == whole[7:]
-        assert list(sampler) == whole, "the next one is whole"
+        assert list(sampler) == following, "the next one is whole"
 
 
 def test_seed_and_epoch_of_the_run_count() -> None:

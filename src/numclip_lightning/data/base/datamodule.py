@@ -105,6 +105,7 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         self.no_value_repeats = False
         self._summary = ""
         self._run_seed: int | None = None
+        self._sampler: TrainSampler | None = None
         self._backbone: tuple[int, Normalization] | None = None
         self.keep_features(None)
         self.validate_arguments()
@@ -275,4 +276,8 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
             sampler: TrainSampler = RareSampler.of(self.labels(split), power, self.value_step, seed, self.trainer)
         else:
             sampler = TrainSampler.of(cast("Sized", dataset), seed, self.trainer)
+        if self.trainer is None and self._sampler is not None:
+            # In a loop of the user's own, where each epoch asks for a loader, it is the next epoch too.
+            sampler.epoch = self._sampler.epoch
+        self._sampler = sampler
         return TrainLoader(SeededDataset.around(dataset), sampler=sampler, **arguments)
