@@ -38,7 +38,8 @@ def test_the_best_trial_on_validation_images_is_run_with_the_seeds(write: Write,
     assert main(words) == 0
     trials = trial_folders(tmp_path)
     errors = {name: json.loads((folder / "metrics.json").read_text())["val_mae"] for name, folder in trials.items()}
-    best = min(errors, key=errors.__getitem__)
+    # Of equal ones the first, as the benchmark names them.
+    best = min(CORAL["trials"], key=errors.__getitem__)
     assert not [folder for folder in trials.values() if (folder / "test_predictions.csv").exists()]
     assert all("test_mae" not in (folder / "metrics.json").read_text() for folder in trials.values())
 

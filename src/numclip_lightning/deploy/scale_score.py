@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from numclip_lightning.deploy.folder import Halves
 from numclip_lightning.errors import ConfigError
-from numclip_lightning.models.off_scale import Gaussians, Neighbours
 from numclip_lightning.precision import at_least_float32
 
 if TYPE_CHECKING:
     from numclip_lightning.deploy.predictor import OrdinalPredictor
+
+    # For its types alone: a predictor is loaded without open_clip, which takes seconds to import.
+    from numclip_lightning.models.off_scale import Gaussians, Neighbours
 
 __all__ = ["SHARE", "UNLIKELY", "CosineScore", "GaussianScore", "NeighbourScore", "ScoredDecoder", "pooled", "scored"]
 
@@ -39,7 +41,7 @@ class NeighbourScore(nn.Module):
 
     known: Tensor
 
-    def __init__(self, learned: Neighbours) -> None:
+    def __init__(self, learned: "Neighbours") -> None:
         super().__init__()
         self.register_buffer("known", learned.known.float())
         self._k = learned.k
@@ -61,7 +63,7 @@ class GaussianScore(nn.Module):
     root: Tensor
     centers: Tensor
 
-    def __init__(self, learned: Gaussians) -> None:
+    def __init__(self, learned: "Gaussians") -> None:
         super().__init__()
         self.register_buffer("root", learned.root.float())
         self.register_buffer("centers", (learned.means @ learned.root).float())
