@@ -13,7 +13,7 @@ FOLDER = REPOSITORY / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 # They train eight models, write a model in every format, or call every verb, where the others train one model.
-LONG = ("03_what_prototypes_learn", "04_take_it_away", "05_trust_the_number")
+LONG = ("02_your_own_data", "03_what_prototypes_learn", "04_take_it_away", "05_trust_the_number")
 
 
 def read(path: Path) -> nbformat.NotebookNode:

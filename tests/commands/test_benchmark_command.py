@@ -61,6 +61,7 @@ def test_a_page_takes_a_whole_report_or_what_there_is_if_asked(
     assert "runs failed" not in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_record_that_can_not_be_used_counts_as_failed_and_is_repeated(write: Write, tmp_path: Path) -> None:
     words = ["benchmark", "--config", str(write({"Zero": ZERO_SHOT}, seeds=[0, 1]))]
     assert main(words) == 0

@@ -60,6 +60,7 @@ def test_the_best_trial_on_validation_images_is_run_with_the_seeds(write: Write,
     assert "| counting | 2 | 1 | 0 | 1 |" in (tmp_path / "runs" / "reports" / "try" / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_failed_trial_is_named_and_never_chosen(
     write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

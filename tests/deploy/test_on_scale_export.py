@@ -11,7 +11,9 @@ from numclip_lightning.deploy.inputs import pixels_of
 from support.command import Numclip, failure, rows_of
 
 
-@pytest.mark.parametrize("score", ["mahalanobis", "nearest", "mcm"])
+@pytest.mark.parametrize(
+    "score", ["nearest", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mahalanobis", "mcm"))]
+)
 def test_an_exported_predictor_says_what_the_test_says(
     score: str, fitted: Path, data: Path, numclip: Numclip, tmp_path: Path
 ) -> None:
@@ -30,6 +32,7 @@ def test_an_exported_predictor_says_what_the_test_says(
     )
 
 
+@pytest.mark.slow
 def test_onnx_has_it_too_and_a_card_without_it_says_so(fitted: Path, data: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
     runtime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")

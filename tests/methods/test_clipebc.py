@@ -116,7 +116,7 @@ def test_means_need_a_datamodule() -> None:
         quiet_trainer(max_epochs=1).fit(build(anchors="mean"), loader(bright(TARGETS)))
 
 
-@pytest.mark.parametrize("decode", ["expectation", "argmax"])
+@pytest.mark.parametrize("decode", ["expectation", pytest.param("argmax", marks=pytest.mark.slow)])
 def test_a_small_set_is_learnt_and_every_trained_parameter_gets_a_gradient(decode: Any) -> None:
     targets = [0.0, 2.0, 5.0, 5.0]
     method = build(

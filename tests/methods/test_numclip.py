@@ -175,7 +175,7 @@ def test_a_broken_off_evaluation_leaves_no_old_prototypes() -> None:
     assert runner.callback_metrics["test_mae"].item() != pytest.approx(before, rel=1e-3)
 
 
-@pytest.mark.parametrize("weighting", ["logits", "similarities"])
+@pytest.mark.parametrize("weighting", ["logits", pytest.param("similarities", marks=pytest.mark.slow)])
 def test_a_small_set_is_learnt_to_the_number(weighting: Any) -> None:
     targets = [2.0, 10.0, 30.0, 45.0, 75.0, 88.0]
     method = build(

@@ -124,9 +124,9 @@ def test_ordinalclip_bases_start_from_words_and_leave_the_rest_random() -> None:
     [
         (CoOp, {}),
         (OrdinalCLIP, {"interpolation": "linear"}),
-        (OrdinalCLIP, {"interpolation": "inverse"}),
+        pytest.param(OrdinalCLIP, {"interpolation": "inverse"}, marks=pytest.mark.slow),
         # Ranks far from every base are all alike: of three bases, 2 and 4 would be.
-        (OrdinalCLIP, {"interpolation": "normal", "num_base": 4}),
+        pytest.param(OrdinalCLIP, {"interpolation": "normal", "num_base": 4}, marks=pytest.mark.slow),
     ],
 )
 def test_a_small_set_is_learnt_and_every_trained_parameter_gets_a_gradient(

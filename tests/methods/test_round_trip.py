@@ -11,13 +11,18 @@ from numclip_lightning.methods import OrdinalMethod
 from support.command import Numclip, metrics_of, rows_of
 from support.tiny_fit import LEARNING
 
+# They have little of their own between a fit and a prediction, and other tests.
+ALIKE = {"AMU", "AntonymScale", "AttentionMIL", "CapSAdapter", "CLIPDR", "GDA", "L1Regression", "TipAdapterF"}
+
 
 def one_of_each_family() -> Iterator[Any]:
     """Every method; those with the same bases of `methods.base` as one before are slow."""
     seen: set[tuple[type, ...]] = set()
     for kind in LEARNING:
         family = tuple(base for base in kind.__mro__ if base.__module__.startswith("numclip_lightning.methods.base"))
-        yield pytest.param(kind, marks=pytest.mark.slow if family in seen else (), id=kind.__name__)
+        yield pytest.param(
+            kind, marks=pytest.mark.slow if family in seen or kind.__name__ in ALIKE else (), id=kind.__name__
+        )
         seen.add(family)
 
 

@@ -185,7 +185,7 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ["NumCLIP", pytest.param("TipAdapterF", marks=pytest.mark.slow)])
 def test_what_a_fit_reports_is_what_its_checkpoints_hold(name: str, numclip: Numclip) -> None:
     words = [f"--model={name}", *METHODS[name], "--model.lr_scheduler=null", "--trainer.max_epochs=3"]
     run = numclip(

@@ -114,6 +114,7 @@ class TestStopped:
         assert "no checkpoint is kept" in capsys.readouterr().err
         assert not list(numclip.runs.glob("*-fit-*"))
 
+    @pytest.mark.slow
     def test_slurm_queues_the_job_again_and_it_goes_on(
         self, numclip: Numclip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         handlers: Any,

@@ -85,7 +85,8 @@ def outcome(data: Path, folder: Path, processes: int) -> dict[str, Any]:
 
 
 # 24 training images are divided by all; 11 and 17 by none.
-@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
 def test_they_choose_and_stop_as_one_does(tmp_path: Path, processes: int) -> None:
     data = make_data(tmp_path / "data", train=24, val=11, test=17)
     expected = outcome(data, tmp_path / "one", 1)

@@ -68,16 +68,9 @@ def test_the_rates_that_were_tried_are_those_that_are_compared() -> None:
     assert all(collection["methods"][name] in entries for name, entries in tried.items())
 
 
-# Those that share their methods and datasets with others are slow.
+# All but the smallest are slow: hundreds of command lines each.
 @pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=pytest.mark.slow if name in ("collection", "evidence", "fewshot", "hands", "rates", "tuned") else (),
-        )
-        for name in BENCHMARKS
-    ],
+    "name", [pytest.param(name, marks=() if name == "smoke" else pytest.mark.slow) for name in BENCHMARKS]
 )
 def test_every_dataset_and_method_has_runs_that_parse(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)

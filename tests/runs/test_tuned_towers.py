@@ -53,7 +53,9 @@ def tuned(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     return Tuned(data, tmp_path_factory.mktemp("tuned"))
 
 
-@pytest.mark.parametrize("mode", ["svd", "lora", pytest.param("last_n", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "mode", ["svd", pytest.param("lora", marks=pytest.mark.slow), pytest.param("last_n", marks=pytest.mark.slow)]
+)
 def test_the_checkpoint_has_what_is_trained_and_leaves_out_the_weights_at_rest(tuned: Tuned, mode: str) -> None:
     checkpoint = tuned.state(mode)
     kept, gone = checkpoint["state_dict"], checkpoint["left_out"]["tensors"]

@@ -139,6 +139,7 @@ def test_a_benchmark_that_is_killed_goes_on_where_it_stopped(write: Write, tmp_p
     assert {file: time for file, time in times(tmp_path).items() if file in before} == before
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_everything_and_leaves_no_failure(write: Write, tmp_path: Path) -> None:
     started = tmp_path / "started"
     stuck = {"args": {"model": "support.benchmark_victim.Stuck", "model.file": str(started), "data.num_workers": 1}}
