@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from open_clip.modified_resnet import AttentionPool2d
-from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
@@ -28,6 +27,8 @@ from support.tiny_clip import register_tiny_clips
 
 register_tiny_clips()
 TOWERS = ["tiny-vit", "tiny-resnet", "tiny-timm"]
+
+NO_PEFT = "PEFT is not installed (pip install -e '.[peft]'); it would slow down every start"
 
 
 def low_rank(weight: Tensor, _: int) -> LowRank:
@@ -85,11 +86,12 @@ class TestFormulas:
         torch.testing.assert_close(change(weight), torch.cat(expected))
 
     def test_low_rank_is_peft_s_on_linear_layers(self) -> None:
+        peft = pytest.importorskip("peft", reason=NO_PEFT)
         torch.manual_seed(0)
         ours = nn.Sequential(nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, 3))
         theirs = nn.Sequential(nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, 3))
         theirs.load_state_dict(ours.state_dict())
-        inject_adapter_in_model(LoraConfig(r=3, lora_alpha=6, target_modules=["0", "2"]), theirs)
+        peft.inject_adapter_in_model(peft.LoraConfig(r=3, lora_alpha=6, target_modules=["0", "2"]), theirs)
         assert reparametrise(ours, ["0.weight", "2.weight"], low_rank) == 2
         own, other = dict(ours.named_parameters()), dict(theirs.named_parameters())
         with torch.no_grad():
@@ -101,10 +103,11 @@ class TestFormulas:
         torch.testing.assert_close(ours(x), theirs(x), atol=1e-6, rtol=1e-6)
 
     def test_why_peft_does_not_wrap_the_attention(self) -> None:
+        peft = pytest.importorskip("peft", reason=NO_PEFT)
         # It adds the change before each forward pass and takes it away again: weights at rest are rounded each time.
         torch.manual_seed(0)
         theirs = nn.Sequential(nn.MultiheadAttention(8, 2, batch_first=True))
-        inject_adapter_in_model(LoraConfig(r=3, lora_alpha=6, target_modules=["0"]), theirs)
+        peft.inject_adapter_in_model(peft.LoraConfig(r=3, lora_alpha=6, target_modules=["0"]), theirs)
         attention: Any = theirs[0]
         with torch.no_grad():
             attention.lora_B["default"].weight.normal_()
@@ -116,7 +119,9 @@ class TestFormulas:
         assert attention.base_layer.in_proj_weight is not same
         # The pooling of a ResNet takes the weights of its layers too, and PEFT's layers show those at rest.
         pool = AttentionPool2d(2, 8, 2, 4)
-        inject_adapter_in_model(LoraConfig(r=3, target_modules=["q_proj", "k_proj", "v_proj", "c_proj"]), pool)
+        peft.inject_adapter_in_model(
+            peft.LoraConfig(r=3, target_modules=["q_proj", "k_proj", "v_proj", "c_proj"]), pool
+        )
         assert any(parameter.requires_grad for parameter in pool.parameters())
         assert not pool(torch.randn(2, 8, 2, 2)).requires_grad
 
