@@ -1,5 +1,6 @@
 """Progress of a run: a bar on a terminal, a line for each epoch and half minute in a log."""
 
+import math
 import sys
 import time
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 __all__ = ["Progress"]
 
 _SECONDS_BETWEEN_LINES = 30.0
+_SECONDS_BETWEEN_LOSSES = 0.5
 
 
 class Progress(TQDMProgressBar):
@@ -25,6 +27,8 @@ class Progress(TQDMProgressBar):
         super().__init__(leave=True)
         self._in_lines = not sys.stdout.isatty()
         self._loss: Tensor | None = None
+        self._shown: float | None = None
+        self._read = -math.inf
         self._spoken = time.monotonic()
         if self._in_lines:
             self.disable()
@@ -62,9 +66,12 @@ class Progress(TQDMProgressBar):
             self._say(f"epoch {trainer.current_epoch + 1}{last}: {shown}")
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
-        """Return the loss of the last step and what is logged for the bar, without the logger's version."""
+        """Return the loss of a step of late and what is logged for the bar, without the logger's version."""
         shown = {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
-        return shown if self._loss is None else {"loss": float(self._loss), **shown}
+        # A bar asks in every step, and reading the loss waits for the device.
+        if self._loss is not None and time.monotonic() - self._read >= _SECONDS_BETWEEN_LOSSES:
+            self._shown, self._read = float(self._loss), time.monotonic()
+        return shown if self._shown is None else {"loss": self._shown, **shown}
 
     def _say_evaluated(self, trainer: L.Trainer, what: str, args: tuple[Any, ...], totals: Any) -> None:
         """Say how far an evaluation is; `args` are those of Lightning's hook, after the trainer."""
