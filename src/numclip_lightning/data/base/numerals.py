@@ -1,11 +1,12 @@
 """How lists write numbers: digits and decades, decimal points and commas, and what stands for an unknown one."""
 
 import logging
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["has_decimal_commas", "is_comma_number", "is_number", "is_unknown", "with_point"]
+__all__ = ["has_decimal_commas", "is_comma_number", "is_number", "is_unknown", "number_or_nan", "with_point"]
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +27,14 @@ def is_number(field: str) -> bool:
 def is_unknown(field: str) -> bool:
     """Return whether a field is a blank, or what pandas, R or a database writes for a value that is unknown."""
     return field.lower() in _UNKNOWN
+
+
+def number_or_nan(field: str) -> float:
+    """Return the number that a field holds; NaN if it holds none, which whoever asks refuses in words of its own."""
+    try:
+        return float(field)
+    except ValueError:
+        return math.nan
 
 
 def is_comma_number(field: str) -> bool:

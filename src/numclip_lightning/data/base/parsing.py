@@ -3,7 +3,7 @@
 import math
 import re
 
-from numclip_lightning.data.base.numerals import is_number, is_unknown, with_point
+from numclip_lightning.data.base.numerals import is_number, is_unknown, number_or_nan, with_point
 from numclip_lightning.errors import DataError, shown
 
 __all__ = ["parse_propensity", "parse_spread", "parse_target", "parse_weight"]
@@ -73,10 +73,7 @@ def parse_spread(token: str, where: str) -> float | None:
     """
     if is_unknown(token):
         return None
-    try:
-        spread = float(token)
-    except ValueError:
-        spread = math.nan
+    spread = number_or_nan(token)
     if not (math.isfinite(spread) and spread >= 0):
         raise DataError(
             f"{where}: spread '{shown(token)}' is not a standard deviation; expected a number of 0 or more such as "
@@ -96,10 +93,7 @@ def parse_weight(token: str, where: str) -> float:
     Raises:
         DataError: If it is no finite number above 0.
     """
-    try:
-        weight = float(with_point(token))
-    except ValueError:
-        weight = math.nan
+    weight = number_or_nan(with_point(token))
     if not (math.isfinite(weight) and weight > 0):
         raise DataError(
             f"{where}: weight '{shown(token)}' is not a number above 0; leave an image that counts for nothing out of "
@@ -118,10 +112,7 @@ def parse_propensity(token: str, where: str) -> float:
     Raises:
         DataError: If it is no number over 0 and up to 1.
     """
-    try:
-        propensity = float(token)
-    except ValueError:
-        propensity = math.nan
+    propensity = number_or_nan(token)
     if not 0 < propensity <= 1:
         raise DataError(
             f"{where}: propensity '{shown(token)}' is not a probability; expected a number over 0 and up to 1"

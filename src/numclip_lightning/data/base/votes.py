@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from numclip_lightning.data.base.numerals import is_unknown
+from numclip_lightning.data.base.numerals import is_unknown, number_or_nan
 from numclip_lightning.errors import DataError
 
 __all__ = ["Votes", "count_votes", "read_votes", "vote_batch"]
@@ -73,10 +73,7 @@ def read_votes(fields: Mapping[str, str], scores: Mapping[str, float], where: st
     counts = []
     for column in scores:
         token = fields[column].strip()
-        try:
-            count = 0.0 if is_unknown(token) else float(token)
-        except ValueError:
-            count = math.nan
+        count = 0.0 if is_unknown(token) else number_or_nan(token)
         if not (math.isfinite(count) and count >= 0):
             raise DataError(
                 f"{where}: {token!r} in the column {column!r} is not a number of votes; expected a count or a share of "
