@@ -1,6 +1,9 @@
 """The parser of the command line: whole names only, and a hint after a name that is no longer used."""
 
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import torch
@@ -9,7 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from numclip_lightning.runs.shorten import shorten
 
-__all__ = ["Parser"]
+__all__ = ["Parser", "with_all_mistakes"]
 
 _SELECT_ON = (
     "use data.select_on=val (before: protocol=clean) or data.select_on=test (before: protocol=paper, or "
@@ -17,6 +20,37 @@ _SELECT_ON = (
 )
 # Names that users may still have in their files and scripts, and what to write instead.
 _RENAMED = {"protocol": _SELECT_ON, "allow_test_as_val": _SELECT_ON}
+
+_words: ContextVar[Sequence[str]] = ContextVar("words", default=())
+
+
+@contextmanager
+def with_all_mistakes(words: Sequence[str]) -> Iterator[None]:
+    """Let the parser's error name all that is wrong with the words, not only what it has met first.
+
+    Args:
+        words: The words after the verb.
+    """
+    token = _words.set(words)
+    try:
+        yield
+    finally:
+        _words.reset(token)
+
+
+def _with_others(first: str) -> str:
+    """Return a message with the other mistakes of the words below it; the same one if there are no others."""
+    # Imported when something is wrong: it knows every section of a run.
+    from numclip_lightning.runs.word_mistakes import word_mistakes
+
+    found: list[str] = []
+    with suppress(Exception):
+        found = word_mistakes(_words.get())
+    if len(found) < 2:
+        return first
+    known = any(re.search(rf"\b{re.escape(line.partition(':')[0].rpartition('.')[2])}\b", first) for line in found)
+    lines = found if known else [first, *found]
+    return f"{len(lines)} mistakes:" + "".join(f"\n- {line}" for line in lines)
 
 
 class Parser(LightningArgumentParser):
@@ -37,7 +71,7 @@ class Parser(LightningArgumentParser):
             message: What is wrong.
             ex: The exception behind it.
         """
-        text = shorten(message)
+        text = _with_others(shorten(message))
         for old in re.findall(r"(\w+)' is not accepted", message):
             if old in _RENAMED:
                 text += f"\n{old} was renamed: {_RENAMED[old]}."
