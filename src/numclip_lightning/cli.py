@@ -59,6 +59,7 @@ VERBS = {
     "convert": Verb("commands.convert", "convert", "Make a backbone of other projects' weights, such as Long-CLIP's."),
     "features": Verb("commands.features", "features", "Encode the images of a dataset once, for many runs."),
     "splits": Verb("commands.splits", "splits", "Write the training, validation and test lists of a dataset."),
+    "shards": Verb("commands.shards", "shards", "Pack images into tar shards, to train on them by URL.", "shards"),
     "env": Verb("commands.env", "env", "Print versions and devices, to paste into an issue."),
 }
 

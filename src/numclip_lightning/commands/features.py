@@ -11,7 +11,6 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
 from numclip_lightning.errors import ConfigError, MissingListError
-from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.runs.command import NumClipCLI
 from numclip_lightning.runs.feature_parts import compute_features
 from numclip_lightning.runs.feature_store import kept_in, prune, table_of
@@ -95,7 +94,7 @@ class _FeaturesCLI(NumClipCLI):
         Raises:
             ConfigError: If the tower learns, so that no fit would read them.
         """
-        method: OrdinalMethod = self.model
+        method: Any = self.model
         data: OrdinalDataModule = self.datamodule
         if method.learning_rates.image_encoder != 0:
             raise ConfigError(
