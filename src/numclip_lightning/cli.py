@@ -57,7 +57,9 @@ VERBS = {
     "regions": Verb("commands.regions", "regions", "Read a number for each box or mask of a list."),
     "check": Verb("commands.check", "check", "Say what a dataset holds, and what is wrong with it."),
     "convert": Verb("commands.convert", "convert", "Make a backbone of other projects' weights, such as Long-CLIP's."),
+    "features": Verb("commands.features", "features", "Encode the images of a dataset once, for many runs."),
     "splits": Verb("commands.splits", "splits", "Write the training, validation and test lists of a dataset."),
+    "shards": Verb("commands.shards", "shards", "Pack images into tar shards, to train on them by URL.", "shards"),
     "env": Verb("commands.env", "env", "Print versions and devices, to paste into an issue."),
 }
 
