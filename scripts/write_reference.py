@@ -22,7 +22,7 @@ from numclip_lightning import cli, data, methods
 
 # Lightning's own arguments are in its documentation; the rest of these are on the page of keys.
 _ELSEWHERE = ("trainer", "model", "data", "optimizer", "lr_scheduler")
-_LIKE_FIT = ("validate", "test", "predict", "interpolate", "features")
+_LIKE_FIT = ("validate", "test", "predict", "interpolate", "features", "sweep")
 _TRAINER = "https://lightning.ai/docs/pytorch/stable/common/trainer.html"
 
 
@@ -69,6 +69,7 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
     with (
         patch.object(jsonargparse.ArgumentParser, "parse_args", stop),
         patch.object(argparse.ArgumentParser, "parse_args", stop),
+        patch.object(argparse.ArgumentParser, "parse_known_args", stop),
     ):
         try:
             cli.main([verb])

@@ -48,6 +48,7 @@ VERBS = {
         "commands.ensemble", "ensemble", "Join the predictions of several runs into one answer.", "benchmark"
     ),
     "benchmark": Verb("commands.benchmark", "benchmark", "Compare many methods on many datasets.", "benchmark"),
+    "sweep": Verb("commands.sweep", "sweep", "Search for good settings by the validation images.", "sweep"),
     "report": Verb("commands.report", "report", "Write a page about runs, or any file of predictions.", "report"),
     "export": Verb("commands.export", "export_command", "Write a trained model for other programs."),
     "serve": Verb("commands.serve", "serve", "Answer requests for predictions, with a page to try it."),

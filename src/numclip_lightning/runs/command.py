@@ -67,12 +67,18 @@ class NumClipCLI(LightningCLI):
         until: How far to go: `parsed` reads the words alone, not even a checkpoint; `built` also builds the method, the
             datamodule and the trainer; `run` also runs the verb.
         name: What the user called, if it is not one of Lightning's verbs but goes by one.
+        callbacks: What else watches the run, without being in its configuration.
     """
 
     def __init__(
-        self, words: Sequence[str], *, until: Literal["parsed", "built", "run"] = "run", name: str | None = None
+        self,
+        words: Sequence[str],
+        *,
+        until: Literal["parsed", "built", "run"] = "run",
+        name: str | None = None,
+        callbacks: Sequence[L.Callback] = (),
     ) -> None:
-        self.verb, self.until, self.words = words[0], until, list(words)
+        self.verb, self.until, self.words, self.callbacks = words[0], until, list(words), list(callbacks)
         self.name = name or self.verb
         super().__init__(
             OrdinalMethod,
@@ -163,7 +169,7 @@ class NumClipCLI(LightningCLI):
             kwargs["default_root_dir"] = str(Path(root, job))
         keeps = kwargs.get("enable_checkpointing", config.enable_checkpointing) is not False
         own = own_callbacks(self.verb, given, self.folder, keeps_checkpoints=keeps)
-        kwargs["callbacks"] = [*listed(config.callbacks), *own]
+        kwargs["callbacks"] = [*listed(config.callbacks), *own, *self.callbacks]
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except (TypeError, ValueError) as error:
