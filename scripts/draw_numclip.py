@@ -78,7 +78,7 @@ def draw_answers(method: NumCLIP, data: CountingDataModule, scale: OrdinalScale)
         scale: The scale.
     """
     scenes = data.dataset("test")
-    chosen = [scenes.targets.tolist().index(count) for count in _SCENES]
+    chosen = [int((scenes.targets - count).abs().argmin()) for count in _SCENES]
     with torch.inference_mode():
         output = method(torch.stack([scenes[index]["image"] for index in chosen]))
     shares = output.logits.softmax(dim=1)
