@@ -9,6 +9,7 @@ from torch.nn.attention import SDPBackend, _cur_sdpa_kernel_backends
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods import AnomalyCLIP, AttentionMIL, CoOp, LinearProbe, NumCLIP, OrdinalCLIP, OrdinalMethod
 from numclip_lightning.runs.compute import Compute
+from support.command import Numclip, metrics_of, rows_of
 from support.tiny_fit import TARGETS, TINY, TRAINED, batch_of, images_of, loader, quiet_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
@@ -20,7 +21,7 @@ EVEN = [0.0, 6.0, 2.0, 5.0, 1.0, 4.0, 3.0, 6.0]
 def build(kind: Any = NumCLIP, **arguments: Any) -> Any:
     torch.manual_seed(0)
     # Ten random tokens are too many for the tiny tower.
-    short = {"num_context": 2} if getattr(kind, "num_context", None) else {}
+    short = {name: 2 for name in ("num_context", "deep_tokens") if getattr(kind, name, None)}
     return kind(**{**TINY, **short, **arguments}).double().train()
 
 
@@ -177,3 +178,19 @@ class TestRefused:
     def test_what_would_not_be_the_same(self, method: dict[str, Any], options: dict[str, Any], message: str) -> None:
         with pytest.raises(ConfigError, match=message):
             prepared(build(**method), **options)
+
+
+class TestTheCommand:
+    def test_a_run_with_all_of_them_ends_as_a_plain_one(self, numclip: Numclip) -> None:
+        flags = ["--model.learning_rates.image_encoder=1e-4", "--trainer.max_epochs=1"]
+        options = ["--compute={images_at_once: 3, checkpoint_text: true, attention: math}"]
+        plain, other = (metrics_of(numclip("fit", *flags, *more)) for more in ([], options))
+        assert other["metrics"]["val_mae"] == pytest.approx(plain["metrics"]["val_mae"], rel=1e-4)
+
+    def test_lightnings_finder_doubles_the_batch_of_the_datamodule(self, numclip: Numclip) -> None:
+        finder = (
+            "[{class_path: BatchSizeFinder, init_args: {max_trials: 2, steps_per_trial: 1, init_val: 2, margin: 0.0}}]"
+        )
+        run = numclip("fit", f"--trainer.callbacks+={finder}", "--trainer.max_epochs=1", "--data.batch_size=2")
+        # 21 images in batches of 8: two doublings.
+        assert [row["step"] for row in rows_of(run / "metrics.csv") if row["val_mae"]] == ["2"]

@@ -115,8 +115,8 @@ class Compute(Callback):
         if trainer.accumulate_grad_batches > 1 and not self.accumulate_contrasts and (part := method.contrast):
             raise ConfigError(
                 f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} divides a batch, but {part} of "
-                f"{type(method).__name__} depends on which images are together. For a large batch in little memory, set "
-                "data.batch_size to all of it and compute.images_at_once to what fits; if each part shall have a "
+                f"{type(method).__name__} depends on which images are together. For a large batch in little memory, "
+                "set data.batch_size to all of it and compute.images_at_once to what fits; if each part shall have a "
                 "loss of its own, set compute.accumulate_contrasts=true."
             )
 
