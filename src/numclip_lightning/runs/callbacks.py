@@ -11,6 +11,7 @@ from numclip_lightning.images.corruptions import parse_corruptions
 from numclip_lightning.runs.averaging import AverageWeights
 from numclip_lightning.runs.calibrating import Calibrate
 from numclip_lightning.runs.checkpoints import BestCheckpoint
+from numclip_lightning.runs.compute import Compute
 from numclip_lightning.runs.corrupted import TestCorrupted
 from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.runs.focus import Focus
@@ -22,6 +23,7 @@ from numclip_lightning.runs.on_scale import OnScale
 from numclip_lightning.runs.prediction_shards import WriteShards
 from numclip_lightning.runs.predictions import WritePredictions
 from numclip_lightning.runs.progress import Progress
+from numclip_lightning.runs.released import ReleaseText
 from numclip_lightning.runs.scale_scores import ScoreName
 from numclip_lightning.runs.stopping import StopOnSignals
 
@@ -31,6 +33,7 @@ __all__ = ["add_callback_flags", "add_prediction_flags", "add_reading_flags", "l
 def add_callback_flags(parser: LightningArgumentParser) -> None:
     """Add the callbacks with settings, which a list of callbacks in a configuration can't replace."""
     parser.add_lightning_class_args(KeepFeatures, "features")
+    parser.add_lightning_class_args(Compute, "compute")
     # Plain classes and not Lightning's: those would be callbacks of every run, some of which keep none.
     parser.add_class_arguments(BestCheckpoint, "checkpoint", fail_untyped=False, sub_configs=True)
     parser.add_class_arguments(AverageWeights, "averaging")
@@ -69,6 +72,8 @@ def own_callbacks(verb: str, given: Namespace, folder: Path, *, keeps_checkpoint
             given.length,
             *given.early_stopping.callbacks(),
         ]
+    if verb in ("test", "predict"):
+        callbacks.append(ReleaseText())
     if keeps_checkpoints:
         given.checkpoint.dirpath = given.checkpoint.dirpath or str(folder / "checkpoints")
         callbacks += [StopOnSignals(), given.checkpoint] if verb == "fit" else [given.checkpoint]
