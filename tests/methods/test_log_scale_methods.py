@@ -150,13 +150,16 @@ class TestLosses:
         assert mixed["target_b"].tolist() == [12, 10, 6000, 5000]
 
 
+RATES = {"image_encoder": 3e-3, "adapter": 0, "context": 0, "phrases": 0, "head": 3e-2}
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("kind", "arguments"),
     [
-        (NumCLIP, {"lr_scheduler": None}),
-        (NumCLIPPlus, {"lr_scheduler": None, "spread": 2.0, "mirror": False}),
-        (CORAL, {"lr_scheduler": None}),
+        (NumCLIP, {"lr_scheduler": None, "learning_rates": RATES, "adapter_reduction": None}),
+        (NumCLIPPlus, {"lr_scheduler": None, "learning_rates": RATES, "spread": 2.0, "mirror": False}),
+        (CORAL, {"lr_scheduler": None, "learning_rates": RATES}),
         (RankAxis, {"axis": "extremes"}),
     ],
 )
@@ -167,12 +170,11 @@ def test_it_learns(kind: Any, arguments: dict[str, Any]) -> None:
 
     def error() -> float:
         with torch.no_grad():
-            return float((method.eval()(shown).value - torch.tensor(TARGETS)).abs().mean())
+            return float((method.eval()(shown).value.log() - torch.tensor(TARGETS).log()).abs().mean())
 
     before = error()
-    quiet_trainer(max_epochs=12).fit(method, images, images)
-    # Of a tower of random weights; an error in the unit, of a thousand dollars and more.
-    assert error() < before / 1.3
+    quiet_trainer(max_epochs=15).fit(method, images, images)
+    assert error() < before / 1.5
 
 
 def test_training_images_are_counted_by_their_values(tmp_path: Path) -> None:

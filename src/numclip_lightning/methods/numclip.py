@@ -163,6 +163,11 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
             return Output(logits, self.decoder(logits), more)
         return Output(logits, self.scale.axis.number(self._fine_place(logits, more)), more)
 
+    @property
+    def contrast(self) -> str:
+        """What of the loss contrasts the images of a batch."""
+        return "loss_weights.text_to_image" if self.loss_weights.text_to_image else super().contrast
+
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted parts of the loss, scalars by name; the loss is their sum."""
         losses, weight = self.phrase_losses(output.logits, batch), self.loss_weights.value
