@@ -1,7 +1,6 @@
 """`numclip fit`, `validate`, `test` and `predict`: one run of Lightning from configuration files and flags."""
 
 import logging
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -43,8 +42,8 @@ from numclip_lightning.runs.folder import (
     run_folder,
 )
 from numclip_lightning.runs.mistakes import refuse_mistakes
-from numclip_lightning.runs.parser import Parser, with_all_mistakes
-from numclip_lightning.runs.remarks import idle_arguments, idle_rates
+from numclip_lightning.runs.parser import Parser, parse_words
+from numclip_lightning.runs.remarks import say_what_is_idle
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
 from numclip_lightning.runs.row_maker import raise_problem
 from numclip_lightning.runs.secret_values import refuse_secrets
@@ -142,10 +141,7 @@ class NumClipCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the words."""
-        # A W&B agent writes Python's None.
-        words = [re.sub(r"^(--[^=]+=)None$", r"\1null", word) for word in args]
-        with with_all_mistakes(words[1:]):
-            self.config = parser.parse_args(words)
+        self.config = parse_words(parser, args)
         refuse_secrets(self.config[self.verb].as_dict())
 
     def _parse_ckpt_path(self) -> None:
@@ -253,21 +249,10 @@ class NumClipCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Check the test split before training if it is tested afterwards: a missing image is reported at once."""
-        self._say_what_is_idle()
+        say_what_is_idle(self.config.fit.as_dict(), self.model, self.words)
         if self.config.fit.test_after_fit:
             self.datamodule.setup("test")
             check_targets(self.datamodule, "test", self.model.scale)
-
-    def _say_what_is_idle(self) -> None:
-        """Warn of arguments that change nothing."""
-        flags = {part: rate for part, rate in self.model.learning_rates.by_part().items()
-                 if any(word.startswith(f"--model.learning_rates.{part}=") for word in self.words)}  # fmt: skip
-        sizes = {part: sum(p.numel() for p in parameters) for part, parameters in self.model.parts().items()}
-        for remark in [
-            *idle_arguments(self.config.fit.as_dict()),
-            *idle_rates(flags, sizes, type(self.model).__name__),
-        ]:
-            _log.warning("%s", remark)
 
     def after_fit(self) -> None:
         """Test the best checkpoint if `--test_after_fit` asks for it, and print the command that does so again."""

@@ -1,18 +1,19 @@
 """The parser of the command line: whole names only, and a hint after a name that is no longer used."""
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import torch
+from jsonargparse import Namespace
 from jsonargparse.typing import register_type
 from lightning.pytorch.cli import LightningArgumentParser
 
 from numclip_lightning.runs.shorten import shorten
 
-__all__ = ["Parser", "with_all_mistakes"]
+__all__ = ["Parser", "parse_words"]
 
 _SELECT_ON = (
     "use data.select_on=val (before: protocol=clean) or data.select_on=test (before: protocol=paper, or "
@@ -24,16 +25,14 @@ _RENAMED = {"protocol": _SELECT_ON, "allow_test_as_val": _SELECT_ON}
 _words: ContextVar[Sequence[str]] = ContextVar("words", default=())
 
 
-@contextmanager
-def with_all_mistakes(words: Sequence[str]) -> Iterator[None]:
-    """Let the parser's error name all that is wrong with the words, not only what it has met first.
-
-    Args:
-        words: The words after the verb.
-    """
-    token = _words.set(words)
+def parse_words(parser: LightningArgumentParser, words: Sequence[str]) -> Namespace:
+    """Parse a verb and its words; an error names all that is wrong with them, not only what is met first."""
+    # A W&B agent writes Python's None.
+    words = [re.sub(r"^(--[^=]+=)None$", r"\1null", word) for word in words]
+    token = _words.set(words[1:])
     try:
-        yield
+        found: Namespace = parser.parse_args(words)
+        return found
     finally:
         _words.reset(token)
 

@@ -1,12 +1,16 @@
 """What a configuration asks for in vain: arguments that contradict each other, or that change nothing as it is."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from numclip_lightning.errors import ConfigError, NumClipError
+from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.runs.flatten import flatten
 
-__all__ = ["contradictions", "idle_arguments", "idle_rates"]
+__all__ = ["contradictions", "idle_arguments", "idle_rates", "say_what_is_idle"]
+
+_log = logging.getLogger(__name__)
 
 Flat = Mapping[str, Any]
 
@@ -128,6 +132,24 @@ image_encoder)']
         for part, rate in flags.items()
         if rate and part not in present
     ]
+
+
+def say_what_is_idle(given: Mapping[str, Any], method: OrdinalMethod, words: Sequence[str]) -> None:
+    """Warn of arguments that change nothing, before a fit.
+
+    Args:
+        given: The sections of the run as plain values.
+        method: Its method, built.
+        words: The words of the command line.
+    """
+    flags = {
+        part: rate
+        for part, rate in method.learning_rates.by_part().items()
+        if any(word.startswith(f"--model.learning_rates.{part}=") for word in words)
+    }
+    sizes = {part: sum(p.numel() for p in parameters) for part, parameters in method.parts().items()}
+    for remark in [*idle_arguments(given), *idle_rates(flags, sizes, type(method).__name__)]:
+        _log.warning("%s", remark)
 
 
 def _flat(given: Mapping[str, Any]) -> dict[str, Any]:

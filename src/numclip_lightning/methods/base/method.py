@@ -5,12 +5,12 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field, fields
 from itertools import product
-from typing import Any, ClassVar, Self, get_args
+from typing import Any, ClassVar, Self
 
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError, check_choice, refuse
+from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.construction import KeywordDataclass, from_plain, plain_arguments
 from numclip_lightning.methods.base.frozen import put_back, take_out
 from numclip_lightning.methods.base.imbalance import ImbalanceSpec
@@ -24,7 +24,7 @@ from numclip_lightning.methods.base.optimisers import (
     build_optimizer,
     build_scheduler,
 )
-from numclip_lightning.methods.base.raters import Raters
+from numclip_lightning.methods.base.raters import Raters, check_raters
 from numclip_lightning.methods.base.second_order import (
     asks_for_hessian,
     backward_twice,
@@ -131,7 +131,7 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
             lambda: check_number_of_levels(self.scale),
             self.check,
             lambda: self.check_imbalance(self.mix),
-            self._check_raters,
+            lambda: check_raters(self.raters, type(self).__name__, self.reads_raters),
             lambda: choose(self.metrics, self._tolerance),
         ]
 
@@ -141,14 +141,6 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
 
     def check(self) -> None:
         """Raise ConfigError if arguments contradict each other; a method calls `super().check()` first."""
-
-    def _check_raters(self) -> None:
-        check_choice("raters", self.raters, get_args(Raters))
-        if self.raters != "mean" and not self.reads_raters:
-            refuse(
-                f"raters is {self.raters!r}, but the losses of {type(self).__name__} take one number for each image; "
-                "set it to mean, or take a method of docs/raters.md."
-            )
 
     def build(self) -> None:
         """Build towers, prompts and heads; a method calls `super().build()` first."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from numclip_lightning.errors import refuse
+from numclip_lightning.errors import ConfigError, refuse
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.loading import load_clip
