@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from numclip_lightning import data, methods
 from numclip_lightning.cli import main
 from numclip_lightning.errors import ConfigError, collecting, refuse
 from numclip_lightning.methods import L2RCLIP, SORD, NumCLIP
 from numclip_lightning.methods.base.mistakes import mistakes_in
+from numclip_lightning.methods.base.optimisers import SchedulerSpec, build_scheduler
 from numclip_lightning.runs.mistakes import mistakes_of, refuse_mistakes
 from numclip_lightning.runs.remarks import contradictions, idle_arguments, idle_rates
 from numclip_lightning.runs.word_mistakes import word_mistakes
@@ -222,3 +224,23 @@ class TestBenchmarks:
 def test_data_modules_are_found_by_name() -> None:
     assert "ListDataModule" in data.__all__
     assert SORD.__name__ in methods.__all__
+
+
+class TestSchedules:
+    @pytest.fixture
+    def optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD([torch.nn.Parameter(torch.zeros(2))], lr=0.1)
+
+    def test_one_that_ends_before_the_training_is_refused(self, optimizer: torch.optim.Optimizer) -> None:
+        with pytest.raises(ConfigError, match="end after 6 steps, and the training takes 7 steps"):
+            build_scheduler(SchedulerSpec("OneCycleLR", {"total_steps": 6}, "step"), optimizer, 7)
+        assert build_scheduler(SchedulerSpec("OneCycleLR", {"total_steps": 7}, "step"), optimizer, 7)
+
+    def test_one_that_climbs_again_is_said(
+        self, optimizer: torch.optim.Optimizer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        build_scheduler(SchedulerSpec("CosineAnnealingLR", {"T_max": 3}), optimizer, 7)
+        assert "T_max=3, and the training takes 7 epochs, so that the rates climb again" in caplog.text
+        caplog.clear()
+        build_scheduler(SchedulerSpec("CosineAnnealingLR"), optimizer, 7)
+        assert not caplog.records

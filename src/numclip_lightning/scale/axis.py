@@ -2,14 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from numclip_lightning.scale.grid import LogGrid
-
-if TYPE_CHECKING:
-    from numclip_lightning.scale.ordinal import OrdinalScale
+from numclip_lightning.scale.grid import Grid, LogGrid
 
 __all__ = ["Axis", "axis_of"]
 
@@ -64,13 +60,10 @@ class Axis:
         return places.clamp(-_FARTHEST, _FARTHEST).exp() if self.logarithmic else places
 
 
-def axis_of(scale: "OrdinalScale") -> Axis:
-    """Return the axis of a scale."""
-    grid = scale.grid
+def axis_of(grid: Grid, values: Tensor, lower: Tensor, upper: Tensor) -> Axis:
+    """Return the axis of a scale: its grid, every value (R,), and the first and last value of each level, (K,)."""
     if not isinstance(grid, LogGrid):
-        return Axis(False, scale.minimum, scale.maximum, scale.step, scale.values, scale.lower, scale.upper)
+        return Axis(False, grid.minimum, grid.maximum, grid.step, values, lower, upper)
     # In float64, then rounded: a step may be a thousandth.
-    values, lower, upper = (found.double().log().float() for found in (scale.values, scale.lower, scale.upper))
-    return Axis(
-        True, math.log(grid.minimum), math.log(grid.maximum), math.log(grid.ratio), values, lower, upper,
-    )  # fmt: skip
+    places = (found.double().log().float() for found in (values, lower, upper))
+    return Axis(True, math.log(grid.minimum), math.log(grid.maximum), math.log(grid.ratio), *places)

@@ -29,12 +29,14 @@ def check_number_of_values(method: str, scale: OrdinalScale, remedy: str = "", m
         return
     step = coarser_step(scale)
     advice = "give scale.step a greater number" if step is None else f"set scale.step to {step:g}"
+    others = [remedy] if remedy else []
     if not scale.axis.logarithmic and scale.minimum > 0 and scale.maximum / scale.minimum >= _WIDE:
-        advice += ", or scale.spacing to log with scale.step=1.01, a hundredth of the number"
+        others.insert(0, "set scale.spacing=log and scale.step=1.01 for values that are 1 % apart")
     refuse(
         f"the scale {scale.describe()} has {scale.num_ranks:,} values, and {method} has an output for each, which may "
         f"be {most:,} at most; {advice} (targets between two values keep their digits in the errors)"
-        + (f", or {remedy}." if remedy else ".")
+        + "".join(f", or {other}" for other in others)
+        + "."
     )
 
 
