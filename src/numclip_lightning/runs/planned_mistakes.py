@@ -36,7 +36,7 @@ def refuse_planned_mistakes(runs: Sequence[PlannedRun]) -> None:
     if places:
         lines = (f"\n- {_few(where)}: {mistake}" for mistake, where in places.items())
         raise ConfigError(
-            f"nothing was run, because of {len(places)} mistakes (--on_mistakes=run lets these runs fail by themselves):"
+            f"nothing was run, because of {len(places)} mistakes (--on_mistakes=run lets these fail by themselves):"
             + "".join(lines)
         )
 
