@@ -49,8 +49,8 @@ def sweep(words: Sequence[str]) -> int:
         raise ConfigError(f"give --config, a complete configuration that the trials start from{_hint(space)}.")
     configuration = Configuration(rest)
     configuration.check(space)
-    if space.left_out:
-        _log.info("%s are W&B's alone, and left aside", ", ".join(space.left_out))
+    if left_out := _left_out(space.command, rest):
+        _log.info("not taken from its command at W&B: %s", " ".join(left_out))
     folder = Path(given.output or Path("runs", "sweeps", Path(given.space).stem))
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "sweep.lock")
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         help="What is searched: a sweep file of W&B's kind (configs/sweeps/counting.yaml).",
     )
     add("--output", help="The folder of the sweep; runs/sweeps and the name of the space by default.")
-    add("--trials", type=_count, help="How many trials, over all calls; by default run_cap of the space, or the whole grid, "
+    add("--trials", type=_count, help="How many trials, over all calls; by default run_cap of the space, the grid, "
         f"or {_TRIALS}.")  # fmt: skip
     add("--workers", type=_count, default=1, help="How many trials at once, each on one device; GPUs are used in turn.")
     add("--seed", type=_seed, default=0, help="The seed of the suggestions; that of the trials is --seed_everything.")
@@ -112,6 +112,23 @@ def _hint(space: Space) -> str:
     return f"; its command at W&B has --config {named[0]}" if named else ""
 
 
+def _left_out(command: Sequence[str], words: Sequence[str]) -> list[str]:
+    """Return the flags of an agent's command that are not given here; what is in `${...}` is the agent's own."""
+    given = _flags(words)
+    return [flag for flag in _flags(command) if flag not in given]
+
+
+def _flags(words: Sequence[str]) -> list[str]:
+    """Return flags with their values, each as one word."""
+    found: list[str] = []
+    for word in words:
+        if word.startswith("--"):
+            found.append(word)
+        elif found and "=" not in found[-1] and not word.startswith("${"):
+            found[-1] += f"={word}"
+    return found
+
+
 def _search(found: Sweep, words: Sequence[str], *, workers: int, keep_checkpoints: bool) -> int:
     """Run the trials that are missing, and write what they leave, also after Ctrl-C."""
     if again := found.settle_earlier():
@@ -121,15 +138,16 @@ def _search(found: Sweep, words: Sequence[str], *, workers: int, keep_checkpoint
     ended = execute_next(
         found.next_trial, code, processes=workers, keep_checkpoints=keep_checkpoints, preload=[watching.__name__]
     )
-    before = len(found.trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+    done = len(found.trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
     try:
         # Closed in any case: that ends the trials at work.
-        with tqdm(total=found.most, initial=min(before, found.most), unit="trial", smoothing=0) as bar, closing(ended):
+        with tqdm(total=found.most, initial=min(done, found.most), unit="trial", smoothing=0) as bar, closing(ended):
             for run, record in ended:
-                outcome = found.settle(run, record)
+                before, outcome = found.best(), found.settle(run, record)
                 bar.update()
                 bar.write(f"trial {run.trial}: {outcome}")
-                write_best(found)
+                if found.best() != before:
+                    write_best(found)
                 write_facts(found, words)
     except KeyboardInterrupt:
         found.settle_earlier()

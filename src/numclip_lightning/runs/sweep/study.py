@@ -188,6 +188,6 @@ class Sweep:
             if not is_new and before.get(name) != now.get(name):
                 raise ConfigError(
                     f"{self.folder} holds a sweep with {name.removeprefix('configuration.')}: "
-                    f"{before.get(name, 'nothing')}; now it is {now.get(name, 'nothing')}. To begin another sweep, give "
-                    "another --output."
+                    f"{before.get(name, 'nothing')}; now it is {now.get(name, 'nothing')}. To begin another sweep, "
+                    "give another --output."
                 )
