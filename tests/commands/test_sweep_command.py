@@ -129,9 +129,9 @@ def test_a_sweep_of_failures_ends_with_an_error(tmp_path: Path, capsys: pytest.C
         ([], {"metric": {"name": "test_mae"}}, "test_mae is of test images"),
         (["--data.nonsense=1"], {}, "nonsense"),
         ([], {"parameters": {"model.learning_rates.haed": {"values": [1, 2]}}}, "did you mean 'model.learning_rates.h"),
-        (["--trials=0"], {}, "'0' is no number of 1 or more"),
-        (["--workers=x"], {}, "'x' is no number of 1 or more"),
-        (["--seed=-1"], {}, "'-1' is no whole number of 0 or more"),
+        (["--trials=0"], {}, "Expected a <class 'PositiveInt'>"),
+        (["--workers=x"], {}, "Got value: x"),
+        (["--seed", "-1"], {}, "Got value: -1"),
     ],
 )  # fmt: skip
 def test_mistakes_are_said_before_the_first_trial(
