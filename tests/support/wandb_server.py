@@ -7,7 +7,7 @@ runs sweeps (`wandb_sweeps`). What it does not know it answers with an error, an
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -59,7 +59,8 @@ class Run:
             "id": f"id-{self.name}", "name": self.name, "displayName": self.name, "project": project,
             "config": json.dumps(self.config), "wandbConfig": json.dumps({"t": 1}), "sweepName": self.sweep or None,
             "summaryMetrics": json.dumps(self.summary), "historyLineCount": len(lines), "eventsLineCount": 0,
-            "logLineCount": 0, "historyTail": json.dumps(lines[-1:]), "eventsTail": "[]", "tags": [], "state": self.state,
+            "logLineCount": 0, "historyTail": json.dumps(lines[-1:]), "eventsTail": "[]", "tags": [],
+            "state": self.state,
             "shouldStop": self.stop, "stopped": self.stop, "exitcode": self.exit_code, "heartbeatAt": None,
             "failed": self.state == "failed", "running": self.state == "running", "description": None, "notes": None,
             "sampledHistory": [[]],
@@ -299,7 +300,8 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(text)
 
-        log_message: Callable[..., None] = lambda *_: None  # noqa: E731
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
 
     return Handler
 

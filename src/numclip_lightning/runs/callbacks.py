@@ -1,11 +1,12 @@
 """The callbacks that belong to every run: their flags, and which of them a verb gets."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.loggers import WandbLogger
 
 from numclip_lightning.images.corruptions import parse_corruptions
 from numclip_lightning.runs.averaging import AverageWeights
@@ -14,6 +15,7 @@ from numclip_lightning.runs.checkpoints import BestCheckpoint
 from numclip_lightning.runs.corrupted import TestCorrupted
 from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.runs.focus import Focus
+from numclip_lightning.runs.in_wandb import InWandb
 from numclip_lightning.runs.length import FitLength, StopEarly
 from numclip_lightning.runs.maps import MapExtremes, WriteMaps
 from numclip_lightning.runs.non_finite import NonFiniteSteps, OnNonFinite
@@ -23,6 +25,7 @@ from numclip_lightning.runs.predictions import WritePredictions
 from numclip_lightning.runs.progress import Progress
 from numclip_lightning.runs.scale_scores import ScoreName
 from numclip_lightning.runs.stopping import StopOnSignals
+from numclip_lightning.runs.training_log import LogTraining
 
 __all__ = ["add_callback_flags", "add_reading_flags", "listed", "own_callbacks"]
 
@@ -38,6 +41,10 @@ def add_callback_flags(parser: LightningArgumentParser) -> None:
     parser.add_class_arguments(Calibrate, "calibration")
     parser.add_argument("--on_non_finite", type=OnNonFinite, default="raise",
                         help="Stop at a step whose gradients are not finite, or leave it out.")  # fmt: skip
+    parser.add_argument("--pictures", type=bool | Literal["no_images"], default=False,
+                        help="Draw a run at its end, for its folder and loggers; no_images for private ones.")  # fmt: skip
+    parser.add_argument("--preemptible", type=bool, default=False,
+                        help="Let an agent of W&B go on with a run of a sweep that a signal has stopped.")  # fmt: skip
     parser.set_defaults({
         "checkpoint.monitor": "val_mae",
         "checkpoint.mode": "min",
@@ -62,12 +69,16 @@ def own_callbacks(verb: str, given: Namespace, folder: Path, *, keeps_checkpoint
     ):
         callbacks.append(Progress())
     if verb == "fit":
+        steps = NonFiniteSteps(given.on_non_finite)
         callbacks += [
-            NonFiniteSteps(given.on_non_finite),
+            steps,
+            LogTraining(steps),
             given.averaging,
             given.length,
             *given.early_stopping.callbacks(),
         ]
+    if any(isinstance(logger, WandbLogger) for logger in listed(given.trainer.logger)):
+        callbacks.append(InWandb(folder, preemptible=given.preemptible))
     if keeps_checkpoints:
         given.checkpoint.dirpath = given.checkpoint.dirpath or str(folder / "checkpoints")
         callbacks += [StopOnSignals(), given.checkpoint] if verb == "fit" else [given.checkpoint]

@@ -1,7 +1,6 @@
 """`numclip fit`, `validate`, `test` and `predict`: one run of Lightning from configuration files and flags."""
 
 import logging
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -10,8 +9,9 @@ from typing import Any, Literal
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 # Imported for their names: `class_path: NumCLIP` finds every class that is imported here.
 import numclip_lightning.data
@@ -19,6 +19,7 @@ import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.runs.agents import with_plain_values
 from numclip_lightning.runs.averaging import end_lightnings_averages
 from numclip_lightning.runs.callbacks import add_callback_flags, add_reading_flags, listed, own_callbacks
 from numclip_lightning.runs.checkpoints import best_checkpoint, explain_misfit
@@ -36,6 +37,7 @@ from numclip_lightning.runs.folder import (
     require_place,
     run_folder,
 )
+from numclip_lightning.runs.in_wandb import interrupted_fit
 from numclip_lightning.runs.parser import Parser
 from numclip_lightning.runs.predictions import raise_problem
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
@@ -119,9 +121,12 @@ class NumClipCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the words."""
-        # A W&B agent writes Python's None.
-        self.config = parser.parse_args([re.sub(r"^(--[^=]+=)None$", r"\1null", word) for word in args])
+        self.config = parser.parse_args(with_plain_values(args))
         refuse_secrets(self.config[self.verb].as_dict())
+        given = self.config[self.verb]
+        if self.verb == "fit" and self.until == "run" and not given.ckpt_path:
+            last = interrupted_fit(Path(given.trainer.default_root_dir or "."))
+            given.ckpt_path = str(last) if last else None
 
     def _parse_ckpt_path(self) -> None:
         """Let the hyperparameters in a checkpoint override configuration and flags, as Lightning does.
@@ -153,6 +158,10 @@ class NumClipCLI(LightningCLI):
             # Flushed at every row: what a killed run has measured is not lost.
             csv = CSVLogger(root, "", name, flush_logs_every_n_steps=1)
             kwargs["logger"] = [*listed(config.logger), csv]
+            for logger in listed(config.logger):
+                if isinstance(logger, TensorBoardLogger) and logger._version is None:
+                    # Private: what it would count up itself says nothing of the run folder.
+                    logger._version = name
         if self.verb != "fit" or config.fast_dev_run:
             kwargs["enable_checkpointing"] = False
         if self.verb == "fit" and (job := slurm_job(self.words)):
@@ -160,7 +169,7 @@ class NumClipCLI(LightningCLI):
             kwargs["default_root_dir"] = str(Path(root, job))
         keeps = kwargs.get("enable_checkpointing", config.enable_checkpointing) is not False
         own = own_callbacks(self.verb, given, self.folder, keeps_checkpoints=keeps)
-        kwargs["callbacks"] = [*listed(config.callbacks), *own]
+        kwargs["callbacks"] = [*listed(config.callbacks), *own, *self.last_callbacks()]
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except (TypeError, ValueError) as error:
@@ -168,6 +177,10 @@ class NumClipCLI(LightningCLI):
             raise ConfigError(f"trainer: {error}") from error
         use_durable_checkpoints(trainer)
         return trainer
+
+    def last_callbacks(self) -> list[Callback]:
+        """Return callbacks that look at what the others have written."""
+        return []
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run the verb.
