@@ -7,6 +7,7 @@ from jsonargparse import ArgumentParser
 
 from numclip_lightning.runs.agents import with_plain_values
 
+
 @pytest.mark.parametrize(
     "drawn",
     [
