@@ -36,10 +36,9 @@ def only(server: WandbServer) -> Run:
 def drawn_against(run: Run) -> dict[str, str]:
     """Return the axis of each metric that the client has defined by its name."""
     # The words of its protocol: 1 is a name, 4 the name of its axis, or 5 the place of that in the list, from 1.
-    defined = run.config["_wandb"]["m"]
-    return {
-        one["1"]: one.get("4") or defined[one["5"] - 1]["1"] for one in defined if "1" in one and {"4", "5"} & {*one}
-    }
+    told = run.config["_wandb"]["m"]
+    named = [one for one in told if "1" in one and {"4", "5"} & {*one}]
+    return {one["1"]: one.get("4") or told[one["5"] - 1]["1"] for one in named}
 
 
 def test_the_client_is_understood(server: WandbServer, tmp_path: Path) -> None:

@@ -230,6 +230,6 @@ def test_a_preempted_run_goes_on_with_another_agent(place: Place) -> None:
     # Every epoch once, in one curve.
     assert [row["epoch"] for row in run.history if "val_mae" in row] == list(range(30))
     first, second = place.folders[run.name]
-    assert [int(row["epoch"]) for row in rows_of(second / "metrics.csv") if row["val_mae"]][0] > 0
+    assert next(int(row["epoch"]) for row in rows_of(second / "metrics.csv") if row["val_mae"]) > 0
     assert config_of(first)["model"] == config_of(second)["model"]
     assert run.summary["val_mae"] == pytest.approx(metrics_of(second)["val_mae"])
