@@ -189,8 +189,8 @@ def test_hyperband_stops_runs_of_a_grid_and_agents_go_on(place: Place) -> None:
         "model.learning_rates.head": {"values": [0.03, 1e-9, 1e-8, 1e-7]},
         "data.augment": {"values": [True, False]},
     }
-    rule = {"type": "hyperband", "min_iter": 2, "eta": 2}
-    place.create("--trainer.max_epochs=40", method="grid", parameters=parameters, early_terminate=rule)
+    rule = {"type": "hyperband", "min_iter": 1, "eta": 2}
+    place.create("--trainer.max_epochs=20", method="grid", parameters=parameters, early_terminate=rule)
     place.run(2)
     (sweep,) = place.server.sweeps.values()
     assert [tuple(given.values()) for given in sweep.given.values()] == [
@@ -203,10 +203,10 @@ def test_hyperband_stops_runs_of_a_grid_and_agents_go_on(place: Place) -> None:
         assert epochs == list(range(len(epochs)))
         if name in sweep.stopped and run.state == "killed":
             (folder,) = place.folders[name]
-            assert len(epochs) < 40
+            assert len(epochs) < 20
             assert (folder / "checkpoints" / "last.ckpt").is_file()
         else:
-            assert (run.state, len(epochs)) == ("finished", 40)
+            assert (run.state, len(epochs)) == ("finished", 20)
     assert any(run.state == "killed" for run in place.server.runs.values())
 
 

@@ -104,6 +104,8 @@ class WandbServer:
         return {
             "WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, "WANDB_ENTITY": ENTITY, "WANDB_MODE": "online",
             "WANDB_ERROR_REPORTING": "false", "WANDB_DISABLE_GIT": "true", "WANDB_DISABLE_CODE": "true",
+            # What a run says arrives once a second, not every fifteen.
+            "WANDB__FILE_STREAM_TRANSMIT_INTERVAL": "1",
             "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1",
         }  # fmt: skip
 

@@ -55,15 +55,15 @@ class InWandb(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw training metrics against epochs."""
-        self._define(trainer)
+        self._define(trainer, "train_")
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw validation metrics against epochs."""
-        self._define(trainer)
+        self._define(trainer, "val_")
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw test metrics against epochs."""
-        self._define(trainer)
+        self._define(trainer, "test_")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Finish a run that was stopped, as its process may end by the signal; mark one that goes on elsewhere."""
@@ -75,14 +75,15 @@ class InWandb(Callback):
                 run.mark_preempting()
             run.finish(exit_code=exception.exit_code)
 
-    def _define(self, trainer: L.Trainer) -> None:
-        if trainer.sanity_checking:
+    def _define(self, trainer: L.Trainer, prefix: str) -> None:
+        """Name the axis of the metrics of a split, once: to look at them computes them, in all processes."""
+        if trainer.sanity_checking or prefix in self._defined:
             return
-        names = {name for name in trainer.callback_metrics if name.startswith(("train_", "val_", "test_"))}
-        for run in _runs(trainer) if names - self._defined else []:
-            for name in sorted(names - self._defined):
+        self._defined.add(prefix)
+        names = sorted(name for name in trainer.callback_metrics if name.startswith(prefix))
+        for run in _runs(trainer):
+            for name in names:
                 run.define_metric(name, step_metric=_AXIS)
-        self._defined |= names
 
 
 def _runs(trainer: L.Trainer) -> Sequence[Any]:
