@@ -141,6 +141,9 @@ def _starts(ordered: list[float], minimum: float, step: float) -> list[float]:
 
 def _numbered(values: Sequence[int], kind: _Kind, name: str) -> list[str]:
     what = " ".join(_words_of(name)) or "value"
+    if things := {"people": "person", "cells": "cell", "fingers": "finger", "objects": "object"}.get(what):
+        # As a caption has it.
+        return [f"{value} {things if value == 1 else what}" for value in values]
     return [f"{value}" if kind.names[:1] == ("year",) else f"{what} {value}" for value in values]
 
 
