@@ -20,7 +20,13 @@ from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.runs.averaging import end_lightnings_averages
-from numclip_lightning.runs.callbacks import add_callback_flags, add_reading_flags, listed, own_callbacks
+from numclip_lightning.runs.callbacks import (
+    add_callback_flags,
+    add_prediction_flags,
+    add_reading_flags,
+    listed,
+    own_callbacks,
+)
 from numclip_lightning.runs.checkpoints import best_checkpoint, explain_misfit
 from numclip_lightning.runs.checks import CheckData, check_targets
 from numclip_lightning.runs.durable import use_durable_checkpoints
@@ -37,8 +43,8 @@ from numclip_lightning.runs.folder import (
     run_folder,
 )
 from numclip_lightning.runs.parser import Parser
-from numclip_lightning.runs.predictions import raise_problem
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
+from numclip_lightning.runs.row_maker import raise_problem
 from numclip_lightning.runs.secret_values import refuse_secrets
 from numclip_lightning.runs.stopping import slurm_job
 from numclip_lightning.runs.terminal import unwrap_errors
@@ -70,12 +76,18 @@ class NumClipCLI(LightningCLI):
         until: How far to go: `parsed` reads the words alone, not even a checkpoint; `built` also builds the method, the
             datamodule and the trainer; `run` also runs the verb.
         name: What the user called, if it is not one of Lightning's verbs but goes by one.
+        callbacks: What else watches the run, without being in its configuration.
     """
 
     def __init__(
-        self, words: Sequence[str], *, until: Literal["parsed", "built", "run"] = "run", name: str | None = None
+        self,
+        words: Sequence[str],
+        *,
+        until: Literal["parsed", "built", "run"] = "run",
+        name: str | None = None,
+        callbacks: Sequence[L.Callback] = (),
     ) -> None:
-        self.verb, self.until, self.words = words[0], until, list(words)
+        self.verb, self.until, self.words, self.callbacks = words[0], until, list(words), list(callbacks)
         self.name = name or self.verb
         super().__init__(
             OrdinalMethod,
@@ -119,10 +131,7 @@ class NumClipCLI(LightningCLI):
             parser.add_argument("--corrupt", type=str | None, default=None,
                                 help="Test corrupted images too: all, or kinds such as noise,blur:3.")  # fmt: skip
         if own_flags and self.verb == "predict":
-            parser.add_argument("--output", type=str | None, default=None,
-                                help="The CSV to write; predictions.csv in the run folder by default.")  # fmt: skip
-            parser.add_argument("--maps", type=bool, nargs="?", const=True, default=False,
-                                help="Write which number each place of an image reads, to maps/")  # fmt: skip
+            add_prediction_flags(parser)
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -172,7 +181,7 @@ class NumClipCLI(LightningCLI):
             kwargs["default_root_dir"] = str(Path(root, job))
         keeps = kwargs.get("enable_checkpointing", config.enable_checkpointing) is not False
         own = own_callbacks(self.verb, given, self.folder, keeps_checkpoints=keeps)
-        kwargs["callbacks"] = [*listed(config.callbacks), *own]
+        kwargs["callbacks"] = [*listed(config.callbacks), *own, *self.callbacks]
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except (TypeError, ValueError) as error:
@@ -228,6 +237,8 @@ class NumClipCLI(LightningCLI):
         """Refuse to predict with a method that is untrained."""
         if self.is_untrained:
             raise ConfigError("without --ckpt_path the method is untrained; give the checkpoint of a fit.")
+        # They are written, and nobody asks for them again.
+        self.config_init.predict.return_predictions = False
 
     @property
     def is_untrained(self) -> bool:
