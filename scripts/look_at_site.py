@@ -2,9 +2,9 @@
 
     PYTHONPATH=tests python scripts/look_at_site.py site FOLDER [PART OF A NAME ...]
 
-It needs Chromium and a built site (`make docs`). It writes a picture of each page into the folder, and prints what is wrong with
-a page whatever its words: it can be pushed sideways, a picture is missing or has no words, text is hardly darker than its
-ground. With an empty folder name (`-`) it takes no pictures. The exit code is 1 if anything is wrong.
+It needs Chromium and a built site (`make docs`). It writes a picture of each page into the folder (`-`: none), and prints
+what is wrong with a page whatever its words: it can be pushed sideways, text runs out of the window, a picture is missing
+or has no words. The exit code is 1 if anything is wrong.
 """
 
 import sys
@@ -32,7 +32,8 @@ _FAULTS = r"""
   }
   for (const part of article.querySelectorAll("p, li, h1, h2, h3")) {
     const box = part.getBoundingClientRect();
-    if (box.width && box.right > document.documentElement.clientWidth + 1 && !part.closest("table, pre, .md-typeset__table, .arithmatex"))
+    const scrolls = part.closest("table, pre, math, .md-typeset__table, .md-typeset__scrollwrap");
+    if (box.width && box.right > document.documentElement.clientWidth + 1 && !scrolls)
       found.push(`"${part.textContent.trim().slice(0, 40)}" runs out of the window`);
   }
   return found;
@@ -98,8 +99,8 @@ def results(page: Page, site: Path, words: str) -> list[str]:
     page.value("document.querySelector('.md-search__input').focus()")
     page("Input.insertText", text=words)
     page.wait_for("document.querySelectorAll('.md-search-result__item').length")
-    titles = "[...document.querySelectorAll('.md-search-result__item h1, .md-search-result__item h2')].map((one) => one.textContent)"
-    found: list[str] = page.value(titles)
+    titles = ".md-search-result__item h1, .md-search-result__item h2"
+    found: list[str] = page.value(f"[...document.querySelectorAll('{titles}')].map((one) => one.textContent)")
     return found
 
 
