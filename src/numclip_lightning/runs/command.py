@@ -38,6 +38,7 @@ from numclip_lightning.runs.folder import (
 )
 from numclip_lightning.runs.parser import Parser
 from numclip_lightning.runs.predictions import raise_problem
+from numclip_lightning.runs.released import ReleaseText, trained_parameters
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
 from numclip_lightning.runs.secret_values import refuse_secrets
 from numclip_lightning.runs.stopping import slurm_job
@@ -220,7 +221,8 @@ class NumClipCLI(LightningCLI):
     @property
     def is_untrained(self) -> bool:
         """Whether the method has parameters to train and no checkpoint was given for them."""
-        learns = any(parameter.requires_grad for parameter in self.model.parameters())
+        released = sum(found.trained for found in self.trainer.callbacks if isinstance(found, ReleaseText))
+        learns = trained_parameters(self.model) + released > 0
         return learns and not self.config[self.verb].ckpt_path
 
     def before_fit(self) -> None:
