@@ -36,6 +36,7 @@ from numclip_lightning.runs.folder import (
     require_place,
     run_folder,
 )
+from numclip_lightning.runs.orphans import named_as_starter, watch_starter
 from numclip_lightning.runs.parser import Parser
 from numclip_lightning.runs.predictions import raise_problem
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
@@ -178,7 +179,8 @@ class NumClipCLI(LightningCLI):
         if self.until != "run":
             return
         try:
-            self.run_verb(subcommand)
+            with named_as_starter(self.trainer):
+                self.run_verb(subcommand)
             raise_problem(self.trainer)
         except BaseException as error:
             reason: NumClipError | None
@@ -261,6 +263,7 @@ def run_command(verb: str, words: Sequence[str], kind: type[NumClipCLI] = NumCli
     Raises:
         NumClipError: If the words, the data or the checkpoint can't be used. The parser itself exits with code 2.
     """
+    watch_starter()
     try:
         kind([verb, *words])
     except MisconfigurationException as error:
