@@ -63,7 +63,8 @@ class Explainer:
     """Says where in an image the number of a run comes from.
 
     Args:
-        predictor: A predictor of a run or a checkpoint, or `mini`. A folder that was exported holds no towers.
+        predictor: A predictor of a run or a checkpoint, or `mini`, loaded with `keep_text=True` for a focus in words. A
+            folder that was exported holds no towers.
 
     Attributes:
         method: The method of the run.

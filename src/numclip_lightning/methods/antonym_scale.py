@@ -70,6 +70,11 @@ class AntonymScale(ContextMethod[ConceptPrompts]):
         value = self.scale.minimum + share * (self.scale.maximum - self.scale.minimum)
         return self.one_hot_output(value, {"share": share})
 
+    @property
+    def contrast(self) -> str:
+        """What of the loss contrasts the images of a batch."""
+        return "fidelity" if self.fidelity else super().contrast
+
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the squared error of the share and the fidelity of the pairs, those that have a weight."""
         share, losses = output.extras["share"], dict[str, Tensor]()

@@ -168,6 +168,11 @@ class L2RCLIP(ContextMethod[OrderedPrompts], PromptClassifier):
         logits = self.clip.logits(compared, prototypes)
         return Output(logits, self.decoder(logits), {"features": compared, "prototypes": prototypes})
 
+    @property
+    def contrast(self) -> str:
+        """What of the loss contrasts the images of a batch."""
+        return "order_weight" if self.order_weight else super().contrast
+
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy and, if it has a weight, the ordering loss of the phase."""
         losses = super().losses(output, batch)

@@ -162,6 +162,11 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
         value = self._fine_value(logits, more) if self.decoder is None else self.decoder(logits)
         return Output(logits, value, more)
 
+    @property
+    def contrast(self) -> str:
+        """What of the loss contrasts the images of a batch."""
+        return "loss_weights.text_to_image" if self.loss_weights.text_to_image else super().contrast
+
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted parts of the loss, scalars by name; the loss is their sum."""
         losses, weight = self.phrase_losses(output.logits, batch), self.loss_weights.value

@@ -68,6 +68,11 @@ class OrdinalCLIP(ClassesMethod, ContextMethod[RankPrompts]):
         """Return the similarities, (B, R), and the values (B,) that the decoder reads from them."""
         return self.class_output(self.compare(features))
 
+    @property
+    def contrast(self) -> str:
+        """What of the loss contrasts the images of a batch."""
+        return "text_to_image" if self.text_to_image else super().contrast
+
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy over the values and, if it has a weight, the KL term."""
         losses = super().losses(output, batch)

@@ -98,6 +98,11 @@ class RankingAwareCLIP(OrdinalMethod):
         tokens = self.adapter(features)
         return self.one_hot_output(self.value_head(tokens), {"tokens": tokens})
 
+    @property
+    def contrast(self) -> str:
+        """Pairs of images, and the logarithm of the mean of their errors."""
+        return "the loss"
+
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the loss of the number, `log(1 + smooth L1)` in steps of the scale, and in training that of pairs."""
         value, target = output.value / self.loss_unit, batch["target"] / self.loss_unit

@@ -222,6 +222,16 @@ class BalancedSteps(OrdinalSteps):
             losses["conr"] = asked.conr * conr(features, value, target, width, batch.get("weight"))
         return losses
 
+    @property
+    def contrast(self) -> str:
+        """What part of the loss depends on which images are in a batch together; empty if its mean does not.
+
+        A method that contrasts images, or takes a mean over some of them, says so here; all others are `super()`'s.
+        """
+        asked = self.imbalance
+        found = {"balanced_mse": asked.balanced_mse, "conr": asked.conr, "weights": asked.weights != "none"}
+        return next((f"imbalance.{name}" for name, is_asked in found.items() if is_asked), "")
+
     def _weights_of(self, batch: Batch) -> Tensor:
         if self._rank_weights is not None:
             return self._rank_weights[batch["rank"]]

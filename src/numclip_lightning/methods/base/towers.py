@@ -112,6 +112,9 @@ class TowerSteps(BalancedSteps):
             visual.register_forward_hook(self._remember)
         self.train(self.training)
 
+    def release_text(self) -> None:
+        """Free what only computes prototypes, where there is any: from here on the method is for evaluation alone."""
+
     def on_train_epoch_start(self) -> None:
         """Show all patches from the epoch on that `patch_dropout.until` says."""
         super().on_train_epoch_start()
