@@ -44,6 +44,7 @@ from numclip_lightning.runs.folder import (
 )
 from numclip_lightning.runs.in_wandb import interrupted_fit
 from numclip_lightning.runs.mistakes import refuse_mistakes
+from numclip_lightning.runs.orphans import named_as_starter, watch_starter
 from numclip_lightning.runs.parser import Parser, parse_words
 from numclip_lightning.runs.released import ReleaseText, trained_parameters
 from numclip_lightning.runs.remarks import say_what_is_idle
@@ -204,7 +205,8 @@ class NumClipCLI(LightningCLI):
         if self.until != "run":
             return
         try:
-            self.run_verb(subcommand)
+            with named_as_starter(self.trainer):
+                self.run_verb(subcommand)
             raise_problem(self.trainer)
         except BaseException as error:
             reason: NumClipError | None
@@ -291,6 +293,7 @@ def run_command(verb: str, words: Sequence[str], kind: type[NumClipCLI] = NumCli
     Raises:
         NumClipError: If the words, the data or the checkpoint can't be used. The parser itself exits with code 2.
     """
+    watch_starter()
     try:
         kind([verb, *words])
     except MisconfigurationException as error:
