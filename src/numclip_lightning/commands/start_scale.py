@@ -8,6 +8,8 @@ from numclip_lightning.errors import format_number
 
 __all__ = ["ProposedScale", "propose_scale"]
 
+# Names of things that can be counted: a caption says "3 fingers", and not "fingers 3".
+_THINGS = {"people": "person", "cells": "cell", "fingers": "finger", "objects": "object"}
 _MOST_LEVELS = 12
 # From this ratio of the largest and the smallest number on, a logarithmic scale may fit better.
 _WIDE = 100
@@ -148,6 +150,8 @@ def _starts(ordered: list[float], minimum: float, step: float) -> list[float]:
 
 def _numbered(values: Sequence[int], kind: _Kind, name: str) -> list[str]:
     what = " ".join(_words_of(name)) or "value"
+    if what in _THINGS:
+        return [f"{value} {_THINGS[what] if value == 1 else what}" for value in values]
     return [f"{value}" if kind.names[:1] == ("year",) else f"{what} {value}" for value in values]
 
 

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 class StopEarly:
     """When a fit stops before its end; the best checkpoint is kept and tested as ever.
 
-    A schedule is laid out for the whole training, so that a fit that stops early has not come down to its last rates.
+    A schedule is planned for the whole training, so that a fit that stops early has not come down to its last rates.
 
     Args:
         patience: Stop after this many validations in a row without a lower `val_mae`, 1 or more; None never stops.

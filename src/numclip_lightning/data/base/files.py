@@ -1,6 +1,5 @@
 """The base of datamodules whose images are files and whose numbers are in lists."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import get_args
 
 from numclip_lightning.data.base.arguments import expand_home, require_fraction, require_least
 from numclip_lightning.data.base.attributes import check_attributes, with_attributes
+from numclip_lightning.data.base.caches import caches
 from numclip_lightning.data.base.checking import CheckImages, check_images, report_one_value, report_rounding
 from numclip_lightning.data.base.datamodule import NEEDED, OrdinalDataModule
 from numclip_lightning.data.base.dataset import OrdinalDataset
@@ -52,7 +52,8 @@ class FileDataModule(OrdinalDataModule):
         select_on: `val`: checkpoints are selected on validation images, none of which is tested on. `test`: they are
             selected on the test list, as in the papers of some datasets and for lists of your own, refused for other
             datasets; a `val_file` may then have images of the test list. Every result says which.
-        check_images: Before a run: `full` decodes every image, `header` opens it, `none` checks nothing.
+        check_images: Before a run: `full` decodes every image, `header` opens it, `none` checks nothing. Of lists of
+            1,000 images and more, those that were good before and have not changed since are passed over.
         leaks: What to do if lists of your own share a group, such as a patient, or more than a few copies of images:
             `refuse` or `warn`. Published lists that do so are only warned of.
         max_pixels: The most pixels of an image. JPEGs of more are read at a half, a quarter or an eighth of their size,
@@ -261,7 +262,7 @@ class FileDataModule(OrdinalDataModule):
             self.split_lists.refuse_test_images()
         skips = stage == "predict" and self.on_bad_image == "skip"
         how = "none" if skips else self.check_images
-        images = chain.from_iterable(tables)
+        images = tables[0] if len(tables) == 1 else chain.from_iterable(tables)
         once_per_node(lambda: check_images(images, self.root, how, self.reading), self.trainer)
         for table in tables:
             report_rounding(table)
@@ -288,5 +289,4 @@ class FileDataModule(OrdinalDataModule):
 
     @property
     def _cache_folder(self) -> Path:
-        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(expand_home("cache_folder", self.cache_folder or str(Path(caches, "numclip_lightning", "pixels"))))
+        return Path(expand_home("cache_folder", self.cache_folder or str(caches("pixels"))))

@@ -235,9 +235,9 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
             planned = getattr(schedule.scheduler, name, duration)
             if planned < duration:
                 raise ConfigError(
-                    f"the checkpoint's {self.lr_scheduler.name} was laid out for {planned} "
+                    f"the checkpoint's {self.lr_scheduler.name} was planned for {planned} "
                     f"{self.lr_scheduler.interval}s, this training takes {duration}; resume with the length it had, "
-                    "or start a new fit."
+                    "or start a new fit (docs/howto/resume.md: train longer)."
                 )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
