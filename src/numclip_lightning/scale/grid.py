@@ -120,7 +120,7 @@ class LogGrid:
 
     @property
     def values(self) -> list[float]:
-        """The values in order, R of them; the first and the last are exact."""
+        """The values in order, R of them."""
         return [self.value(rank) for rank in range(self.count)]
 
     def value(self, rank: int) -> float:
