@@ -43,7 +43,11 @@ from numclip_lightning.runs.folder import (
     run_folder,
 )
 from numclip_lightning.runs.in_wandb import interrupted_fit
-from numclip_lightning.runs.parser import Parser
+from numclip_lightning.runs.mistakes import refuse_mistakes
+from numclip_lightning.runs.orphans import named_as_starter, watch_starter
+from numclip_lightning.runs.parser import Parser, parse_words
+from numclip_lightning.runs.released import ReleaseText, trained_parameters
+from numclip_lightning.runs.remarks import say_what_is_idle
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
 from numclip_lightning.runs.row_maker import raise_problem
 from numclip_lightning.runs.secret_values import refuse_secrets
@@ -141,7 +145,7 @@ class NumClipCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the words."""
-        self.config = parser.parse_args(with_plain_values(args))
+        self.config = parse_words(parser, with_plain_values(args))
         refuse_secrets(self.config[self.verb].as_dict())
         given = self.config[self.verb]
         if self.verb == "fit" and self.until == "run":
@@ -160,6 +164,7 @@ class NumClipCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Build everything, unless the words are only to be parsed."""
         if self.until != "parsed":
+            refuse_mistakes(self.config[self.verb].as_dict(), self.verb)
             with unwrap_errors():
                 super().instantiate_classes()
             if path := self.config[self.verb].ckpt_path:
@@ -200,7 +205,8 @@ class NumClipCLI(LightningCLI):
         if self.until != "run":
             return
         try:
-            self.run_verb(subcommand)
+            with named_as_starter(self.trainer):
+                self.run_verb(subcommand)
             raise_problem(self.trainer)
         except BaseException as error:
             reason: NumClipError | None
@@ -244,11 +250,13 @@ class NumClipCLI(LightningCLI):
     @property
     def is_untrained(self) -> bool:
         """Whether the method has parameters to train and no checkpoint was given for them."""
-        learns = any(parameter.requires_grad for parameter in self.model.parameters())
+        released = sum(found.trained for found in self.trainer.callbacks if isinstance(found, ReleaseText))
+        learns = trained_parameters(self.model) + released > 0
         return learns and not self.config[self.verb].ckpt_path
 
     def before_fit(self) -> None:
         """Check the test split before training if it is tested afterwards: a missing image is reported at once."""
+        say_what_is_idle(self.config.fit.as_dict(), self.model, self.words)
         if self.config.fit.test_after_fit:
             self.datamodule.setup("test")
             check_targets(self.datamodule, "test", self.model.scale)
@@ -285,6 +293,7 @@ def run_command(verb: str, words: Sequence[str], kind: type[NumClipCLI] = NumCli
     Raises:
         NumClipError: If the words, the data or the checkpoint can't be used. The parser itself exits with code 2.
     """
+    watch_starter()
     try:
         kind([verb, *words])
     except MisconfigurationException as error:

@@ -126,7 +126,8 @@ class RunFolder(SaveConfigCallback):
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Write the configuration and log it; on the first process only."""
-        resolved = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
+        # Validated when it was parsed; a second time takes a tenth of a second.
+        resolved = yaml.safe_load(self.parser.dump(self.config, skip_unset=False, skip_validation=True))
         shared = {key: resolved[key] for key in SHARED_KEYS if key in resolved}
         data = getattr(trainer, "datamodule", None)
         arguments = (shared.get("data") or {}).get("init_args") or {}
