@@ -1,7 +1,10 @@
 """The front door of `numclip`: a table of verbs, each imported when it is called."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
@@ -10,7 +13,7 @@ from numclip_lightning.errors import ConfigError, NumClipError, near_matches
 from numclip_lightning.runs.config_files import with_readable_configs
 from numclip_lightning.runs.terminal import configure_logging, message_of
 
-__all__ = ["VERBS", "Verb", "entry_point", "main"]
+__all__ = ["VERBS", "Verb", "entry_point", "load", "main"]
 
 
 class Verb(NamedTuple):
@@ -32,7 +35,7 @@ class Verb(NamedTuple):
 VERBS = {
     "start": Verb("commands.start", "start", "Propose a configuration for a list or a folder; trains nothing."),
     "fit": Verb("commands.test", "fit", "Train a method and keep its best checkpoint."),
-    "validate": Verb("runs.command", "validate", "Measure a checkpoint on the validation images."),
+    "validate": Verb("commands.test", "validate", "Measure a checkpoint on the validation images."),
     "test": Verb("commands.test", "test", "Measure a checkpoint on the test images."),
     "predict": Verb("runs.command", "predict", "Write the predicted number of each image to a CSV file."),
     "interpolate": Verb(
@@ -48,6 +51,7 @@ VERBS = {
         "commands.ensemble", "ensemble", "Join the predictions of several runs into one answer.", "benchmark"
     ),
     "benchmark": Verb("commands.benchmark", "benchmark", "Compare many methods on many datasets.", "benchmark"),
+    "sweep": Verb("commands.sweep", "sweep", "Search for good settings by the validation images.", "sweep"),
     "report": Verb("commands.report", "report", "Write a page about runs, or any file of predictions.", "report"),
     "export": Verb("commands.export", "export_command", "Write a trained model for other programs."),
     "serve": Verb("commands.serve", "serve", "Answer requests for predictions, with a page to try it."),
@@ -76,6 +80,7 @@ _HELP = "\n".join([
     "  numclip fit --model.help NumCLIP          the arguments of a method",
     "  numclip fit --data.help ListDataModule    the arguments of a dataset",
     "  numclip --version                         the version of this program",
+    "  numclip --completion bash                 a script with which bash (or zsh, or fish) completes all of these",
     "",
 ])  # fmt: skip
 
@@ -99,10 +104,12 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"numclip {__version__}\n" if words[0] == "--version" else _HELP)
         return 0
     try:
-        verb = _known(words[0])
+        if words[0].partition("=")[0] == "--completion":
+            return _print_completion(words)
+        _require_known(words[0])
         # Before the imports, which take seconds.
         rest = with_readable_configs(words[1:])
-        return _load(words[0], verb)(rest)
+        return load(words[0])(rest)
     except (NumClipError, OSError) as error:
         sys.stderr.write(f"numclip: error: {message_of(error)}\n")
         return getattr(error, "exit_code", 2)
@@ -111,16 +118,30 @@ def main(args: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _known(name: str) -> Verb:
-    """Return a verb of the table."""
+def _print_completion(words: Sequence[str]) -> int:
+    """Print the script with which a shell completes verbs and flags."""
+    from numclip_lightning.commands.completion import completion
+
+    return completion(words, {name: (verb.help, partial(load, name)) for name, verb in VERBS.items()})
+
+
+def _require_known(name: str) -> None:
+    """Refuse what is no verb of the table."""
     if name not in VERBS:
         hint = near_matches(name, VERBS, most=1) or "; choose one of " + ", ".join(VERBS)
         raise ConfigError(f"{name!r} is not a verb of numclip{hint} (numclip --help lists them; flags follow the verb)")
-    return VERBS[name]
 
 
-def _load(name: str, verb: Verb) -> Callable[[Sequence[str]], int]:
-    """Import the function of a verb, and set up logging for it."""
+def load(name: str) -> Callable[[Sequence[str]], int]:
+    """Import the function of a verb, and set up logging for it.
+
+    Args:
+        name: A verb of the table.
+
+    Raises:
+        ConfigError: If a package of its extra is missing.
+    """
+    verb = VERBS[name]
     try:
         module = import_module(f"numclip_lightning.{verb.module}")
     except ModuleNotFoundError as error:
@@ -134,5 +155,14 @@ def _load(name: str, verb: Verb) -> Callable[[Sequence[str]], int]:
 
 
 def entry_point() -> NoReturn:
-    """Run `main` with the words of the shell and exit with its code."""
-    sys.exit(main())
+    """Run `main` with the words of the shell and exit with its code.
+
+    In a sweep of Weights & Biases, a run that a signal has stopped ends by that signal: an agent takes any code but 0
+    for a failure, and gives up after some, although hyperband stops most runs.
+    """
+    code = main()
+    if code in (128 + signal.SIGINT, 128 + signal.SIGTERM) and "WANDB_SWEEP_ID" in os.environ:
+        sys.stdout.flush()
+        signal.signal(code - 128, signal.SIG_DFL)
+        os.kill(os.getpid(), code - 128)
+    sys.exit(code)

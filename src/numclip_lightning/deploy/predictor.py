@@ -102,6 +102,7 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         batch_size: int = 32,
         recipe: Recipe | None = None,
         backbone: str | None = None,
+        keep_text: bool = False,
     ) -> Self:
         """Load a predictor.
 
@@ -114,6 +115,8 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
             batch_size: Images at once.
             recipe: How images are made, in place of what the run says.
             backbone: Where the CLIP of a checkpoint is now, if its `local-dir:` has moved.
+            keep_text: Whether the text tower of a run stays in memory: a focus in words, and the words of levels, need
+                it; numbers don't.
 
         Raises:
             ConfigError: If there is no model, or it can't be loaded whole.
@@ -121,7 +124,8 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         if not isinstance(source, str | os.PathLike):
             raise ConfigError(f"{source!r} is no path; give a folder, a checkpoint, a name on a hub, or {EMBEDDED!r}.")
         if source == EMBEDDED:
-            return cls.from_method(embedded_method(), recipe, device=device, precision=precision, batch_size=batch_size)
+            method = embedded_method(keep_text=keep_text)
+            return cls.from_method(method, recipe, device=device, precision=precision, batch_size=batch_size)
         place = Path(source)
         if not place.exists():
             if isinstance(source, str) and _HUB_NAME.fullmatch(source):
@@ -133,7 +137,7 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
             about: dict[str, Any] = {name: config[name] for name in (*_KNOWN, "calibration") if name in config}
             recipe = recipe or Recipe.of(config["preprocessing"])
         else:
-            halves, scale, recipe, about = load_run(place, recipe, backbone)
+            halves, scale, recipe, about = load_run(place, recipe, backbone, keep_text=keep_text)
         return cls(halves, scale, recipe, about=about, device=device, precision=precision, batch_size=batch_size)
 
     @classmethod

@@ -54,12 +54,17 @@ class WritePredictions(PredictionWriter):
         self._skipped = Skipped()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Refuse a folder as a file, and fewer images than processes, which Lightning can't divide.
+        """Agree on the files, and refuse a folder as one, and fewer images than processes: Lightning can't divide them.
+
+        Processes that were started separately have different names for the run folder; rows that one of them leaves
+        behind are then found beside those of the others.
 
         Raises:
             ConfigError: If the file is a folder, or no file that can be put in place of another: a device, a pipe.
             DataError: If a process would have nothing to predict.
         """
+        agreed = trainer.strategy.broadcast((str(self.path), str(self.tested)))
+        self.path, self.tested = map(Path, agreed)
         if stage != "predict":
             return
         if self.path.is_dir():

@@ -17,7 +17,7 @@ from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
 from numclip_lightning.data.base.nodes import once_per_node
 from numclip_lightning.data.base.split_lists import SplitLists
 from numclip_lightning.data.base.types import Decode, Leaks, OnBadImage, SelectOn, Split
-from numclip_lightning.errors import ConfigError, MissingListError, check_choice
+from numclip_lightning.errors import MissingListError, check_choice, refuse
 from numclip_lightning.images.loading import MAX_PIXELS, Reading
 from numclip_lightning.images.pixel_cache import Cache, PixelCache
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Preprocess, build_transform
@@ -115,12 +115,12 @@ class FileDataModule(OrdinalDataModule):
         check_choice("decode", self.decode, get_args(Decode))
         check_choice("cache", self.cache, get_args(Cache))
         if not self.cache_gigabytes > 0:
-            raise ConfigError(f"cache_gigabytes={self.cache_gigabytes} must be a number above 0")
+            refuse(f"cache_gigabytes={self.cache_gigabytes} must be a number above 0")
         check_choice("on_bad_image", self.on_bad_image, get_args(OnBadImage))
         if not 0 <= self.max_bad_fraction <= 1:
-            raise ConfigError(f"max_bad_fraction={self.max_bad_fraction} must be from 0 to 1, both included")
+            refuse(f"max_bad_fraction={self.max_bad_fraction} must be from 0 to 1, both included")
         if self.max_bad_fraction < 1 and self.on_bad_image != "skip":
-            raise ConfigError(
+            refuse(
                 f"max_bad_fraction={self.max_bad_fraction} limits what on_bad_image=skip leaves out, but on_bad_image "
                 f"is {self.on_bad_image!r}, which leaves out none; set data.on_bad_image=skip"
             )
@@ -129,9 +129,9 @@ class FileDataModule(OrdinalDataModule):
         check_attributes(self.attributes)
         require_least("max_pixels", self.max_pixels, 1)
         if self.grey_range is not None and not self.grey_range[0] < self.grey_range[1]:
-            raise ConfigError(f"grey_range={list(self.grey_range)}: give black and then white, such as [0, 4095]")
+            refuse(f"grey_range={list(self.grey_range)}: give black and then white, such as [0, 4095]")
         if self.select_on == "test" and not self.may_select_on_test():
-            raise ConfigError(
+            refuse(
                 f"select_on='test': the papers of these data ({type(self).__name__}) don't select on the test set; "
                 "leave it 'val', or give lists of your own (train_file and test_file)"
             )
