@@ -91,8 +91,21 @@ def test_shards_have_the_rows_of_the_csv_and_a_stopped_prediction_goes_on(
 
     assert main([*words, *parquet(folder), "--data.predict_path=val.txt"]) == 2
     assert "holds predictions with another list of images" in capsys.readouterr().err
-    assert main([*words, *parquet(folder, 0)]) == 2
-    assert "--shard_size is 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--format=parquet", "--shard_size=0"], "--shard_size is 0"),
+        (["--shard_size=5"], "--shard_size=5 is of shards; add --format=parquet"),
+        (["--format=parquet", "--output=rows.csv"], "has the name of a file"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(
+    words: list[str], flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, *flags]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_skipped_images_are_listed_and_not_tried_again(

@@ -19,9 +19,12 @@ from numclip_lightning.runs.row_maker import PredictionWriter, RowMaker, not_fin
 from numclip_lightning.runs.skipped import Skipped
 from numclip_lightning.shards import ShardFolder, ShardWriter, divide
 
-__all__ = ["WriteShards"]
+__all__ = ["SHARD_SIZE", "WriteShards"]
 
 _log = logging.getLogger(__name__)
+
+SHARD_SIZE = 100_000
+"""The images of a shard unless another number is asked for."""
 
 
 class WriteShards(PredictionWriter):
@@ -38,12 +41,14 @@ class WriteShards(PredictionWriter):
         on_scale: What adds columns that say whether an image is on the scale; None adds none.
 
     Raises:
-        ConfigError: If `size` is less than 1.
+        ConfigError: If `size` is less than 1, or the folder has the name of a file.
     """
 
     def __init__(self, folder: Path, size: int, calibrate: Calibrate, on_scale: OnScale | None = None) -> None:
         if size < 1:
             raise ConfigError(f"--shard_size is {size}; give the most images of a shard, 1 or more.")
+        if folder.suffix in (".csv", ".parquet"):
+            raise ConfigError(f"--output={folder} has the name of a file, but --format=parquet writes a folder.")
         self.folder, self.size, self.calibrate = folder, size, calibrate
         self._on_scale = on_scale
         self._shards: ShardFolder | None = None
@@ -180,13 +185,15 @@ class WriteShards(PredictionWriter):
         paths = hashlib.sha256()
         for path in columns.paths if columns else (label.path for label in labels):
             paths.update(path.encode("utf-8", "surrogateescape") + b"\0")
+        # Images that are in no files are made from a seed.
+        made_from = "" if hasattr(dataset, "files") or hasattr(dataset, "urls") else str(data.seed)
         transform = getattr(dataset, "transform", None)
         made = [transform.settings, transform.normalization] if transform else []
         calibration = self.calibrate.calibration
         added = [repr(calibration) if calibration else "", self._on_scale.columns if self._on_scale else []]
         return {
             "model": _digest(trainer, method),
-            "list of images": [self._total, paths.hexdigest(), str(getattr(data, "root", ""))],
+            "list of images": [self._total, paths.hexdigest(), str(getattr(data, "root", "")), made_from],
             "preprocessing": made,
             "precision": str(trainer.precision),
             "calibration or columns": hashlib.sha256(json.dumps(added).encode()).hexdigest(),
