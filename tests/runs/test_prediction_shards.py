@@ -22,7 +22,7 @@ from numclip_lightning.runs.prediction_shards import WriteShards
 from support.command import SIZES, Numclip
 from support.processes import in_processes
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork", "ignore:Using `DistributedSampler`")
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork", "ignore:Using `DistributedSampler`", "ignore:.*zero length")
 
 TOTAL = SIZES["test"]
 
@@ -156,6 +156,9 @@ def test_two_processes_go_on_where_a_killed_one_was_and_give_each_image_once(dat
     seen = in_processes(2, tmp_path, go_on)
     # A batch of two was there; the rest is shared evenly.
     assert sorted(seen) == [7, 8]
+    # One image for two processes.
+    (folder / "000000000008-000000000009.parquet").unlink()
+    assert sorted(in_processes(2, tmp_path, go_on)) == [0, 1]
     found, known = pd.read_parquet(folder), pd.read_parquet(whole)
     assert list(found["index"]) == list(range(TOTAL))
     assert list(found["path"]) == list(known["path"])

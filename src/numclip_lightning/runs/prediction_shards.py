@@ -76,6 +76,9 @@ class WriteShards(PredictionWriter):
                 found = self._shards.open(self._identity(trainer, pl_module), self._total)
             except NumClipError as error:
                 found = error
+            except OSError as error:
+                # The other processes wait for an answer.
+                found = ConfigError(f"{self.folder} can't be written to: {error.strerror or error}.")
         found = trainer.strategy.broadcast(found)
         if isinstance(found, NumClipError):
             raise found
@@ -91,7 +94,6 @@ class WriteShards(PredictionWriter):
         if not left:
             # Lightning would warn of an empty loader.
             self._limit, trainer.limit_predict_batches = trainer.limit_predict_batches, 0
-            self._finish(trainer)
 
     def on_predict_batch_end(
         self,
@@ -129,8 +131,6 @@ class WriteShards(PredictionWriter):
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Finish the last shard."""
         self._close()
-        trainer.strategy.barrier()
-        self._finish(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Keep the rows that were computed before an error."""
@@ -147,12 +147,18 @@ class WriteShards(PredictionWriter):
         self._shards.close()
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Leave the data as they were."""
-        data: Any = getattr(trainer, "datamodule", None)
-        if stage == "predict" and data is not None:
-            data.predict_ranges = None
-            if self._limit is not None:
-                trainer.limit_predict_batches, self._limit = self._limit, None
+        """Say what is there, and leave the data as they were.
+
+        Here, and not at the end of the prediction: a process that had nothing to do has none.
+        """
+        if stage != "predict":
+            return
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        data.predict_ranges = None
+        if self._limit is not None:
+            trainer.limit_predict_batches, self._limit = self._limit, None
+        trainer.strategy.barrier()
+        self._finish(trainer)
 
     def _close(self) -> None:
         writer, self._writer = self._writer, None
