@@ -13,21 +13,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, get_args
-from unittest.mock import patch
 
 import docstring_parser
-import jsonargparse
 
 from numclip_lightning import cli, data, methods
+from numclip_lightning.commands.completion import parser_of
 
 # Lightning's own arguments are in its documentation; the rest of these are on the page of keys.
 _ELSEWHERE = ("trainer", "model", "data", "optimizer", "lr_scheduler")
-_LIKE_FIT = ("validate", "test", "predict", "interpolate")
+_LIKE_FIT = ("validate", "test", "predict", "interpolate", "features", "sweep")
 _TRAINER = "https://lightning.ai/docs/pytorch/stable/common/trainer.html"
-
-
-class _SeenError(Exception):
-    """A verb has made its parser."""
 
 
 def verbs_page() -> str:
@@ -39,10 +34,10 @@ def verbs_page() -> str:
         "`fit`, `validate`, `test` and `predict` also take the keys of [methods and data](keys.md) and of "
         f"[Lightning's trainer]({_TRAINER}), from files (`--config`, several are merged) and as flags.",
     ]
-    of_fit = [_flag(action) for action in _flags(parser_of("fit"))]
+    of_fit = [_flag(action) for action in _flags(parser_of(cli.load("fit")))]
     for name, verb in cli.VERBS.items():
         about = verb.help + (f" Needs `pip install 'numclip-lightning[{verb.extra}]'`." if verb.extra else "")
-        rows = [_flag(action) for action in _flags(parser_of(name))]
+        rows = [_flag(action) for action in _flags(parser_of(cli.load(name)))]
         if name in _LIKE_FIT:
             about += " Takes flags of [fit](#fit) too, as far as they have a meaning for it."
             rows = [row for row in rows if row not in of_fit]
@@ -52,34 +47,6 @@ def verbs_page() -> str:
             _table(("flag", "default", "what it is"), rows) if rows else "It has no flags of its own.",
         ]
     return "\n\n".join(parts) + "\n"
-
-
-def parser_of(verb: str) -> argparse.ArgumentParser:
-    """Return the parser of a verb: it is called with nothing, and stopped where it would parse.
-
-    Args:
-        verb: A verb of `numclip`.
-    """
-    seen: list[argparse.ArgumentParser] = []
-
-    def stop(self: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
-        seen.append(self)
-        raise _SeenError
-
-    with (
-        patch.object(jsonargparse.ArgumentParser, "parse_args", stop),
-        patch.object(argparse.ArgumentParser, "parse_args", stop),
-    ):
-        try:
-            cli.main([verb])
-        except _SeenError:
-            parser = seen[0]
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            # Lightning's own command line: one parser for each of its verbs.
-            found: argparse.ArgumentParser = next(iter(action.choices.values()))
-            return found
-    return parser
 
 
 def _flags(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

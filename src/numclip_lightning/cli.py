@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
@@ -10,7 +11,7 @@ from numclip_lightning.errors import ConfigError, NumClipError, near_matches
 from numclip_lightning.runs.config_files import with_readable_configs
 from numclip_lightning.runs.terminal import configure_logging, message_of
 
-__all__ = ["VERBS", "Verb", "entry_point", "main"]
+__all__ = ["VERBS", "Verb", "entry_point", "load", "main"]
 
 
 class Verb(NamedTuple):
@@ -48,6 +49,7 @@ VERBS = {
         "commands.ensemble", "ensemble", "Join the predictions of several runs into one answer.", "benchmark"
     ),
     "benchmark": Verb("commands.benchmark", "benchmark", "Compare many methods on many datasets.", "benchmark"),
+    "sweep": Verb("commands.sweep", "sweep", "Search for good settings by the validation images.", "sweep"),
     "report": Verb("commands.report", "report", "Write a page about runs, or any file of predictions.", "report"),
     "export": Verb("commands.export", "export_command", "Write a trained model for other programs."),
     "serve": Verb("commands.serve", "serve", "Answer requests for predictions, with a page to try it."),
@@ -57,7 +59,9 @@ VERBS = {
     "regions": Verb("commands.regions", "regions", "Read a number for each box or mask of a list."),
     "check": Verb("commands.check", "check", "Say what a dataset holds, and what is wrong with it."),
     "convert": Verb("commands.convert", "convert", "Make a backbone of other projects' weights, such as Long-CLIP's."),
+    "features": Verb("commands.features", "features", "Encode the images of a dataset once, for many runs."),
     "splits": Verb("commands.splits", "splits", "Write the training, validation and test lists of a dataset."),
+    "shards": Verb("commands.shards", "shards", "Pack images into tar shards, to train on them by URL.", "shards"),
     "env": Verb("commands.env", "env", "Print versions and devices, to paste into an issue."),
 }
 
@@ -74,6 +78,7 @@ _HELP = "\n".join([
     "  numclip fit --model.help NumCLIP          the arguments of a method",
     "  numclip fit --data.help ListDataModule    the arguments of a dataset",
     "  numclip --version                         the version of this program",
+    "  numclip --completion bash                 a script with which bash (or zsh, or fish) completes all of these",
     "",
 ])  # fmt: skip
 
@@ -97,10 +102,12 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"numclip {__version__}\n" if words[0] == "--version" else _HELP)
         return 0
     try:
-        verb = _known(words[0])
+        if words[0].partition("=")[0] == "--completion":
+            return _print_completion(words)
+        _require_known(words[0])
         # Before the imports, which take seconds.
         rest = with_readable_configs(words[1:])
-        return _load(words[0], verb)(rest)
+        return load(words[0])(rest)
     except (NumClipError, OSError) as error:
         sys.stderr.write(f"numclip: error: {message_of(error)}\n")
         return getattr(error, "exit_code", 2)
@@ -109,16 +116,30 @@ def main(args: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _known(name: str) -> Verb:
-    """Return a verb of the table."""
+def _print_completion(words: Sequence[str]) -> int:
+    """Print the script with which a shell completes verbs and flags."""
+    from numclip_lightning.commands.completion import completion
+
+    return completion(words, {name: (verb.help, partial(load, name)) for name, verb in VERBS.items()})
+
+
+def _require_known(name: str) -> None:
+    """Refuse what is no verb of the table."""
     if name not in VERBS:
         hint = near_matches(name, VERBS, most=1) or "; choose one of " + ", ".join(VERBS)
         raise ConfigError(f"{name!r} is not a verb of numclip{hint} (numclip --help lists them; flags follow the verb)")
-    return VERBS[name]
 
 
-def _load(name: str, verb: Verb) -> Callable[[Sequence[str]], int]:
-    """Import the function of a verb, and set up logging for it."""
+def load(name: str) -> Callable[[Sequence[str]], int]:
+    """Import the function of a verb, and set up logging for it.
+
+    Args:
+        name: A verb of the table.
+
+    Raises:
+        ConfigError: If a package of its extra is missing.
+    """
+    verb = VERBS[name]
     try:
         module = import_module(f"numclip_lightning.{verb.module}")
     except ModuleNotFoundError as error:

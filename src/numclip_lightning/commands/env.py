@@ -1,6 +1,5 @@
 """`numclip env`: what people paste into an issue: versions, machine, devices; nothing secret, no network."""
 
-import argparse
 import os
 import platform
 import shutil
@@ -9,6 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 
 import torch
+from jsonargparse import ArgumentParser
 
 from numclip_lightning import __version__
 
@@ -28,9 +28,8 @@ def env(words: Sequence[str]) -> int:
     Returns:
         0.
     """
-    argparse.ArgumentParser(
-        "numclip env", description="Print versions and devices, to paste into an issue."
-    ).parse_args(list(words))
+    about = "Print versions and devices, to paste into an issue."
+    ArgumentParser(prog="numclip env", description=about).parse_args(list(words))
     sys.stdout.write("".join(f"{name}: {value}\n" for name, value in facts().items()))
     return 0
 

@@ -1,6 +1,5 @@
 """`numclip start`: a configuration for a list or a folder, to be read and edited; nothing is trained."""
 
-import argparse
 import csv
 import io
 from collections.abc import Sequence
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import ArgumentParser
 
 from numclip_lightning.commands.start_scale import ProposedScale, propose_scale
 from numclip_lightning.data.base.guess import Guess
@@ -48,15 +48,23 @@ def start(words: Sequence[str]) -> int:
         ConfigError: If a file would be overwritten.
         DataError: If nothing can be made of the folder or list; the message says what would do.
     """
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="numclip start",
         description="Look at a list, or a folder of folders, and write a configuration for it: columns, splits by "
         "group, a scale with phrases to edit. Says what is guessed and why. Trains nothing.",
     )
     parser.add_argument("path", metavar="FOLDER_OR_LIST", type=Path, help="A list, or a folder of images in folders.")
-    parser.add_argument("--output", type=Path, help="The configuration to write; NAME.yaml here unless it is given.")
     parser.add_argument(
-        "--backbone", default="ViT-B-16-quickgelu", help="`mini`, the small CLIP in the package, needs no download."
+        "--output",
+        type=Path | None,
+        default=None,
+        help="The configuration to write; NAME.yaml here unless it is given.",
+    )
+    parser.add_argument(
+        "--backbone",
+        type=str,
+        default="ViT-B-16-quickgelu",
+        help="`mini`, the small CLIP in the package, needs no download.",
     )
     given = parser.parse_args(list(words))
     output = given.output or Path(f"{given.path.resolve().stem or 'start'}.yaml")

@@ -204,7 +204,7 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
 
     def _stream(self, images: Any, on_error: OnError, skipped: dict[str, str]) -> Iterator[Prediction]:
         check_choice("on_error", on_error, get_args(OnError))
-        readable = self._readable(images, on_error, skipped)
+        readable = self.readable(images, on_error, skipped)
         while batch := list(islice(readable, self.batch_size)):
             names, tensors = zip(*batch, strict=True)
             yield from self.predictions(torch.stack(tensors), names)
@@ -218,7 +218,8 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         """
         return read_outputs(self.predict_tensors(images), self.scale, names, self.calibration)
 
-    def _readable(self, images: Any, on_error: OnError, skipped: dict[str, str]) -> Iterator[tuple[str, Tensor]]:
+    def readable(self, images: Any, on_error: OnError, skipped: dict[str, str]) -> Iterator[tuple[str, Tensor]]:
+        """Yield the name of each image and the image as `recipe` makes it, (3, side, side); note those skipped."""
         for name, image in named_images(images):
             try:
                 yield name, self.recipe(pixels_of(image, self.recipe.reading))

@@ -1,7 +1,7 @@
 """The callbacks that belong to every run: their flags, and which of them a verb gets."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import Callback, ProgressBar
@@ -20,13 +20,14 @@ from numclip_lightning.runs.maps import MapExtremes, WriteMaps
 from numclip_lightning.runs.non_finite import NonFiniteSteps, OnNonFinite
 from numclip_lightning.runs.off_scale_test import TestOffScale
 from numclip_lightning.runs.on_scale import OnScale
+from numclip_lightning.runs.prediction_shards import WriteShards
 from numclip_lightning.runs.predictions import WritePredictions
 from numclip_lightning.runs.progress import Progress
 from numclip_lightning.runs.released import ReleaseText
 from numclip_lightning.runs.scale_scores import ScoreName
 from numclip_lightning.runs.stopping import StopOnSignals
 
-__all__ = ["add_callback_flags", "add_reading_flags", "listed", "own_callbacks"]
+__all__ = ["add_callback_flags", "add_prediction_flags", "add_reading_flags", "listed", "own_callbacks"]
 
 
 def add_callback_flags(parser: LightningArgumentParser) -> None:
@@ -96,8 +97,13 @@ def _writers(verb: str, given: Namespace, folder: Path) -> list[Callback]:
     off_scale = verb in ("fit", "test") and bool(getattr(given.data, "off_scale_file", None))
     asked = given.get("on_scale"), given.get("reject"), given.get("concepts")
     on_scale = OnScale.asked(*asked, off_scale=off_scale)
-    predicted = Path(given.get("output") or folder / "predictions.csv")
-    writer = WritePredictions(predicted, folder / "test_predictions.csv", given.calibration, on_scale)
+    output = given.get("output")
+    writer: Callback
+    if given.get("format") == "parquet":
+        writer = WriteShards(Path(output or folder / "predictions"), given.shard_size, given.calibration, on_scale)
+    else:
+        predicted = Path(output or folder / "predictions.csv")
+        writer = WritePredictions(predicted, folder / "test_predictions.csv", given.calibration, on_scale)
     if on_scale is None:
         return [writer]
     off_scale_test = TestOffScale(on_scale, folder / "off_scale_predictions.csv")
@@ -115,6 +121,19 @@ def add_reading_flags(parser: LightningArgumentParser) -> None:
                         help="A file of words, one a line: the nearest say what an image shows instead.")  # fmt: skip
     parser.add_argument("--focus", type=str | None, default=None,
                         help="Read images by the places that look like these words, as 'the disc'.")  # fmt: skip
+
+
+def add_prediction_flags(parser: LightningArgumentParser) -> None:
+    """Add the flags of a prediction: what is written, and where."""
+    parser.add_argument("--output", type=str | None, default=None,
+                        help="The CSV to write, or the folder of Parquet; by default predictions.csv, or predictions, "
+                        "in the run folder.")  # fmt: skip
+    parser.add_argument("--format", type=Literal["csv", "parquet"], default="csv",
+                        help="csv: one file, joined at the end. parquet: shards in a folder, for any number of images; "
+                        "a prediction that was stopped goes on with the same --output.")  # fmt: skip
+    parser.add_argument("--shard_size", type=int, default=100_000, help="The most images of a shard of Parquet.")
+    parser.add_argument("--maps", type=bool, nargs="?", const=True, default=False,
+                        help="Write which number each place of an image reads, to maps/")  # fmt: skip
 
 
 def listed(given: Any) -> list[Any]:

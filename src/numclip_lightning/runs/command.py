@@ -20,7 +20,13 @@ from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.runs.averaging import end_lightnings_averages
-from numclip_lightning.runs.callbacks import add_callback_flags, add_reading_flags, listed, own_callbacks
+from numclip_lightning.runs.callbacks import (
+    add_callback_flags,
+    add_prediction_flags,
+    add_reading_flags,
+    listed,
+    own_callbacks,
+)
 from numclip_lightning.runs.checkpoints import best_checkpoint, explain_misfit
 from numclip_lightning.runs.checks import CheckData, check_targets
 from numclip_lightning.runs.durable import use_durable_checkpoints
@@ -37,21 +43,30 @@ from numclip_lightning.runs.folder import (
     run_folder,
 )
 from numclip_lightning.runs.parser import Parser
-from numclip_lightning.runs.predictions import raise_problem
 from numclip_lightning.runs.released import ReleaseText, trained_parameters
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
+from numclip_lightning.runs.row_maker import raise_problem
 from numclip_lightning.runs.secret_values import refuse_secrets
 from numclip_lightning.runs.stopping import slurm_job
 from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.trainer import Trainer
 from numclip_lightning.runs.unfitted import calibrate_unfitted
 
-__all__ = ["NumClipCLI", "fit", "predict", "run_command", "test", "validate"]
+__all__ = ["ABOUT", "NumClipCLI", "fit", "predict", "run_command", "test", "validate"]
 
 _log = logging.getLogger(__name__)
 
 # In place of the names of all flags, which would hide the error that follows.
 _USAGE = "numclip {} [--config FILE]... [--KEY=VALUE]..."
+
+# What each verb does, as in `numclip --help`. Lightning's own words are of its functions, and one ends in the middle.
+ABOUT = {
+    "fit": "Train a method and keep its best checkpoint.",
+    "validate": "Measure a checkpoint on the validation images.",
+    "test": "Measure a checkpoint on the test images.",
+    "predict": "Write the predicted number of each image to a CSV file.",
+    "interpolate": "Go from a fit part of the way back to CLIP, as validation says.",
+}
 
 
 class NumClipCLI(LightningCLI):
@@ -62,12 +77,18 @@ class NumClipCLI(LightningCLI):
         until: How far to go: `parsed` reads the words alone, not even a checkpoint; `built` also builds the method, the
             datamodule and the trainer; `run` also runs the verb.
         name: What the user called, if it is not one of Lightning's verbs but goes by one.
+        callbacks: What else watches the run, without being in its configuration.
     """
 
     def __init__(
-        self, words: Sequence[str], *, until: Literal["parsed", "built", "run"] = "run", name: str | None = None
+        self,
+        words: Sequence[str],
+        *,
+        until: Literal["parsed", "built", "run"] = "run",
+        name: str | None = None,
+        callbacks: Sequence[L.Callback] = (),
     ) -> None:
-        self.verb, self.until, self.words = words[0], until, list(words)
+        self.verb, self.until, self.words, self.callbacks = words[0], until, list(words), list(callbacks)
         self.name = name or self.verb
         super().__init__(
             OrdinalMethod,
@@ -82,7 +103,10 @@ class NumClipCLI(LightningCLI):
             },
             seed_everything_default=0,
             parser_class=Parser,
-            parser_kwargs={"prog": "numclip", self.verb: {"own_flags": True, "usage": _USAGE.format(self.name)}},
+            parser_kwargs={
+                "prog": "numclip",
+                self.verb: {"own_flags": True, "usage": _USAGE.format(self.name), "description": ABOUT[self.name]},
+            },
             subclass_mode_model=True,
             subclass_mode_data=True,
             args=list(words),
@@ -108,10 +132,7 @@ class NumClipCLI(LightningCLI):
             parser.add_argument("--corrupt", type=str | None, default=None,
                                 help="Test corrupted images too: all, or kinds such as noise,blur:3.")  # fmt: skip
         if own_flags and self.verb == "predict":
-            parser.add_argument("--output", type=str | None, default=None,
-                                help="The CSV to write; predictions.csv in the run folder by default.")  # fmt: skip
-            parser.add_argument("--maps", type=bool, nargs="?", const=True, default=False,
-                                help="Write which number each place of an image reads, to maps/")  # fmt: skip
+            add_prediction_flags(parser)
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -161,7 +182,7 @@ class NumClipCLI(LightningCLI):
             kwargs["default_root_dir"] = str(Path(root, job))
         keeps = kwargs.get("enable_checkpointing", config.enable_checkpointing) is not False
         own = own_callbacks(self.verb, given, self.folder, keeps_checkpoints=keeps)
-        kwargs["callbacks"] = [*listed(config.callbacks), *own]
+        kwargs["callbacks"] = [*listed(config.callbacks), *own, *self.callbacks]
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except (TypeError, ValueError) as error:
@@ -217,6 +238,8 @@ class NumClipCLI(LightningCLI):
         """Refuse to predict with a method that is untrained."""
         if self.is_untrained:
             raise ConfigError("without --ckpt_path the method is untrained; give the checkpoint of a fit.")
+        # They are written, and nobody asks for them again.
+        self.config_init.predict.return_predictions = False
 
     @property
     def is_untrained(self) -> bool:

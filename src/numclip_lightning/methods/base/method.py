@@ -51,7 +51,7 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
 
     Args:
         scale: The ordered scale of the targets.
-        backbone: An open_clip model name, or `local-dir:PATH`.
+        backbone: An open_clip model name, `local-dir:PATH`, or `mini`, the small CLIP in the package.
         pretrained: An open_clip tag, a weights file, `"auto"` for the weights in a `local-dir` folder, or None for
             random weights.
         learning_rates: The learning rate of each part; 0 freezes it.
