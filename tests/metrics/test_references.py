@@ -116,7 +116,7 @@ def test_no_metric_is_left_out() -> None:
 @pytest.mark.parametrize("key", METRICS)
 def test_a_metric_is_its_reference(key: str, case: str) -> None:
     x, y, a, b = inputs(case)
-    probabilities = draw_probabilities(len(x), 3).float().double()
+    probabilities = draw_probabilities(len(x), 3)
     given: dict[str, tuple[Tensor, ...]] = {
         "value": (x, y),
         "level": (a, b),
