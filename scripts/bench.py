@@ -1,11 +1,14 @@
 """Measure what this program costs beside the image tower: `python scripts/bench.py step --device cpu`.
 
 Every figure is a ratio of two things that are run in turn in one process, so that a busy or slow machine changes both.
-The median of the pairs is printed, with the quartiles. `make bench` runs all parts and writes docs/performance.md.
+The median of the pairs is printed, with the quartiles. `make bench` runs all parts and writes docs/performance.md; with
+some parts and `--write`, their tables alone are replaced.
 """
 
 import argparse
+import os
 import platform
+import re
 import statistics
 import sys
 import time
@@ -15,26 +18,35 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
+import bench_files
+import bench_memory
 import bench_parts
 
 PARTS = {
-    "start": bench_parts.start,
+    "start": bench_files.start,
     "step": bench_parts.step,
     "evaluation": bench_parts.evaluation,
+    "test": bench_files.end_to_end,
     "losses": bench_parts.losses,
-    "input": bench_parts.images,
-    "lists": bench_parts.lists,
+    "input": bench_files.images,
+    "lists": bench_files.lists,
     "kernels": bench_parts.kernels,
+    "memory": bench_memory.memory,
+    "processes": bench_files.processes,
 }
+MARK = "<!-- tables of `make bench` -->\n"
 
 
 def machine(device: torch.device) -> str:
     """Describe the machine in a line."""
     card = f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
-    threads = torch.get_num_threads()
+    found = (
+        re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()) if Path("/proc/cpuinfo").exists() else None
+    )
+    processor = found[1] if found else platform.processor() or "processor unknown"
     return (
-        f"{platform.machine()}, {platform.processor() or 'processor unknown'}, {threads} threads{card}; Python "
-        f"{platform.python_version()}, torch {torch.__version__}"
+        f"{platform.machine()}, {processor}, {os.cpu_count()} cores, {torch.get_num_threads()} threads used{card}; "
+        f"Python {platform.python_version()}, torch {torch.__version__}; load {os.getloadavg()[0]:.0f}"
     )
 
 
@@ -61,7 +73,16 @@ def paired(first: Callable[[], object], second: Callable[[], object], device: to
     ratios = [one / other for one, other in times]
     low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     seconds = statistics.median(one for one, _ in times), statistics.median(other for _, other in times)
-    return f"{middle:.2f} ({low:.2f} to {high:.2f}) | {seconds[0] * 1e3:.1f} / {seconds[1] * 1e3:.1f} ms"
+    return f"{middle:.3g} ({low:.3g} to {high:.3g}) | {seconds[0] * 1e3:.1f} / {seconds[1] * 1e3:.1f} ms"
+
+
+def replaced(page: str, tables: dict[str, str]) -> str:
+    """Return a page with the tables of some parts replaced, all in the order of `PARTS`."""
+    head, mark, tail = page.partition(MARK)
+    known = dict(re.findall(r"^### (\w+)\n(.*?)(?=^### |\Z)", tail, re.MULTILINE | re.DOTALL)) | tables
+    return (
+        head + (mark or MARK) + "".join(f"\n### {name}\n\n{known[name].strip()}\n" for name in PARTS if name in known)
+    )
 
 
 def main() -> None:
@@ -76,16 +97,17 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device(args.device)
     run = bench_parts.Run(device, args.batch, args.backbone, lambda one, other: paired(one, other, device, args.pairs))
-    lines = [f"Measured on {machine(device)}; {args.pairs} pairs, {args.backbone}, batch {args.batch}.", ""]
+    asked = f"--batch {args.batch} --pairs {args.pairs} --backbone {args.backbone} --device {args.device}"
     for name in args.parts or PARTS:
-        lines += [f"### {name}", "", "| what | ratio: median (quartiles) | times |", "| --- | --- | --- |"]
-        for what, found in PARTS[name](run):
+        lines = [f"`python scripts/bench.py {name} {asked}`, on {machine(device)}.", ""]
+        lines += ["| what | target | ratio: median (quartiles), or figure | times |", "| --- | --- | --- | --- |"]
+        for what, target, found in PARTS[name](run):
             print(f"{name}: {what}: {found}", flush=True)
-            lines.append(f"| {what} | {found if ' | ' in found else found + ' | '} |")
-        lines.append("")
-    if args.write:
-        head, mark, _ = args.write.read_text(encoding="utf-8").partition("<!-- tables of `make bench` -->\n")
-        args.write.write_text(head + mark + "\n" + "\n".join(lines), encoding="utf-8")
+            lines.append(f"| {what} | {target} | {found if ' | ' in found else found + ' |'} |")
+        if args.write:
+            # At once: what is measured is not lost if a later part fails.
+            page = args.write.read_text(encoding="utf-8")
+            args.write.write_text(replaced(page, {name: "\n".join(lines)}), encoding="utf-8")
 
 
 if __name__ == "__main__":

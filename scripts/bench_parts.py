@@ -1,25 +1,21 @@
-"""The parts of `bench.py`; each yields rows of what was measured and what was found."""
+"""The parts of `bench.py` in tensors; each yields rows of what was measured, what is wanted, and what was found."""
 
 import os
-import random
-import resource
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from numclip_lightning.scale import Level, OrdinalScale
 
-Row = tuple[str, str]
+Row = tuple[str, str, str]
+
+# What would make a step wait for a device, as the profiler calls it.
+WAITS = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::unique")
 
 
 @dataclass(frozen=True)
@@ -32,59 +28,43 @@ class Run:
     paired: Callable[[Callable[[], object], Callable[[], object]], str]
 
 
-def start(_: Run) -> Iterator[Row]:
-    """Processor seconds of a start, beside that of importing the three libraries."""
-    code = (
-        "import time, torch, lightning, open_clip, io, contextlib; a = time.process_time()\n"
-        "from numclip_lightning.cli import main\n"
-        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main(['fit', '--help'])\n"
-        "print(a, time.process_time() - a)"
-    )
-    for _attempt in range(3):
-        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-        yield (
-            "`fit --help` beyond importing torch, lightning, open_clip",
-            f"{float(out[1]):.2f} s ({float(out[0]):.1f} s)",
-        )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "numclip_lightning", "--help"], capture_output=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    yield "`numclip --help`", f"{after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime:.2f} s"
-
-
-def _scale(levels: int) -> OrdinalScale:
+def scale_of(levels: int) -> OrdinalScale:
+    """A scale of ages."""
     phrases = [Level(f"{level} years old", level * 100 // levels) for level in range(levels)]
     return OrdinalScale(minimum=0, maximum=100, unit="years", template="a photo of a {} person.", levels=phrases)
 
 
-def _method(run: Run, levels: int) -> Any:
+def method_of(run: Run, levels: int) -> Any:
     """A method with 5 learned phrases, or with 101 learned ranks; random weights."""
     from numclip_lightning.methods.numclip import NumCLIP
     from numclip_lightning.methods.ordinalclip import OrdinalCLIP
 
     kind = NumCLIP if levels < 50 else OrdinalCLIP
-    return kind(scale=_scale(min(levels, 5)), backbone=run.backbone, pretrained=None).to(run.device)
+    return kind(scale=scale_of(min(levels, 5)), backbone=run.backbone, pretrained=None).to(run.device)
 
 
-def _batch(run: Run, side: int) -> tuple[Tensor, Tensor]:
+def batch_of(run: Run, side: int) -> tuple[Tensor, Tensor]:
+    """Random images and their targets."""
     images = torch.randn(run.batch, 3, side, side, device=run.device)
     return images, torch.randint(0, 101, (run.batch,), device=run.device).float()
 
 
+def loss_of(method: Any, images: Tensor, targets: Tensor) -> Tensor:
+    """The loss of a training step."""
+    batch = {"target": targets, "level": method.scale.to_level(targets), "rank": method.scale.to_rank(targets)}
+    return torch.stack(list(method.losses(method(images), batch).values())).sum()
+
+
 def step(run: Run) -> Iterator[Row]:
     """A training step over forward, backward and step of the bare image tower."""
-    for levels in (5, 101):
-        method = _method(run, levels).train()
-        images, targets = _batch(run, method.clip.image_size)
+    for levels, target in ((5, "1.05"), (101, "1.15")):
+        method = method_of(run, levels).train()
+        images, targets = batch_of(run, method.clip.image_size)
         optimiser = torch.optim.RAdam([p for p in method.parameters() if p.requires_grad], lr=1e-6)
         bare = torch.optim.RAdam(method.clip.visual.parameters(), lr=1e-6)
 
         def whole(method: Any = method, optimiser: Any = optimiser, x: Tensor = images, y: Tensor = targets) -> None:
-            output = method(x)
-            level = method.scale.to_level(y)
-            loss = torch.stack(
-                list(method.losses(output, {"target": y, "level": level, "rank": method.scale.to_rank(y)}).values())
-            ).sum()
+            loss = loss_of(method, x, y)
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             optimiser.step()
@@ -94,126 +74,121 @@ def step(run: Run) -> Iterator[Row]:
             method.clip.visual(x).float().square().mean().backward()
             optimiser.step()
 
-        yield f"training step with {levels} prompts over the bare tower's", run.paired(whole, tower)
-        if method.prompts.prefix:
+        what = f"training step, batch {run.batch}, {levels} prompts, over the bare tower's"
+        yield what, f"{target} at batch 32", run.paired(whole, tower)
+    yield from prompts(run, method)
 
-            def plain(method: Any = method) -> None:
-                method.clip.encode_embeddings(*method.prompts(method.clip.text)).sum().backward()
 
-            def shared(method: Any = method) -> None:
-                found = method.clip.encode_embeddings(*method.prompts(method.clip.text), prefix=method.prompts.prefix)
-                found.sum().backward()
+def prompts(run: Run, method: Any) -> Iterator[Row]:
+    """Forward and backward of the text tower: a shared beginning, and passes by length, over whole prompts."""
+    from numclip_lightning.models.prompts import ConceptPrompts
 
-            yield (
-                f"{levels} prompts forward and backward, shared beginning over whole prompts",
-                run.paired(shared, plain),
-            )
+    def encode(prompts: Any, **how: Any) -> None:
+        method.clip.encode_embeddings(*prompts(method.clip.text), **how).sum().backward()
+
+    own = method.prompts
+    found = run.paired(partial(encode, own, prefix=own.prefix), partial(encode, own))
+    yield "101 prompts forward and backward, shared beginning over whole prompts", "", found
+    phrases = [f"{number} things" for number in range(50)] + [
+        "a crowd of far more things than anybody would count " * 2
+    ]
+    unequal = ConceptPrompts(method.clip, "{} in a photo.", phrases).to(run.device)
+    found = run.paired(partial(encode, unequal, buckets=unequal.buckets), partial(encode, unequal))
+    yield "51 prompts, one of them long, passes by length over one pass", "", found
 
 
 def evaluation(run: Run) -> Iterator[Row]:
     """A test step over the bare tower's forward pass."""
     for levels in (5, 101):
-        method = _method(run, levels).eval()
-        images, _ = _batch(run, method.clip.image_size)
+        method = method_of(run, levels).eval()
+        images, _ = batch_of(run, method.clip.image_size)
         with torch.inference_mode():
             found = run.paired(partial(method, images), partial(method.clip.visual, images))
-        yield f"forward in evaluation with {levels} prompts over the bare tower's", found
+        yield f"forward in evaluation, {levels} prompts, over the bare tower's", "1.01", found
 
 
 def losses(run: Run) -> Iterator[Row]:
-    """The FCRC loss of a large batch over loops over its pairs, as the published code has them."""
-    from numclip_lightning.losses import fcrc_image_to_text
+    """Losses of a large batch over loops over its images, as published code has them; and waits for a device."""
+    from numclip_lightning.losses import crps_loss, fcrc_image_to_text
 
     size, ranks = 2048, 101
     logits = torch.randn(size, ranks, device=run.device, requires_grad=True)
     level = torch.randint(0, ranks, (size,), device=run.device)
+    values = torch.arange(ranks, device=run.device, dtype=torch.float32)
 
-    def fast() -> None:
-        torch.autograd.backward(fcrc_image_to_text(logits, level).sum())
+    def fcrc(row: Tensor, own: int) -> Tensor:
+        weights = torch.tensor([abs(other - own) for other in range(ranks)], device=run.device).float()
+        weights = weights / weights.sum() * (ranks - 1) + (weights == 0)
+        return -torch.log_softmax(row * weights, 0)[own]
 
-    def loops() -> None:
-        total = logits.new_zeros(())
-        for row, own in zip(logits, level.tolist(), strict=True):
-            weights = torch.tensor([abs(other - own) for other in range(ranks)], device=run.device).float()
-            weights = weights / weights.max() + (weights == 0)
-            total = total - torch.log_softmax(row + weights.log(), 0)[own]
-        torch.autograd.backward(total / size)
+    def crps(row: Tensor, own: int) -> Tensor:
+        true = torch.tensor([float(rank >= own) for rank in range(ranks - 1)], device=run.device)
+        return (row.softmax(0).cumsum(0)[:-1] - true).square().sum()
 
-    yield "FCRC, batch 2,048, 101 levels: vectors over a loop over images", run.paired(fast, loops)
+    pairs: list[tuple[str, Callable[[], Tensor], Callable[[Tensor, int], Tensor]]] = [
+        ("FCRC, image to text", lambda: fcrc_image_to_text(logits, level), fcrc),
+        ("CRPS", lambda: crps_loss(logits, level.float(), values), crps),
+    ]
+    for name, fast, of_one in pairs:
 
+        def loops(of_one: Callable[[Tensor, int], Tensor] = of_one) -> None:
+            rows = [of_one(row, own) for row, own in zip(logits, level.tolist(), strict=True)]
+            torch.autograd.backward(torch.stack(rows).mean())
 
-def images(run: Run) -> Iterator[Row]:
-    """A file to a normalised tensor over PIL and torchvision, in one process."""
-    from torchvision import transforms as T
-    from torchvision.transforms import InterpolationMode
+        def vectors(fast: Callable[[], Tensor] = fast) -> None:
+            torch.autograd.backward(fast())
 
-    from numclip_lightning.images.loading import load_rgb
-    from numclip_lightning.images.transforms import CLIP_MEAN, CLIP_STD, build_transform
-
-    plain = T.Compose(
-        [T.Resize(224, InterpolationMode.BICUBIC), T.CenterCrop(224), T.ToTensor(), T.Normalize(CLIP_MEAN, CLIP_STD)]
-    )
-    ours = build_transform(224, "clip", train=False)
-    with tempfile.TemporaryDirectory() as folder:
-        for width, height in ((200, 200), (816, 612), (2048, 1536)):
-            files = [Path(folder, f"{width}-{number}.jpg") for number in range(16)]
-            for number, file in enumerate(files):
-                noise = np.random.default_rng(number).integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
-                Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC).save(file, quality=90)
-
-            def with_ours(files: list[Path] = files) -> object:
-                return [ours(load_rgb(file)) for file in files]
-
-            def with_theirs(files: list[Path] = files) -> object:
-                return [plain(Image.open(file).convert("RGB")) for file in files]
-
-            found = run.paired(with_ours, with_theirs)
-            yield f"JPEG of {width} x {height} to a tensor, over PIL and torchvision", found
-
-
-def lists(_: Run) -> Iterator[Row]:
-    """Seconds and memory of opening a list."""
-    code = (
-        "import sys, time, resource, torch, lightning, open_clip\n"
-        "from numclip_lightning.data.base.labels import read_labels\n"
-        "m = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
-        "a, t = m(), time.process_time(); read_labels(sys.argv[1])\n"
-        "print(f'{time.process_time() - t:.2f} s, {m() - a:.0f} MB')"
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        for rows in (10**4, 10**5, 10**6):
-            file = Path(folder, "list.csv")
-            with file.open("w") as out:
-                out.write("path,age\n")
-                out.writelines(f"faces/{i // 1000:05d}/{i:08d}.jpg,{random.randrange(101)}\n" for i in range(rows))
-            done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
-            yield f"a list of {rows:,} rows", done.stdout.strip()
+        yield f"{name}, batch 2,048, 101 ranks: a loop over images over vectors", "50", run.paired(loops, vectors)
+    for levels in (5, 101):
+        method = method_of(Run(run.device, 2, run.backbone, run.paired), levels).train()
+        images, targets = torch.randn(2, 3, 224, 224, device=run.device), torch.tensor([3.0, 70.0], device=run.device)
+        torch.autograd.backward(loss_of(method, images, targets))
+        batch = {"target": targets, "level": method.scale.to_level(targets), "rank": method.scale.to_rank(targets)}
+        with torch.profiler.profile() as profile:
+            torch.autograd.backward(torch.stack(list(method.losses(method(images), batch).values())).sum())
+        waits = sum(event.count for event in profile.key_averages() if event.key in WAITS)
+        yield f"waits for the device in forward, loss and backward, {levels} prompts", "0", str(waits)
 
 
 def kernels(run: Run) -> Iterator[Row]:
     """Options of precision and kernels over plain float32, forward and backward of the tower."""
-    method = _method(run, 5).train()
+    method = method_of(run, 5).train()
     tower: Any = method.clip.visual
-    x, _ = _batch(run, method.clip.image_size)
+    x, _ = batch_of(run, method.clip.image_size)
 
-    def plain() -> None:
-        tower(x).float().square().mean().backward()
+    def plain(inputs: Tensor = x) -> None:
+        method.clip.encode_image(inputs).float().square().mean().backward()
 
     def bfloat16() -> None:
         with torch.autocast(run.device.type, torch.bfloat16):
             found = tower(x)
         found.float().square().mean().backward()
 
-    def channels_last() -> None:
-        tower(x.contiguous(memory_format=torch.channels_last)).float().square().mean().backward()
+    def math_attention() -> None:
+        with sdpa_kernel(SDPBackend.MATH):
+            plain()
 
-    yield "bf16-mixed over float32", run.paired(bfloat16, plain)
-    yield "channels_last images over contiguous ones", run.paired(channels_last, plain)
-    if os.environ.get("BENCH_COMPILE"):
+    def in_parts() -> None:
+        method.clip.images_at_once = max(1, run.batch // 4)
+        plain()
+        method.clip.images_at_once = None
+
+    yield "bf16-mixed over float32", "", run.paired(bfloat16, plain)
+    found = run.paired(partial(plain, x.contiguous(memory_format=torch.channels_last)), plain)
+    yield "channels_last images over contiguous ones (weights are channels_last)", "", found
+    yield "`compute.attention: math` over `auto`", "", run.paired(math_attention, plain)
+    yield "`compute.images_at_once`, a quarter of the batch, over all of it", "", run.paired(in_parts, plain)
+    if not os.environ.get("BENCH_NO_COMPILE"):
         compiled: Any = torch.compile(tower)
-        yield "compiled tower over eager", run.paired(lambda: compiled(x).float().square().mean().backward(), plain)
+        found = run.paired(lambda: compiled(x).float().square().mean().backward(), plain)
+        yield "`compute.compile` over eager", "", found
+    yield from optimisers(run, method)
+
+
+def optimisers(run: Run, method: Any) -> Iterator[Row]:
+    """A fused step over the default, which is `foreach` on a GPU and a loop on a CPU."""
     trained = [p for p in method.parameters() if p.requires_grad]
     for p in trained:
         p.grad = torch.zeros_like(p)
-    fused, eager = torch.optim.AdamW(trained, lr=0.0, fused=True), torch.optim.AdamW(trained, lr=0.0, foreach=False)
-    yield "fused AdamW over the loop", run.paired(fused.step, eager.step)
+    fused, eager = (torch.optim.AdamW(trained, lr=0.0, fused=is_fused or None) for is_fused in (True, False))
+    yield "AdamW with `optimizer.args.fused: true` over the default", "", run.paired(fused.step, eager.step)

@@ -3,7 +3,6 @@
 MkDocs calls these functions by their names (mkdocs.yml, `hooks`).
 """
 
-import base64
 import json
 import posixpath
 import re
@@ -18,6 +17,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+import tutorials
 import write_reference
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -141,24 +141,23 @@ def _anchor(name: str) -> str:
 
 
 def _tutorial(notebook: Path) -> Iterator[tuple[str, str | bytes]]:
-    """Yield the page of a notebook, and its pictures."""
+    """Yield the page of a notebook with its kept outputs, and its pictures."""
     page = f"tutorials/{notebook.stem}.md"
     parts = []
-    for number, cell in enumerate(json.loads(notebook.read_text(encoding="utf-8"))["cells"]):
+    kept = tutorials.kept(notebook)
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         text = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
             parts.append(lead(text, Path("notebooks"), page))
             continue
         parts.append(f"```python\n{text}\n```")
-        for place, output in enumerate(cell["outputs"]):
-            name = f"{notebook.stem}-{number}-{place}.png"
-            data: dict[str, Any] = output.get("data", {})
-            if "image/png" in data:
-                yield f"tutorials/{name}", base64.b64decode(data["image/png"])
-                parts.append(f"![]({name})")
-            elif said := "".join(output.get("text", data.get("text/plain", []))).rstrip():
-                parts.append(f"```text\n{said}\n```")
-    parts.insert(1, f"The notebook `notebooks/{notebook.name}`, which the tests run.")
+        for output in kept.get(cell["id"], {}).get("outputs", []):
+            if name := output.get("picture"):
+                yield f"tutorials/{name}", (notebook.parent / "outputs" / name).read_bytes()
+                parts.append(f"![{cell['metadata'].get('alt', '')}]({name})")
+            else:
+                parts.append(f"```text {{ .output }}\n{output['text']}\n```")
+    parts.insert(1, f"`notebooks/{notebook.name}`, run by the tests; `scripts/tutorials.py` kept what it shows.")
     yield page, "\n\n".join(parts) + "\n"
 
 

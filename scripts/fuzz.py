@@ -183,10 +183,11 @@ def main() -> None:
     while True:
         for what in [arguments.only] if arguments.only else total:
             total[what] += fuzz(what, arguments.cases, seed=not arguments.minutes)
+            # After each round, so that what was run is known whenever it ends.
+            words = f"{total[what]['read']:,} read, {total[what]['refused']:,} refused in words"
+            print(f"{what}: {total[what].total():,} cases, {words}", flush=True)
         if time.monotonic() > end:
             break
-    for what, counts in total.items():
-        print(f"{what}: {counts.total():,} cases, {counts['read']:,} read, {counts['refused']:,} refused in words")
 
 
 if __name__ == "__main__":

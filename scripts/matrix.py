@@ -22,7 +22,7 @@ from typing import NamedTuple
 from packages import REPOSITORY, environment, project, try_installed, uv
 
 # Extras of users, all at once; `openvino` is of another maker and large, `docs` and `dev` are ours.
-_EXTRAS = ("benchmark", "heic", "lists", "onnx", "optimisers", "serve", "test")
+_EXTRAS = ("benchmark", "heic", "lists", "onnx", "optimisers", "serve", "shards", "sweep", "tensorboard", "test")
 
 # Quick, and each meets another neighbour: parsers (jsonargparse), towers (torch, open_clip), metrics (torchmetrics,
 # scikit-learn), images (Pillow, OpenCV, albumentations), lists (pyarrow, openpyxl, SciPy), a fit (Lightning), W&B, the
@@ -31,7 +31,7 @@ TESTS = (
     "tests/test_cli.py", "tests/test_scale.py", "tests/losses/test_value_losses.py", "tests/metrics/test_metrics.py",
     "tests/models/test_mini.py", "tests/models/test_clip.py", "tests/images/test_transforms.py",
     "tests/images/test_corruptions.py", "tests/images/test_reading.py", "tests/data/base/test_dialects.py",
-    "tests/methods/base/test_optimisers.py", "tests/runs/test_command.py", "tests/runs/test_wandb.py",
+    "tests/methods/base/test_optimisers.py", "tests/runs/test_command.py", "tests/runs/test_wandb.py", "tests/runs/test_sweep_space.py",
     "tests/commands/test_env.py", "tests/report/test_report.py", "tests/report/test_figures.py",
     "tests/deploy/test_formats.py", "tests/deploy/test_server.py",
 )  # fmt: skip

@@ -21,7 +21,7 @@ from numclip_lightning.commands.completion import parser_of
 
 # Lightning's own arguments are in its documentation; the rest of these are on the page of keys.
 _ELSEWHERE = ("trainer", "model", "data", "optimizer", "lr_scheduler")
-_LIKE_FIT = ("validate", "test", "predict", "interpolate")
+_LIKE_FIT = ("validate", "test", "predict", "interpolate", "features", "sweep")
 _TRAINER = "https://lightning.ai/docs/pytorch/stable/common/trainer.html"
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import numclip_lightning
 from numclip_lightning.cli import VERBS, main
+from numclip_lightning.runs.command import ABOUT
 from numclip_lightning.scale import OrdinalScale
 
 # Libraries that take seconds to import.
@@ -53,6 +54,9 @@ class TestVerb:
         error = capsys.readouterr().err
         assert "'--config=x.yaml' is not a verb of numclip; choose one of start, fit, validate, test, predict" in error
         assert "flags follow the verb" in error
+
+    def test_lightnings_verbs_say_of_themselves_what_the_table_says(self) -> None:
+        assert {name: VERBS[name].help for name in ABOUT} == ABOUT
 
     @pytest.mark.parametrize("name", VERBS)
     def test_each_has_a_help_of_its_own(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,12 @@
-"""Every notebook runs from beginning to end, and is committed without outputs. The longest ones are slow."""
+"""Every notebook runs from beginning to end, and its kept outputs are those of its cells. The longest ones are slow."""
 
+import tempfile
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
-import numclip_lightning
+import tutorials
 from support.places import REPOSITORY
 
 FOLDER = REPOSITORY / "notebooks"
@@ -43,19 +43,50 @@ def test_it_runs_and_leaves_nothing_behind(path: Path, tmp_path: Path, monkeypat
     working, temporary = tmp_path / "working", tmp_path / "temporary"
     working.mkdir()
     temporary.mkdir()
-    monkeypatch.setenv("PYTHONPATH", str(Path(numclip_lightning.__file__).parents[1]))
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    notebook = read(path)
     before = sorted(FOLDER.rglob("*"))
 
-    # The kernel `python3` is the interpreter that runs this test. An error in a cell raises here.
-    NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(working)}}
-    ).execute()
+    # An error in a cell raises here.
+    found = dict(tutorials.outputs(tutorials.run(path, working)))
 
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert any("image/png" in output.get("data", {}) for output in outputs), "a notebook shows a plot"
+    assert any(isinstance(part, bytes) for parts in found.values() for part in parts), "a notebook shows a plot"
+    # The site shows a picture where a cell draws one, and text where it prints.
+    kinds = {name: ["text" if isinstance(part, str) else "picture" for part in parts] for name, parts in found.items()}
+    kept = {name: [*map(kind_of, cell["outputs"])] for name, cell in tutorials.kept(path).items()}
+    assert kinds == kept, f"run scripts/tutorials.py {path.name}"
     assert list(working.iterdir()) == []
     assert list(temporary.iterdir()) == []
     assert sorted(FOLDER.rglob("*")) == before
+
+
+def kind_of(output: dict[str, str]) -> str:
+    (kind,) = output
+    return kind
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_kept_outputs_are_of_its_cells(path: Path) -> None:
+    cells = {cell["id"]: cell for cell in read(path).cells if cell.cell_type == "code"}
+    kept = tutorials.kept(path)
+    changed = {name for name in cells.keys() | kept.keys()
+               if name not in cells or kept.get(name, {}).get("source") != tutorials.digest(cells[name])}  # fmt: skip
+    assert changed == set(), f"run scripts/tutorials.py notebooks/{path.name}: its cells have changed"
+    shown = [(name, output) for name, cell in kept.items() for output in cell["outputs"] if "picture" in output]
+    folder = FOLDER / "outputs"
+    assert {file.name for file in folder.glob(f"{path.stem}-*.png")} == {output["picture"] for _, output in shown}
+    assert [name for name, _ in shown if not cells[name]["metadata"].get("alt")] == [], "say in words what it shows"
+    size = sum(file.stat().st_size for file in folder.glob(f"{path.stem}*"))
+    assert size < 300_000, "a tutorial stays small"
+
+
+def test_pieces_of_text_are_joined_and_cleaned() -> None:
+    printed = [
+        {"output_type": "stream", "text": "\x1b[31mone\x1b[0m\n"},
+        {"output_type": "stream", "text": "  5 %\r100 %\n"},
+        {"output_type": "display_data", "data": {"image/png": "iVBO"}},
+        {"output_type": "execute_result", "data": {"text/plain": f"{tempfile.gettempdir()}/tmpa1_b/runs"}},
+    ]
+    code = {"cell_type": "code", "id": "a", "source": "", "outputs": printed}
+    found = dict(tutorials.outputs([{"cell_type": "markdown", "source": "x"}, code]))
+    assert found == {"a": ["one\n100 %", b"\x89PN", "/tmp/images/runs"]}

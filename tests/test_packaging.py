@@ -4,6 +4,7 @@ import datetime
 import re
 import shlex
 import tomllib
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -85,7 +86,7 @@ class TestExtras:
         assert name in project()["optional-dependencies"]
 
     def test_every_dependency_has_a_lower_bound(self) -> None:
-        lines = [*project()["dependencies"], *sum(project()["optional-dependencies"].values(), [])]
+        lines = [*project()["dependencies"], *chain.from_iterable(project()["optional-dependencies"].values())]
         needed = [found for line in lines if (found := Requirement(line)).name != "numclip-lightning"]
         unbound = [found.name for found in needed if not any(part.operator == ">=" for part in found.specifier)]
         # Stubs follow the package that they describe.

@@ -11,25 +11,30 @@ import pytest
 from numclip_lightning.cli import main
 from numclip_lightning.runs.command import NumClipCLI
 from support.command import failure
-from support.pages import blocks, commands
+from support.pages import blocks, commands, indented
 from support.places import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-# The pages that were written for the site; the others have tests of their own, beside what they are about.
-PAGES = [REPOSITORY / "docs/index.md", *sorted(REPOSITORY.glob("docs/howto/*.md"))]
+# The pages of methods, of imbalance and of a method of one's own have tests of their own, beside what they are about.
+PAGES = [
+    page
+    for page in sorted(REPOSITORY.glob("docs/**/*.md"))
+    if page.parent.name != "methods" and page.stem not in ("imbalance", "add_a_method")
+]
 # Each command once, in the order in which a reader meets it.
 COMMANDS = [
     shlex.split(words)
     for words in dict.fromkeys(
         shlex.join(words)
         for text in (README, *(page.read_text(encoding="utf-8") for page in PAGES))
-        for words in commands(text.replace("\n    ", "\n"))
+        for words in commands(indented(text))
     )
 ]
 OF_LIGHTNING = ("fit", "test", "predict")
 _STOPS = (
     "compare_to is 'nobody'", "none of the datasets", "there is no train list", "neither a file, a folder nor",
-    "doesn't exist",     "scans.csv", "runs/RUN",
+    "doesn't exist", "scans.csv", "runs/RUN", "boxes.csv can't be read", "scale.yaml: no such file", "is no folder",
+    "ckpt_path is none.ckpt",
 )  # fmt: skip
 
 
@@ -38,7 +43,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The shipped configurations, and the page's own."""
     (tmp_path / "configs").symlink_to(REPOSITORY / "configs", target_is_directory=True)
     ((_, mine),) = blocks((REPOSITORY / "docs/howto/own_data.md").read_text(encoding="utf-8"), "yaml")
-    for name in ("mine.yaml", "scans.yaml", "runs/RUN/config.yaml"):
+    for name in ("mine.yaml", "ratings.yaml", "scans.yaml", "runs/RUN/config.yaml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         # What `start` writes for one list has no test list, but a share of the images.
         text = mine.replace("test_file: test.csv", "test_fraction: 0.2") if name == "scans.yaml" else mine
@@ -68,7 +73,8 @@ def test_a_command_with_a_parser_of_its_own_can_be_parsed(words: list[str], caps
         # Without `--near=null` it would fetch a backbone. Its lists are not here, which it says.
         assert main([*words, "--near=null"]) == 1
     else:
-        assert failure(*words, *(["--compare_to=nobody"] if words[0] == "benchmark" else [])) == 2
+        stop = {"benchmark": ["--compare_to=nobody"], "sweep": ["--ckpt_path=none.ckpt"]}.get(words[0], [])
+        assert failure(*words, *stop) == 2
     error = "".join(capsys.readouterr())
     assert any(stop in error for stop in _STOPS), error
 

@@ -28,7 +28,7 @@ from support.predictors import tiny_method
 
 @pytest.fixture(scope="module")
 def explainer() -> Explainer:
-    return Explainer(OrdinalPredictor.load("mini"))
+    return Explainer(OrdinalPredictor.load("mini", keep_text=True))
 
 
 @pytest.fixture(scope="module")

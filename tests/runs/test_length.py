@@ -23,7 +23,16 @@ PER_EPOCH = math.ceil(SIZES["train"] / 8)
         (["--length.steps=7"], 3, 9),
         (["--length={steps: 1, min_epochs: 9}", "--trainer.max_epochs=2"], 2, 6),
         (["--length={steps: 1, min_epochs: 2}", "--trainer.limit_train_batches=1", "--trainer.max_epochs=-1"], 2, 2),
-        (["--length.steps=2", "--trainer.accumulate_grad_batches=2", "--trainer.limit_train_batches=0.4"], 2, 2),
+        (
+            [
+                "--length.steps=2",
+                "--trainer.accumulate_grad_batches=2",
+                "--trainer.limit_train_batches=0.4",
+                "--compute.accumulate_contrasts=true",
+            ],
+            2,
+            2,
+        ),
     ],
 )
 def test_a_fit_has_the_steps_in_whole_epochs_and_the_schedule_knows(

@@ -66,6 +66,7 @@ class TestMisspelt:
         ("word", "hint"),
         [
             ("--model.learning_rate.head=0.1", "did you mean 'learning_rates.head'?"),
+            ("--model.learning_rates.heads=0.1", "did you mean 'learning_rates.head'?"),
             ("--model.weigthing=none", "did you mean 'weighting'?"),
             ("--data.batchsize=4", "did you mean 'batch_size'?"),
         ],

@@ -10,7 +10,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, StochasticWeightAveraging
 
 from numclip_lightning import methods
 from numclip_lightning.data import ListDataModule
@@ -64,6 +64,10 @@ FITS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, 
     ),
     "smoothed features": ({"learning_rates": TRAINED, "imbalance": {"fds": True}}, {}, {}, {}),
     "averages": ({"learning_rates": TRAINED, "backbone": "tiny-resnet"}, {"batch_size": 6}, {}, {"averaging": 0.9}),
+    "Lightning's EMA": ({"learning_rates": TRAINED}, {}, {}, {"callback": lambda: EMAWeightAveraging(decay=0.9)}),
+    "Lightning's SWA": (
+        {"learning_rates": TRAINED}, {}, {}, {"callback": lambda: StochasticWeightAveraging(0.005, 1, 1)},
+    ),
     "plateau": (
         {"lr_scheduler": {"name": "ReduceLROnPlateau", "args": {"patience": 0, "threshold": 10.0}}}, {}, {}, {},
     ),
@@ -102,6 +106,7 @@ def fit(
     averages = AverageWeights(keeping.get("averaging", 0.0))
     watching = [Kill(kill_at)] if kill_at >= 0 else [KeepEach()]
     callbacks = [ExactResume(), Random(), KeepFeatures(), averages, *(watching if resume is None else [])]
+    callbacks += [keeping["callback"]()] if "callback" in keeping else []
     trainer = Trainer(**{
         "accelerator": "cpu", "devices": processes, "logger": False, "enable_progress_bar": False, "max_epochs": 3,
         "enable_model_summary": False, "callbacks": [*callbacks, checkpoints], "num_sanity_val_steps": 1, **training,

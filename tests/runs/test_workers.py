@@ -18,10 +18,11 @@ from filelock import FileLock
 from numclip_lightning.cli import main
 from numclip_lightning.runs.benchmark import Benchmark
 from numclip_lightning.runs.code import CodeVersion
+from numclip_lightning.runs.devices import gpu_of, peak_memory
 from numclip_lightning.runs.entries import DatasetEntry, MethodEntry
 from numclip_lightning.runs.plan import plan
 from numclip_lightning.runs.planned import PlannedRun
-from numclip_lightning.runs.workers import execute, gpu_of, peak_memory
+from numclip_lightning.runs.workers import execute
 from support.command import metrics_of, rows_of
 from support.places import REPOSITORY
 from support.tiny_benchmark import SMALL, ZERO_SHOT, Write, records, times, write_config

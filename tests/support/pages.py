@@ -2,11 +2,17 @@
 
 import re
 import shlex
+import textwrap
 
 
 def blocks(text: str, language: str) -> list[tuple[str, str]]:
     """Return the name (often empty) and the text of every code block of a language."""
     return re.findall(rf"^```{language} ?(\S*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def indented(text: str) -> str:
+    """Return a page whose blocks inside lists and boxes begin at the margin, so that they are found too."""
+    return re.sub(r"^( +)```.*?^\1```$", lambda block: textwrap.dedent(block[0]), text, flags=re.MULTILINE | re.DOTALL)
 
 
 def commands(text: str, language: str = "console") -> list[list[str]]:

@@ -59,7 +59,7 @@ def explain(words: Sequence[str]) -> int:
         check_choice("--maps", name, MAPS)
     if not chosen.images and not chosen.words:
         raise ConfigError("numclip explain needs an image, or --words true for the words of the levels.")
-    explainer, folder = Explainer(OrdinalPredictor.load(chosen.run)), Path(chosen.output)
+    explainer, folder = Explainer(OrdinalPredictor.load(chosen.run, keep_text=True)), Path(chosen.output)
     for place in chosen.images:
         for number, (name, image) in enumerate(named_images(place)):
             found = explainer(

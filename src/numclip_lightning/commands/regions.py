@@ -44,7 +44,7 @@ def regions(words: Sequence[str]) -> int:
     parser.add_argument("--output", type=str, default="regions.csv", help="The CSV to write.")
     chosen = parser.parse_args(list(words))
     listed = read_regions(chosen.list, chosen.root)
-    explainer, output = Explainer(OrdinalPredictor.load(chosen.run)), Path(chosen.output)
+    explainer, output = Explainer(OrdinalPredictor.load(chosen.run, keep_text=True)), Path(chosen.output)
     output.parent.mkdir(parents=True, exist_ok=True)
     phrases = explainer.predictor.scale.phrases
     heading = ["path", "x", "y", "w", "h", "mask", "value", "spread", "phrase", "most_probable"]

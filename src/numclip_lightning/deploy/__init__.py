@@ -10,14 +10,16 @@ if TYPE_CHECKING:
     from numclip_lightning.deploy.prediction import Prediction, Predictions
     from numclip_lightning.deploy.predictor import OrdinalPredictor
     from numclip_lightning.deploy.recipe import Recipe
+    from numclip_lightning.deploy.writing import write_predictions
 
-__all__ = ["OrdinalPredictor", "Prediction", "Predictions", "Recipe"]
+__all__ = ["OrdinalPredictor", "Prediction", "Predictions", "Recipe", "write_predictions"]
 
 _HOMES = {
     "OrdinalPredictor": "predictor",
     "Prediction": "prediction",
     "Predictions": "prediction",
     "Recipe": "recipe",
+    "write_predictions": "writing",
 }
 
 

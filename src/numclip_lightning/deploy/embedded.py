@@ -19,8 +19,12 @@ _STARTS = {
 }
 
 
-def embedded_method() -> Any:
-    """Return zero-shot CLIP on the embedded model: nothing is trained, and no file or network is needed."""
+def embedded_method(*, keep_text: bool = True) -> Any:
+    """Return zero-shot CLIP on the embedded model: nothing is trained, and no file or network is needed.
+
+    Args:
+        keep_text: Whether it keeps its text tower.
+    """
     from numclip_lightning.methods.zero_shot import ZeroShotCLIP
 
     scale = OrdinalScale(
@@ -30,4 +34,7 @@ def embedded_method() -> Any:
         template="a picture of {}.",
         levels=[{"phrase": phrase, "start": start} for phrase, start in _STARTS.items()],
     )
-    return ZeroShotCLIP(scale=scale, backbone=EMBEDDED, pretrained="auto", names="phrases", decode="expectation")
+    method = ZeroShotCLIP(scale=scale, backbone=EMBEDDED, pretrained="auto", names="phrases", decode="expectation")
+    if not keep_text:
+        method.release_text()
+    return method

@@ -1,6 +1,5 @@
 """What a predictor takes as images: files, Pillow's images, arrays, tensors, bytes, and many of them."""
 
-import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from numclip_lightning.errors import DataError
 from numclip_lightning.images.folders import scan_folder
-from numclip_lightning.images.loading import UNREADABLE, Reading, load_rgb, rgb_of
+from numclip_lightning.images.loading import Reading, decode_rgb, load_rgb, rgb_of
 
 __all__ = ["Named", "is_one_image", "named_images", "pixels_of"]
 
@@ -91,7 +90,7 @@ def pixels_of(image: Any, reading: Reading) -> npt.NDArray[np.uint8]:
     if hasattr(image, "read") and not isinstance(image, Image.Image):
         image = image.read()
     if isinstance(image, _ENCODED):
-        return _decode(bytes(image), reading)
+        return decode_rgb(bytes(image), reading)
     if isinstance(image, Image.Image):
         return _of_pillow(image, reading)
     if isinstance(image, Tensor):
@@ -116,18 +115,6 @@ def _of_pillow(image: Image.Image, reading: Reading) -> npt.NDArray[np.uint8]:
     if 0 in image.size:
         raise DataError(f"the image has {image.width} x {image.height} pixels; give one that has some")
     return rgb_of(image, reading)
-
-
-def _decode(content: bytes, reading: Reading) -> npt.NDArray[np.uint8]:
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return rgb_of(image, reading)
-    except DataError:
-        raise
-    except UNREADABLE as error:
-        # Pillow names the object that held the bytes.
-        reason = str(error).partition(" <_io.BytesIO")[0]
-        raise DataError(f"can't read the image: {reason}") from error
 
 
 def _of_array(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

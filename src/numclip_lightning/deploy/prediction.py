@@ -90,6 +90,20 @@ class Prediction:
             **({"extras": dict(self.extras)} if self.extras else {}),
         }
 
+    def to_row(self) -> dict[str, Any]:
+        """Return the columns of `numclip predict` by name; see `Predictions.to_pandas`."""
+        return {
+            "path": self.source,
+            "value": self.value,
+            "phrase": self.phrase,
+            "most_probable": self.most_probable,
+            **{f"p({phrase})": share for phrase, share in self.probabilities.items()},
+            **({} if self.spread is None else {"spread": self.spread}),
+            **({} if self.lower is None else {"lower": self.lower, "upper": self.upper}),
+            **({} if self.phrases_in_set is None else {"phrases_in_set": SEPARATOR.join(self.phrases_in_set)}),
+            **self.extras,
+        }
+
     def _calibrated(self) -> dict[str, Any]:
         """Return what only a calibrated run gives."""
         if self.coverage is None:
@@ -127,20 +141,7 @@ class Predictions(list[Prediction]):
             import pandas as pd
         except ModuleNotFoundError as error:
             raise ConfigError("to_pandas needs pandas; install it with pip install pandas.") from error
-        return pd.DataFrame([
-            {
-                "path": one.source,
-                "value": one.value,
-                "phrase": one.phrase,
-                "most_probable": one.most_probable,
-                **{f"p({phrase})": share for phrase, share in one.probabilities.items()},
-                **({} if one.spread is None else {"spread": one.spread}),
-                **({} if one.lower is None else {"lower": one.lower, "upper": one.upper}),
-                **({} if one.phrases_in_set is None else {"phrases_in_set": SEPARATOR.join(one.phrases_in_set)}),
-                **one.extras,
-            }
-            for one in self
-        ])  # fmt: skip
+        return pd.DataFrame([one.to_row() for one in self])
 
 
 def read_outputs(
@@ -160,7 +161,7 @@ def read_outputs(
     phrases = scale.phrases
     levels, best = scale.level_at(values).tolist(), shares.argmax(dim=1).tolist()
     # A digit more than the scale has.
-    digits = max(0, 1 - math.floor(math.log10(scale.step) + 1e-9))
+    digits = max(0, 1 - math.floor(math.log10(scale.grid.finest) + 1e-9))
     columns = {"phrase": [phrases[level] for level in levels], "most_probable": [phrases[level] for level in best]}
     calibrated = _calibrated(values, shares, spread, quantiles, columns, calibration)
     return [

@@ -102,6 +102,7 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         batch_size: int = 32,
         recipe: Recipe | None = None,
         backbone: str | None = None,
+        keep_text: bool = False,
     ) -> Self:
         """Load a predictor.
 
@@ -114,6 +115,8 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
             batch_size: Images at once.
             recipe: How images are made, in place of what the run says.
             backbone: Where the CLIP of a checkpoint is now, if its `local-dir:` has moved.
+            keep_text: Whether the text tower of a run stays in memory: a focus in words, and the words of levels, need
+                it; numbers don't.
 
         Raises:
             ConfigError: If there is no model, or it can't be loaded whole.
@@ -121,7 +124,8 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         if not isinstance(source, str | os.PathLike):
             raise ConfigError(f"{source!r} is no path; give a folder, a checkpoint, a name on a hub, or {EMBEDDED!r}.")
         if source == EMBEDDED:
-            return cls.from_method(embedded_method(), recipe, device=device, precision=precision, batch_size=batch_size)
+            method = embedded_method(keep_text=keep_text)
+            return cls.from_method(method, recipe, device=device, precision=precision, batch_size=batch_size)
         place = Path(source)
         if not place.exists():
             if isinstance(source, str) and _HUB_NAME.fullmatch(source):
@@ -133,7 +137,7 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
             about: dict[str, Any] = {name: config[name] for name in (*_KNOWN, "calibration") if name in config}
             recipe = recipe or Recipe.of(config["preprocessing"])
         else:
-            halves, scale, recipe, about = load_run(place, recipe, backbone)
+            halves, scale, recipe, about = load_run(place, recipe, backbone, keep_text=keep_text)
         return cls(halves, scale, recipe, about=about, device=device, precision=precision, batch_size=batch_size)
 
     @classmethod
@@ -200,7 +204,7 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
 
     def _stream(self, images: Any, on_error: OnError, skipped: dict[str, str]) -> Iterator[Prediction]:
         check_choice("on_error", on_error, get_args(OnError))
-        readable = self._readable(images, on_error, skipped)
+        readable = self.readable(images, on_error, skipped)
         while batch := list(islice(readable, self.batch_size)):
             names, tensors = zip(*batch, strict=True)
             yield from self.predictions(torch.stack(tensors), names)
@@ -214,7 +218,8 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         """
         return read_outputs(self.predict_tensors(images), self.scale, names, self.calibration)
 
-    def _readable(self, images: Any, on_error: OnError, skipped: dict[str, str]) -> Iterator[tuple[str, Tensor]]:
+    def readable(self, images: Any, on_error: OnError, skipped: dict[str, str]) -> Iterator[tuple[str, Tensor]]:
+        """Yield the name of each image and the image as `recipe` makes it, (3, side, side); note those skipped."""
         for name, image in named_images(images):
             try:
                 yield name, self.recipe(pixels_of(image, self.recipe.reading))

@@ -44,9 +44,9 @@ def arguments_of(method: Any) -> dict[str, Any]:
 
 
 def load_run(
-    place: Path, recipe: Recipe | None, backbone: str | None
+    place: Path, recipe: Recipe | None, backbone: str | None, *, keep_text: bool = False
 ) -> tuple[Halves, OrdinalScale, Recipe, dict[str, Any]]:
-    """Load the checkpoint of a run, with what its folder says."""
+    """Load the checkpoint of a run, with what its folder says; without its text tower, unless that is kept."""
     # Imported here: these need Lightning, which exported folders don't.
     from numclip_lightning.deploy.checkpoints import find_checkpoint, load_checkpoint, recipe_of, run_folder_of
     from numclip_lightning.deploy.facts import facts_of_run
@@ -54,6 +54,8 @@ def load_run(
     checkpoint = find_checkpoint(place) if place.is_dir() else place
     folder = run_folder_of(checkpoint)
     method = load_checkpoint(checkpoint, backbone)
+    if not keep_text:
+        method.release_text()
     recipe = recipe or recipe_of(folder, method, checkpoint)
     about: dict[str, Any] = {"method": type(method).__name__, "arguments": arguments_of(method)}
     if folder:

@@ -1,5 +1,6 @@
 """Loading image files: any kind becomes 8-bit RGB, upright."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from numclip_lightning.errors import DataError
 from numclip_lightning.images.deep_colour import is_deep_colour, peak_of_colour, read_deep_colour
 from numclip_lightning.images.opening import MAX_PIXELS, UNREADABLE, decode_smaller, open_image, quiet, shrink
 
-__all__ = ["MAX_PIXELS", "UNREADABLE", "Reading", "Remarks", "inspect_image", "load_rgb", "rgb_of"]
+__all__ = ["MAX_PIXELS", "UNREADABLE", "Reading", "Remarks", "decode_rgb", "inspect_image", "load_rgb", "rgb_of"]
 
 _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE = 258
@@ -111,6 +112,30 @@ def rgb_of(image: Image.Image, reading: Reading | None = None) -> npt.NDArray[np
         return _pixels(image, reading)
     except UNREADABLE as error:
         raise DataError(f"can't read the image: {error}") from error
+
+
+def decode_rgb(content: bytes, reading: Reading | None = None) -> npt.NDArray[np.uint8]:
+    """Return an encoded image as 8-bit RGB, upright, as `load_rgb` does for files.
+
+    Args:
+        content: The bytes of an image file.
+        reading: Limits and ranges; None takes the defaults.
+
+    Returns:
+        The pixels, shape (H, W, 3), uint8.
+
+    Raises:
+        DataError: As of `rgb_of`, or if it is no image.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return rgb_of(image, reading)
+    except DataError:
+        raise
+    except UNREADABLE as error:
+        # Pillow names the object that held the bytes.
+        reason = str(error).partition(" <_io.BytesIO")[0]
+        raise DataError(f"can't read the image: {reason}") from error
 
 
 def inspect_image(path: str | Path, reading: Reading, *, decode: bool) -> Remarks:

@@ -61,6 +61,11 @@ class CoOp(ContextMethod[ConceptPrompts], SoftenedMethod, PromptClassifier):
             shared_context=self.shared_context,
         )
 
+    @property
+    def contrast(self) -> str:
+        """What of the loss contrasts the images of a batch."""
+        return "text_to_image" if self.text_to_image else super().contrast
+
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy and, if it has a weight, the text-to-image loss."""
         losses = super().losses(output, batch)

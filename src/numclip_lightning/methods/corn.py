@@ -25,6 +25,11 @@ class CORN(ThresholdMethod):
         """Return `log P(y > k)`, the sum of the conditional ones up to k."""
         return F.logsigmoid(logits).cumsum(dim=1)
 
+    @property
+    def contrast(self) -> str:
+        """The loss is a mean over the questions that the images of a batch reach together."""
+        return "the loss"
+
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the binary cross-entropy of the questions that the images reach."""
         return {"thresholds": corn_loss(output.extras["thresholds"], batch["rank"], batch.get("weight"))}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.models.image_tower import ImageTower
+from numclip_lightning.models.length_buckets import LengthBuckets
 from numclip_lightning.models.text_tower import TextTower, unsupported_text
 from numclip_lightning.precision import at_least_float32, without_autocast
 
@@ -70,6 +71,13 @@ class CLIPBackbone(ImageTower):
         scale = self.logit_scale.float().reshape(())
         excess = (scale - _MAX_LOG_SCALE).clamp(min=0).detach()
         return (scale - excess).exp()
+
+    def release_text(self) -> None:
+        """Free the text tower; from here on, whatever asks for it gets a message."""
+        # Imported here, because it is a text tower itself.
+        from numclip_lightning.models.released_text import ReleasedText
+
+        self.text = ReleasedText()
 
     def image_tower(self) -> ImageTower:
         """Return only the image tower, for methods without language; the modules are shared, not copied."""
@@ -153,7 +161,9 @@ class CLIPBackbone(ImageTower):
         end = torch.tensor([len(row) - 1 for row in rows], device=device)
         return tower.token_embedding(ids), end
 
-    def encode_embeddings(self, embeddings: Tensor, end: Tensor, *, prefix: int = 0) -> Tensor:
+    def encode_embeddings(
+        self, embeddings: Tensor, end: Tensor, *, prefix: int = 0, buckets: LengthBuckets | None = None
+    ) -> Tensor:
         """Encode prompts given as embeddings; see `TextTower.forward`.
 
         Args:
@@ -161,6 +171,7 @@ class CLIPBackbone(ImageTower):
                 `context_length`.
             end: Position (N,) int64 of each prompt's end-of-text token.
             prefix: How many of the first tokens are the same in all prompts.
+            buckets: The passes for prompts of unequal length; None for one pass.
 
         Returns:
             Text features (N, D), not normalised.
@@ -168,7 +179,7 @@ class CLIPBackbone(ImageTower):
         Raises:
             ConfigError: If the prompts are longer than the tower's context.
         """
-        features: Tensor = self.text(embeddings, end, prefix=prefix)
+        features: Tensor = self.text(embeddings, end, prefix=prefix, buckets=buckets)
         return features
 
     def logits(self, features: Tensor, prototypes: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any, Self
 import open_clip
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from numclip_lightning.errors import BackboneError, ConfigError
 from numclip_lightning.models.views import each_view, mean_of_views
@@ -22,6 +23,10 @@ class ImageTower(nn.Module):
         image_size: Height and width in pixels of the images it takes.
         mean: Mean of red, green and blue that the images are normalised with, in 0..1.
         std: Their standard deviation.
+
+    Attributes:
+        images_at_once: In training, how many images are encoded at a time; the backward pass encodes them again, so
+            that the memory of so many is enough for a batch of any size. None for the whole batch.
     """
 
     def __init__(
@@ -34,6 +39,7 @@ class ImageTower(nn.Module):
         self.image_size = image_size
         self.mean = mean
         self.std = std
+        self.images_at_once: int | None = None
 
     @classmethod
     def of(cls, model: nn.Module, embed_dim: int, name: str) -> Self:
@@ -75,13 +81,22 @@ class ImageTower(nn.Module):
         self.require_size(*images.shape[-2:])
         if images.ndim == 5:
             return mean_of_views(self.encode_views(images))
-        features: Tensor = self.visual(images)
-        return features
+        return self._encode(images)
 
     def encode_views(self, views: Tensor) -> Tensor:
         """Encode each view by itself: (B, V, 3, H, W) -> (B, V, D), NaN for views that are not there."""
         self.require_size(*views.shape[-2:])
-        return each_view(self.visual, views)
+        return each_view(self._encode, views)
+
+    def _encode(self, images: Tensor) -> Tensor:
+        most = self.images_at_once
+        features: Tensor
+        if most is None or len(images) <= most or not torch.is_grad_enabled():
+            features = self.visual(images)
+            return features
+        # GradCache (Gao et al., RepL4NLP 2021, arXiv 2101.06983), by PyTorch's checkpointing.
+        parts = [checkpoint(self.visual, part, use_reentrant=False) for part in images.split(most)]
+        return torch.cat(parts)
 
     def encode_image_tokens(self, images: Tensor) -> Tensor:
         """Encode images into one feature for each place, before pooling and projection.

@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.models.clip import CLIPBackbone
-from numclip_lightning.models.text_tower import TextTower
+from numclip_lightning.models.length_buckets import LengthBuckets
+from numclip_lightning.models.text_tower import WORTH_A_PASS, TextTower
 
 __all__ = [
     "INITIAL_STD",
@@ -72,6 +73,8 @@ class Prompts(nn.Module):
         fixed = [clip.text.start_id, clip.text.end_id, clip.text.pad_id, *context.stop]
         index, end = _layout(lengths, num_context, context.split, len(context.stop), shared=shared)
         self._prefix = int((index == index[0]).all(dim=0).cumprod(dim=0)[: int(end.min())].sum())
+        buckets = LengthBuckets((end + 1).tolist(), WORTH_A_PASS, self._prefix)
+        self._buckets = buckets if len(buckets.buckets) > 1 else None
         # Not in the checkpoint: they follow from the arguments, and would prevent other phrases.
         self.register_buffer("fixed", torch.tensor(fixed), persistent=False)
         self.register_buffer("index", index, persistent=False)
@@ -85,6 +88,11 @@ class Prompts(nn.Module):
     def prefix(self) -> int:
         """How many of the first tokens are the same in all prompts; 0 where a subclass adds others."""
         return self._prefix if type(self).forward is Prompts.forward else 0
+
+    @property
+    def buckets(self) -> LengthBuckets | None:
+        """The passes in which prompts of very unequal length are encoded; None for a single one."""
+        return self._buckets if type(self).forward is Prompts.forward else None
 
     def forward(self, text: TextTower) -> tuple[Tensor, Tensor]:
         """Assemble the prompts.

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 __all__ = ["encode_with_prefix"]
 
 
-def encode_with_prefix(blocks: Iterable[nn.Module], x: Tensor, length: int) -> Tensor:
+def encode_with_prefix(blocks: Iterable[nn.Module], x: Tensor, length: int, *, keep: bool = True) -> Tensor:
     """Run residual attention blocks over prompts with a common beginning.
 
     Args:
@@ -23,6 +24,7 @@ def encode_with_prefix(blocks: Iterable[nn.Module], x: Tensor, length: int) -> T
         x: Embeddings with positions (N, L, W), whose first `length` tokens are equal in all prompts; those of the first
             prompt are used, and get the gradient of all.
         length: Tokens P of the common beginning, 1 to L - 1.
+        keep: Whether what a block computes is kept for the backward pass; otherwise that computes it again.
 
     Returns:
         What the last block leaves of each prompt's own tokens, (N, L - P, W).
@@ -32,7 +34,10 @@ def encode_with_prefix(blocks: Iterable[nn.Module], x: Tensor, length: int) -> T
     size = own.shape[1]
     mask = torch.ones(size, length + size, dtype=torch.bool, device=x.device).tril(length)
     for block in blocks:
-        prefix, own = _block(block, prefix, own, mask)
+        if keep:
+            prefix, own = _block(block, prefix, own, mask)
+        else:
+            prefix, own = checkpoint(_block, block, prefix, own, mask, use_reentrant=False)
     return own
 
 

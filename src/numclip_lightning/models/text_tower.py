@@ -9,12 +9,13 @@ from open_clip.transformer import ResidualAttentionBlock, TextTransformer
 from torch import Tensor, nn
 
 from numclip_lightning.errors import BackboneError, ConfigError
+from numclip_lightning.models.length_buckets import LengthBuckets
 from numclip_lightning.models.shared_prefix import encode_with_prefix
 
-__all__ = ["TextTower", "kept_tokenizer", "unsupported_text"]
+__all__ = ["WORTH_A_PASS", "TextTower", "kept_tokenizer", "unsupported_text"]
 
-# Tokens that need not be encoded. For a handful of prompts two short passes take longer than one.
-_WORTH_SHARING = 128
+# Tokens that a further pass must save. For a handful of prompts two short passes take longer than one.
+WORTH_A_PASS = 128
 
 
 # It holds a vocabulary of 49,408 words, takes longer to build than the small CLIP, and nothing writes to it.
@@ -100,7 +101,9 @@ class TextTower(nn.Module):
             return self.width
         return self.projection.out_features if isinstance(self.projection, nn.Linear) else self.projection.shape[1]
 
-    def forward(self, embeddings: Tensor, end: Tensor, *, prefix: int = 0) -> Tensor:
+    def forward(
+        self, embeddings: Tensor, end: Tensor, *, prefix: int = 0, buckets: LengthBuckets | None = None
+    ) -> Tensor:
         """Encode prompts given as embeddings.
 
         Args:
@@ -109,6 +112,7 @@ class TextTower(nn.Module):
             end: Position (N,) int64 of each prompt's end-of-text token.
             prefix: How many of the first tokens are the same in all prompts, the ends not among them. Where that saves
                 much, and the tower never looks ahead, they are encoded once: the same features but for rounding.
+            buckets: The passes for prompts of unequal length, where the tower never looks ahead; None for one pass.
 
         Returns:
             Text features (N, D), not normalised.
@@ -116,21 +120,36 @@ class TextTower(nn.Module):
         Raises:
             ConfigError: If the prompts are longer than the tower's context.
         """
-        if prefix * (len(embeddings) - 1) >= _WORTH_SHARING and self._can_share():
+        if buckets is not None and self._stops_at_end:
+            embeddings, end = embeddings[buckets.order], end[buckets.order]
+            parts = [
+                self._encode(embeddings[start:stop, :length], end[start:stop], prefix)
+                for start, stop, length in buckets.buckets
+            ]
+            return torch.cat(parts)[buckets.place]
+        return self._encode(embeddings, end, prefix)
+
+    def _encode(self, embeddings: Tensor, end: Tensor, prefix: int) -> Tensor:
+        if prefix * (len(embeddings) - 1) >= WORTH_A_PASS and self._can_share():
             x, _ = self.embedded(embeddings)
-            return self.pooled(encode_with_prefix(self.transformer.resblocks, x, prefix), end - prefix)[0]  # type: ignore[arg-type]
+            blocks: Any = self.transformer.resblocks
+            own = encode_with_prefix(blocks, x, prefix, keep=not self._checkpoints())
+            return self.pooled(own, end - prefix)[0]
         return self.pooled(self._read(embeddings), end)[0]
+
+    def set_checkpointing(self, enabled: bool) -> None:
+        """Say whether only what enters a block is kept for the backward pass, which then computes the rest again."""
+        self.transformer.grad_checkpointing = enabled  # type: ignore[assignment,unused-ignore]
+
+    def _checkpoints(self) -> bool:
+        return bool(getattr(self.transformer, "grad_checkpointing", False)) and torch.is_grad_enabled()
 
     def _can_share(self) -> bool:
         """Return whether the tower is one whose blocks `encode_with_prefix` knows."""
         blocks = getattr(self.transformer, "resblocks", ())
-        return (
-            self._stops_at_end
-            and all(
-                isinstance(block, ResidualAttentionBlock) and isinstance(block.attn, nn.MultiheadAttention)
-                for block in blocks
-            )
-            and not getattr(self.transformer, "grad_checkpointing", False)
+        return self._stops_at_end and all(
+            isinstance(block, ResidualAttentionBlock) and isinstance(block.attn, nn.MultiheadAttention)
+            for block in blocks
         )
 
     def tokens(self, embeddings: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """`numclip fit`, `validate`, `test` and `predict`: one run of Lightning from configuration files and flags."""
 
 import logging
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -11,7 +10,6 @@ from typing import Any, Literal
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
 
 # Imported for their names: `class_path: NumCLIP` finds every class that is imported here.
 import numclip_lightning.data
@@ -19,8 +17,16 @@ import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.runs.agents import with_plain_values
 from numclip_lightning.runs.averaging import end_lightnings_averages
-from numclip_lightning.runs.callbacks import add_callback_flags, add_reading_flags, listed, own_callbacks
+from numclip_lightning.runs.callbacks import (
+    add_callback_flags,
+    add_prediction_flags,
+    add_reading_flags,
+    listed,
+    loggers_of,
+    own_callbacks,
+)
 from numclip_lightning.runs.checkpoints import best_checkpoint, explain_misfit
 from numclip_lightning.runs.checks import CheckData, check_targets
 from numclip_lightning.runs.durable import use_durable_checkpoints
@@ -36,21 +42,35 @@ from numclip_lightning.runs.folder import (
     require_place,
     run_folder,
 )
-from numclip_lightning.runs.parser import Parser
-from numclip_lightning.runs.predictions import raise_problem
+from numclip_lightning.runs.in_wandb import interrupted_fit
+from numclip_lightning.runs.mistakes import refuse_mistakes
+from numclip_lightning.runs.orphans import named_as_starter, watch_starter
+from numclip_lightning.runs.parser import Parser, parse_words
+from numclip_lightning.runs.released import ReleaseText, trained_parameters
+from numclip_lightning.runs.remarks import say_what_is_idle
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
+from numclip_lightning.runs.row_maker import raise_problem
 from numclip_lightning.runs.secret_values import refuse_secrets
 from numclip_lightning.runs.stopping import slurm_job
 from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.trainer import Trainer
 from numclip_lightning.runs.unfitted import calibrate_unfitted
 
-__all__ = ["NumClipCLI", "fit", "predict", "run_command", "test", "validate"]
+__all__ = ["ABOUT", "NumClipCLI", "fit", "predict", "run_command", "test", "validate"]
 
 _log = logging.getLogger(__name__)
 
 # In place of the names of all flags, which would hide the error that follows.
 _USAGE = "numclip {} [--config FILE]... [--KEY=VALUE]..."
+
+# What each verb does, as in `numclip --help`. Lightning's own words are of its functions, and one ends in the middle.
+ABOUT = {
+    "fit": "Train a method and keep its best checkpoint.",
+    "validate": "Measure a checkpoint on the validation images.",
+    "test": "Measure a checkpoint on the test images.",
+    "predict": "Write the predicted number of each image to a CSV file.",
+    "interpolate": "Go from a fit part of the way back to CLIP, as validation says.",
+}
 
 
 class NumClipCLI(LightningCLI):
@@ -61,12 +81,18 @@ class NumClipCLI(LightningCLI):
         until: How far to go: `parsed` reads the words alone, not even a checkpoint; `built` also builds the method, the
             datamodule and the trainer; `run` also runs the verb.
         name: What the user called, if it is not one of Lightning's verbs but goes by one.
+        callbacks: What else watches the run, without being in its configuration.
     """
 
     def __init__(
-        self, words: Sequence[str], *, until: Literal["parsed", "built", "run"] = "run", name: str | None = None
+        self,
+        words: Sequence[str],
+        *,
+        until: Literal["parsed", "built", "run"] = "run",
+        name: str | None = None,
+        callbacks: Sequence[L.Callback] = (),
     ) -> None:
-        self.verb, self.until, self.words = words[0], until, list(words)
+        self.verb, self.until, self.words, self.callbacks = words[0], until, list(words), list(callbacks)
         self.name = name or self.verb
         super().__init__(
             OrdinalMethod,
@@ -81,7 +107,10 @@ class NumClipCLI(LightningCLI):
             },
             seed_everything_default=0,
             parser_class=Parser,
-            parser_kwargs={"prog": "numclip", self.verb: {"own_flags": True, "usage": _USAGE.format(self.name)}},
+            parser_kwargs={
+                "prog": "numclip",
+                self.verb: {"own_flags": True, "usage": _USAGE.format(self.name), "description": ABOUT[self.name]},
+            },
             subclass_mode_model=True,
             subclass_mode_data=True,
             args=list(words),
@@ -107,10 +136,7 @@ class NumClipCLI(LightningCLI):
             parser.add_argument("--corrupt", type=str | None, default=None,
                                 help="Test corrupted images too: all, or kinds such as noise,blur:3.")  # fmt: skip
         if own_flags and self.verb == "predict":
-            parser.add_argument("--output", type=str | None, default=None,
-                                help="The CSV to write; predictions.csv in the run folder by default.")  # fmt: skip
-            parser.add_argument("--maps", type=bool, nargs="?", const=True, default=False,
-                                help="Write which number each place of an image reads, to maps/")  # fmt: skip
+            add_prediction_flags(parser)
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -119,9 +145,11 @@ class NumClipCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the words."""
-        # A W&B agent writes Python's None.
-        self.config = parser.parse_args([re.sub(r"^(--[^=]+=)None$", r"\1null", word) for word in args])
+        self.config = parse_words(parser, with_plain_values(args))
         refuse_secrets(self.config[self.verb].as_dict())
+        given = self.config[self.verb]
+        if self.verb == "fit" and self.until == "run":
+            given.ckpt_path = given.ckpt_path or interrupted_fit(given.trainer.default_root_dir or ".")
 
     def _parse_ckpt_path(self) -> None:
         """Let the hyperparameters in a checkpoint override configuration and flags, as Lightning does.
@@ -136,6 +164,7 @@ class NumClipCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Build everything, unless the words are only to be parsed."""
         if self.until != "parsed":
+            refuse_mistakes(self.config[self.verb].as_dict(), self.verb)
             with unwrap_errors():
                 super().instantiate_classes()
             if path := self.config[self.verb].ckpt_path:
@@ -150,9 +179,7 @@ class NumClipCLI(LightningCLI):
         require_place(Path(root))
         self.save_config_kwargs = {"folder": self.folder}
         if config.logger is not False:
-            # Flushed at every row: what a killed run has measured is not lost.
-            csv = CSVLogger(root, "", name, flush_logs_every_n_steps=1)
-            kwargs["logger"] = [*listed(config.logger), csv]
+            kwargs["logger"] = loggers_of(config.logger, root, name)
         if self.verb != "fit" or config.fast_dev_run:
             kwargs["enable_checkpointing"] = False
         if self.verb == "fit" and (job := slurm_job(self.words)):
@@ -160,7 +187,7 @@ class NumClipCLI(LightningCLI):
             kwargs["default_root_dir"] = str(Path(root, job))
         keeps = kwargs.get("enable_checkpointing", config.enable_checkpointing) is not False
         own = own_callbacks(self.verb, given, self.folder, keeps_checkpoints=keeps)
-        kwargs["callbacks"] = [*listed(config.callbacks), *own]
+        kwargs["callbacks"] = [*listed(config.callbacks), *own, *self.callbacks]
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except (TypeError, ValueError) as error:
@@ -178,7 +205,8 @@ class NumClipCLI(LightningCLI):
         if self.until != "run":
             return
         try:
-            self.run_verb(subcommand)
+            with named_as_starter(self.trainer):
+                self.run_verb(subcommand)
             raise_problem(self.trainer)
         except BaseException as error:
             reason: NumClipError | None
@@ -216,15 +244,19 @@ class NumClipCLI(LightningCLI):
         """Refuse to predict with a method that is untrained."""
         if self.is_untrained:
             raise ConfigError("without --ckpt_path the method is untrained; give the checkpoint of a fit.")
+        # They are written, and nobody asks for them again.
+        self.config_init.predict.return_predictions = False
 
     @property
     def is_untrained(self) -> bool:
         """Whether the method has parameters to train and no checkpoint was given for them."""
-        learns = any(parameter.requires_grad for parameter in self.model.parameters())
+        released = sum(found.trained for found in self.trainer.callbacks if isinstance(found, ReleaseText))
+        learns = trained_parameters(self.model) + released > 0
         return learns and not self.config[self.verb].ckpt_path
 
     def before_fit(self) -> None:
         """Check the test split before training if it is tested afterwards: a missing image is reported at once."""
+        say_what_is_idle(self.config.fit.as_dict(), self.model, self.words)
         if self.config.fit.test_after_fit:
             self.datamodule.setup("test")
             check_targets(self.datamodule, "test", self.model.scale)
@@ -261,6 +293,7 @@ def run_command(verb: str, words: Sequence[str], kind: type[NumClipCLI] = NumCli
     Raises:
         NumClipError: If the words, the data or the checkpoint can't be used. The parser itself exits with code 2.
     """
+    watch_starter()
     try:
         kind([verb, *words])
     except MisconfigurationException as error:

@@ -8,7 +8,7 @@ import yaml
 
 from numclip_lightning.errors import ConfigError
 
-__all__ = ["with_readable_configs"]
+__all__ = ["readable_text", "with_readable_configs"]
 
 _FLAGS = ("--config", "-c")
 # In this order: the mark of UTF-32 (little-endian) starts with that of UTF-16.
@@ -43,6 +43,27 @@ def with_readable_configs(words: Sequence[str]) -> list[str]:
     return found
 
 
+def readable_text(flag: str, name: str) -> str:
+    """Return the text of a file of YAML.
+
+    Args:
+        flag: The flag that names it, for messages: `"--space"`.
+        name: The file.
+
+    Raises:
+        ConfigError: If it can't be read, see `with_readable_configs`.
+    """
+    file = Path(name).expanduser()
+    if not file.is_file():
+        what = "is a folder" if file.is_dir() else f"is no file in {Path.cwd()}"
+        raise ConfigError(f"{flag} {name} {what}; give a file of YAML or JSON.")
+    content = file.read_bytes()
+    encoding = next((encoding for mark, encoding in _MARKS if content.startswith(mark)), "UTF-8")
+    text = _decoded(f"{flag} {name}", content, encoding)
+    _check_yaml(f"{flag} {name}", text)
+    return text
+
+
 def _text_of_other_encoding(name: str) -> str | None:
     """Return the text of a file in UTF-16 or UTF-32; None for UTF-8, and for a value that is YAML itself."""
     if "\n" in name or name.lstrip().startswith("{"):
@@ -55,14 +76,10 @@ def _text_of_other_encoding(name: str) -> str | None:
     if not file.is_file():
         # A pipe of the shell, which can be read once only, or YAML itself.
         return None
-    content = file.read_bytes()
-    for mark, encoding in _MARKS:
-        if content.startswith(mark):
-            text = _decoded(name, content, encoding)
-            _check_yaml(name, text)
-            return text
-    _check_yaml(name, _decoded(name, content, "UTF-8"))
-    return None
+    text = readable_text("--config", name)
+    with file.open("rb") as start:
+        marked = start.read(4).startswith(tuple(mark for mark, _ in _MARKS))
+    return text if marked else None
 
 
 def _decoded(name: str, content: bytes, encoding: str) -> str:
@@ -71,7 +88,7 @@ def _decoded(name: str, content: bytes, encoding: str) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ConfigError(
-            f"--config {name}: line {line} is not {encoding}; it may be in an encoding of Windows such as cp1252: "
+            f"{name}: line {line} is not {encoding}; it may be in an encoding of Windows such as cp1252: "
             "save it as UTF-8."
         ) from error
 
@@ -83,17 +100,15 @@ def _check_yaml(name: str, text: str) -> None:
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         tabs = "; indent with blanks, not with tabs" if "'\\t'" in str(error.problem) else ""
-        raise ConfigError(f"--config {name}: {line}this is no YAML: {error.problem}{tabs}.") from error
+        raise ConfigError(f"{name}: {line}this is no YAML: {error.problem}{tabs}.") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"--config {name}: this is no YAML: {error}") from error
+        raise ConfigError(f"{name}: this is no YAML: {error}") from error
     if not isinstance(root, yaml.MappingNode):
         what = "is empty" if root is None else "is no configuration"
-        raise ConfigError(f"--config {name} {what}; give a file with sections such as model: and data:.")
+        raise ConfigError(f"{name} {what}; give a file with sections such as model: and data:.")
     if twice := _doubled_key(root, set()):
         first, second = (node.start_mark.line + 1 for node in twice)
-        raise ConfigError(
-            f"--config {name}: line {second}: {twice[1].value!r} is there twice, first in line {first}; keep one."
-        )
+        raise ConfigError(f"{name}: line {second}: {twice[1].value!r} is there twice, first in line {first}; keep one.")
 
 
 def _doubled_key(node: yaml.Node, seen: set[int]) -> tuple[yaml.Node, yaml.Node] | None:

@@ -1,11 +1,13 @@
 """How a run ends: stopped, refused by the trainer, or with results that can't be used; each in words, with a code."""
 
+import re
 import shlex
 import signal
 import sys
 import traceback
 from pathlib import Path
 
+import torch.distributed as dist
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from numclip_lightning.errors import ConfigError, NumClipError, RunError
@@ -16,6 +18,9 @@ __all__ = ["called_program", "explain", "kept_files"]
 
 _INTERRUPTED = 128 + signal.SIGINT
 _TERMINATED = 128 + signal.SIGTERM
+
+# What gloo and NCCL raise where another process is gone; gloo's have no class of their own.
+_LOST = re.compile(r"Connection (closed|reset) by peer|Broken pipe|remote process exited|Connection was likely closed")
 
 # Exceptions by which Lightning and the libraries below it refuse arguments.
 _REFUSALS = (AttributeError, ImportError, KeyError, RuntimeError, TypeError, ValueError)
@@ -39,6 +44,12 @@ def explain(error: BaseException, verb: str, folder: Path) -> NumClipError | Non
         return None
     if isinstance(error, SystemExit | KeyboardInterrupt):
         return _stopped(error, verb, folder)
+    if _is_lost(error):
+        kept = f"\n{kept_files(folder)}" if verb == "fit" else ""
+        return RunError(
+            f"process {dist.get_rank()} of {dist.get_world_size()} ends the {verb} because another one has ended. Why, "
+            f"that one says above, or in its own log; a system that lacks memory kills it without a word.{kept}"
+        )
     if isinstance(error, _REFUSALS) and (part := _refused_by(error)):
         reason = " ".join(str(error).split()) or type(error).__name__
         if part == "lr_finder":
@@ -83,6 +94,12 @@ def _stopped(error: BaseException, verb: str, folder: Path) -> NumClipError | No
     what, code = ("by Ctrl-C", _INTERRUPTED) if by_user else ("by SIGTERM", _TERMINATED)
     kept = f"\n{kept_files(folder)}" if verb == "fit" else ""
     return RunError(f"the {verb} was stopped {what} before its end.{kept}", code)
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Return whether a process of several has failed only because it no longer reaches another one."""
+    several = dist.is_available() and dist.is_initialized()
+    return several and isinstance(error, RuntimeError) and bool(_LOST.search(str(error)))
 
 
 def _refused_by(error: BaseException) -> str:

@@ -3,11 +3,14 @@
 import hashlib
 import json
 import logging
+import os
 import uuid
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -17,7 +20,15 @@ from numclip_lightning.images.pixel_cache import key_of
 from numclip_lightning.methods.base.frozen import fingerprint
 from numclip_lightning.methods.base.method import OrdinalMethod
 
-__all__ = ["feature_file", "read_features", "write_features"]
+__all__ = [
+    "about_features",
+    "feature_file",
+    "is_whole",
+    "read_features",
+    "stamps_of",
+    "write_features",
+    "write_tensors",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +59,42 @@ def feature_file(folder: Path, method: OrdinalMethod, dataset: Any, precision: s
     return folder / f"{key_of(dataset.files, boxes, settings)}.safetensors"
 
 
+def about_features(method: OrdinalMethod, dataset: OrdinalDataset, split: str, precision: str) -> dict[str, object]:
+    """Return what people may want to know of features, as plain values: it is no part of what they are found by."""
+    return {
+        "images": len(dataset),
+        "backbone": method.backbone,
+        "pretrained": method.pretrained,
+        "split": split,
+        "list": [str(source) for source in dataset.labels.sources[:1]],
+        "root": str(dataset.root),
+        "precision": precision,
+        "transform": list(dataset.transform.settings),
+    }
+
+
+def stamps_of(files: Any) -> dict[str, Tensor]:
+    """Return the names of image files, with the size and the time of the last change of each.
+
+    Args:
+        files: The files.
+
+    Returns:
+        `names`, uint8: the absolute paths with a zero byte between them; `stamps`, int64 (N, 2): bytes and nanoseconds,
+        -1 for a file that is missing.
+    """
+    names, stamps = [], np.full((len(files), 2), -1, dtype=np.int64)
+    for number, file in enumerate(files):
+        names.append(os.fsencode(file.absolute()))
+        try:
+            status = file.stat()
+        except OSError:
+            continue
+        stamps[number] = status.st_size, status.st_mtime_ns
+    joined = np.frombuffer(b"\0".join(names), dtype=np.uint8)
+    return {"names": torch.from_numpy(joined.copy()), "stamps": torch.from_numpy(stamps)}
+
+
 def read_features(file: Path, total: int) -> Tensor | None:
     """Read features, and check that they are whole.
 
@@ -62,30 +109,60 @@ def read_features(file: Path, total: int) -> Tensor | None:
         return None
     try:
         with safe_open(file, "pt") as content:
-            features: Tensor = content.get_tensor("features")
+            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
             known = content.metadata() or {}
     except (SafetensorError, OSError) as error:
         _log.warning("features: %s can't be read (%s); the images are encoded again", file, error)
         return None
-    if len(features) != total or known.get("fingerprint") != fingerprint(features):
+    features = tensors.get("features")
+    if features is None or len(features) != total or not is_whole(tensors, known):
         _log.warning("features: %s is damaged; the images are encoded again", file)
         return None
     return features
 
 
-def write_features(file: Path, features: Tensor, about: dict[str, object]) -> None:
+def is_whole(tensors: dict[str, Tensor], known: dict[str, str]) -> bool:
+    """Return whether the tensors of a file are those that were written.
+
+    Args:
+        tensors: By name.
+        known: The texts of the file.
+    """
+    return known.get("fingerprint") == _fingerprint(tensors)
+
+
+def _fingerprint(tensors: dict[str, Tensor]) -> str:
+    """Return that of the features, and of what else there is beside them."""
+    return " ".join(fingerprint(tensors[name]) for name in ("features", "names", "stamps") if name in tensors)
+
+
+def write_features(
+    file: Path, features: Tensor, about: dict[str, object], stamps: dict[str, Tensor] | None = None
+) -> None:
     """Write features whole or not at all; two processes that write the same file both succeed.
 
     Args:
         file: See `feature_file`.
         features: (N, D).
         about: What a reader may want to know: plain values by name.
+        stamps: See `stamps_of`; `numclip features --list` tells by them whether the images are still the same.
+    """
+    tensors = {"features": features.contiguous(), **(stamps or {})}
+    write_tensors(file, tensors, {"fingerprint": _fingerprint(tensors), "about": json.dumps(about)})
+
+
+def write_tensors(file: Path, tensors: dict[str, Tensor], known: dict[str, str]) -> None:
+    """Write a file of tensors whole or not at all.
+
+    Args:
+        file: Its folder is made.
+        tensors: By name.
+        known: Texts by name.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.{uuid.uuid4().hex}.part")
     try:
-        known = {"fingerprint": fingerprint(features), "about": json.dumps(about)}
-        save_file({"features": features.contiguous()}, part, known)
+        save_file(tensors, part, known)
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)

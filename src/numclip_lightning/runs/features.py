@@ -19,7 +19,14 @@ from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.samples import Samples, encode_share, gather_by_index
 from numclip_lightning.progress import watched
-from numclip_lightning.runs.feature_files import feature_file, read_features, write_features
+from numclip_lightning.runs.feature_files import (
+    about_features,
+    feature_file,
+    read_features,
+    stamps_of,
+    write_features,
+)
+from numclip_lightning.runs.focus import Focus
 from numclip_lightning.runs.trainer import uses_whole_split
 
 __all__ = ["KeepFeatures"]
@@ -41,7 +48,7 @@ class KeepFeatures(Callback):
         most_gigabytes: The most memory that the features of a split may take in a process, in 10^9 bytes, 0 or more; a
             larger split is encoded in every epoch.
         folder: Where features are kept for other runs with the same image tower, preprocessing and files; None keeps
-            them for this fit alone.
+            them for this fit alone. `numclip features` fills it; a test reads what is there.
 
     Raises:
         ConfigError: If `most_gigabytes` is negative or NaN.
@@ -60,11 +67,18 @@ class KeepFeatures(Callback):
         if not isinstance(data, OrdinalDataModule):
             return
         data.keep_features(None)  # those of a fit that was stopped
-        if not (self.enabled and stage == "fit" and isinstance(pl_module, OrdinalMethod)):
+        if not (self.enabled and isinstance(pl_module, OrdinalMethod)):
             return
         # Kept features have no places of things beside them.
-        if pl_module.learning_rates.image_encoder == 0 and not getattr(data, "places", False):
+        if pl_module.learning_rates.image_encoder != 0 or getattr(data, "places", False):
+            return
+        if stage == "fit":
             data.keep_features(partial(self._encode, trainer, pl_module, data))
+            return
+        # A focus reads the places of an image, not its feature.
+        focused = any(isinstance(callback, Focus) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        if stage in ("validate", "test") and self.folder is not None and not focused:
+            data.keep_features(partial(self._read, trainer, pl_module, data, self.folder))
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Free the memory; the datamodule may be used with another method next."""
@@ -100,9 +114,21 @@ class KeepFeatures(Callback):
             total, split, time.monotonic() - start, _size(features.numel() * features.element_size()),
         )  # fmt: skip
         if file is not None and trainer.is_global_zero:
-            about = {"images": total, "backbone": method.backbone, "split": split}
-            write_features(file, features, about)
+            known: Any = dataset
+            about = about_features(method, known, split, str(trainer.precision))
+            write_features(file, features, about, stamps_of(known.files))
         return features
+
+    def _read(
+        self, trainer: L.Trainer, method: OrdinalMethod, data: OrdinalDataModule, folder: Path, split: Split
+    ) -> Tensor | None:
+        """Return the features of a split if they are on disk, else None: one pass gains nothing by writing them."""
+        file = feature_file(folder, method, data.dataset(split), str(trainer.precision))
+        kept = read_features(file, len(data.labels(split))) if file else None
+        if not all(trainer.strategy.broadcast(kept is not None, src) for src in range(trainer.world_size)):
+            return None
+        _log.info("features: those of %d %s images are read from %s", len(data.labels(split)), split, file)
+        return kept
 
     def _within_limit(
         self, batches: Iterator[Samples], split: Split, total: int, processes: int

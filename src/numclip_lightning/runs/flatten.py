@@ -1,9 +1,10 @@
 """Nested configurations as flat ones, with the names that flags and sweeps use."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["flatten"]
+__all__ = ["flags_of", "flatten"]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -21,3 +22,16 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
     return flat
+
+
+def flags_of(args: Mapping[str, Any]) -> list[str]:
+    """Write arguments as words of the command line; what is no text as JSON.
+
+    Args:
+        args: Values by their names with dots.
+
+    Example:
+        >>> flags_of({"model.weighting": "none", "data.augment": True})
+        ['--model.weighting=none', '--data.augment=true']
+    """
+    return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in args.items()]

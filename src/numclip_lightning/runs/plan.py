@@ -16,7 +16,7 @@ from numclip_lightning.errors import ConfigError
 from numclip_lightning.runs.benchmark import ALL_IMAGES, Benchmark
 from numclip_lightning.runs.code import own_sources
 from numclip_lightning.runs.entries import CrossEntry
-from numclip_lightning.runs.flatten import flatten
+from numclip_lightning.runs.flatten import flags_of, flatten
 from numclip_lightning.runs.learns import learns
 from numclip_lightning.runs.planned import GIVEN, Place, PlannedRun, PlannedTest, PlannedTrial
 
@@ -116,7 +116,7 @@ def _run(
     subcommand = ["fit", _TEST] if trains else ["test"]
     if not trains:
         args = {name: value for name, value in args.items() if name != "data.num_shots"}
-    words = [*subcommand, *(f"--config={file}" for file in files), *_flags(args)]
+    words = [*subcommand, *(f"--config={file}" for file in files), *flags_of(args)]
     name = f"fold{fold or 0}-shots{shots}-seed{seed}-{_digest(words, files, args)}"
     folder = Path(benchmark.root, _slug(dataset), _slug(method), name)
     waits = bool(benchmark.methods[method].trials) and trial is None
@@ -131,7 +131,7 @@ def _test(run: PlannedRun, name: str, test: CrossEntry) -> PlannedTest:
     args = _flat(test.args)
     # A method that learns nothing may have been given a checkpoint.
     checkpoint = [word for word in run.words if word.startswith("--ckpt_path=")]
-    words = [*checkpoint, *_flags(args)]
+    words = [*checkpoint, *flags_of(args)]
     digest = _digest(words, [test.config] if test.config else [], args)
     folder = run.folder / "tests" / f"{_slug(name)}-{digest}"
     words = ["test", f"--config={folder / GIVEN}", *words]
@@ -150,10 +150,6 @@ def _flat(args: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in args.items():
         flat |= {name: value} if "." in name else flatten({name: value})
     return flat
-
-
-def _flags(args: dict[str, Any]) -> list[str]:
-    return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in args.items()]
 
 
 def _digest(words: Sequence[str], files: Sequence[str], args: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ class PlannedRun:
         tests: The tests of its best checkpoint on other images, each in a folder below its own.
         waits: Whether it can't be run yet, as no trial of its method has finished.
         predicts: Whether it tests, and so leaves predictions.
+        callbacks: Lightning's callbacks that watch it, besides its own; nothing of them is in its configuration.
     """
 
     dataset: str
@@ -41,6 +42,7 @@ class PlannedRun:
     tests: tuple["PlannedTest", ...] = ()
     waits: bool = False
     predicts: bool = field(default=True, kw_only=True)
+    callbacks: tuple[Any, ...] = field(default=(), kw_only=True, compare=False)
 
     @property
     def place(self) -> Place:

@@ -1,13 +1,12 @@
 """Writing predictions to CSV files while they are computed."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
@@ -15,18 +14,17 @@ from numclip_lightning.data.base.datamodule import Split
 from numclip_lightning.errors import ConfigError, DataError, RunError
 from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.runs.calibrating import Calibrate
-from numclip_lightning.runs.calibration import INTERVAL_COLUMNS, with_intervals
-from numclip_lightning.runs.folder import selected_on
 from numclip_lightning.runs.on_scale import OnScale
-from numclip_lightning.runs.rows import Layout, Row, RowsFile, columns, is_finite, rows_of, shares_of
+from numclip_lightning.runs.row_maker import PredictionWriter, RowMaker, not_finite
+from numclip_lightning.runs.rows import RowsFile, is_finite
 from numclip_lightning.runs.skipped import Skipped
 
-__all__ = ["WritePredictions", "raise_problem"]
+__all__ = ["WritePredictions"]
 
 _log = logging.getLogger(__name__)
 
 
-class WritePredictions(Callback):
+class WritePredictions(PredictionWriter):
     """Writes predictions as CSV: path, value, phrase of the value, most probable phrase, probability of each level.
 
     The file of tested images has three more columns: the true number, the phrase of its level, and the error (value
@@ -44,9 +42,6 @@ class WritePredictions(Callback):
         tested: The file for `test`, likewise.
         calibrate: Knows the calibration of the run.
         on_scale: What adds columns that say whether an image is on the scale; None adds none.
-
-    Attributes:
-        problem: What is wrong with the rows that were written last; None if nothing is.
     """
 
     def __init__(self, predicted: Path, tested: Path, calibrate: Calibrate, on_scale: OnScale | None = None) -> None:
@@ -54,18 +49,22 @@ class WritePredictions(Callback):
         self.tested = tested
         self.calibrate = calibrate
         self._on_scale = on_scale
-        self.problem: RunError | None = None
         self._file: RowsFile | None = None
-        self._layout = Layout(targets=False)
+        self._rows: RowMaker | None = None
         self._skipped = Skipped()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Refuse a folder as a file, and fewer images than processes, which Lightning can't divide.
+        """Agree on the files, and refuse a folder as one, and fewer images than processes: Lightning can't divide them.
+
+        Processes that were started separately have different names for the run folder; rows that one of them leaves
+        behind are then found beside those of the others.
 
         Raises:
             ConfigError: If the file is a folder, or no file that can be put in place of another: a device, a pipe.
             DataError: If a process would have nothing to predict.
         """
+        agreed = trainer.strategy.broadcast((str(self.path), str(self.tested)))
+        self.path, self.tested = map(Path, agreed)
         if stage != "predict":
             return
         if self.path.is_dir():
@@ -136,28 +135,18 @@ class WritePredictions(Callback):
     def _append(
         self, trainer: L.Trainer, method: Any, split: Split, batch: Prediction, readable: Tensor | None
     ) -> None:
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        labels = data.labels(split)
-        if self._file is None:
-            grouped = split == "test" and any(label.group is not None for label in labels)
-            spread = bool(batch.spread.isfinite().any())
-            on_test, shares = selected_on(trainer) == "test", shares_of(method, [batch])
-            self._layout = Layout(split == "test", grouped, on_test, spread, labels.attributes, shares)
+        if self._file is None or self._rows is None:
+            self._rows = RowMaker(trainer, method, split, batch, self.calibrate, self._on_scale)
             path = self.tested if split == "test" else self.path
-            heading = columns(method.scale, self._layout)
-            added = [*(INTERVAL_COLUMNS if self.calibrate.calibration else [])]
-            added += self._on_scale.columns if self._on_scale else []
-            self._file = RowsFile(path, [*heading, *added], trainer.global_rank)
+            self._file = RowsFile(path, self._rows.heading, trainer.global_rank)
         if readable is not None:
             # The dataset of the loader: to build another one, every image of the list would be looked up again.
             loader: Any = trainer.predict_dataloaders
             self._skipped.add(loader.dataset, batch.index[~readable].tolist())
             batch = Prediction(*(tensor[readable] for tensor in batch))
-            self._skipped.refuse_many(len(labels), getattr(data, "max_bad_fraction", 1.0))
-        rows: Iterable[Row] = rows_of(batch, labels, method.scale, self._layout)
-        if self.calibrate.calibration:
-            rows = with_intervals(rows, columns(method.scale, self._layout), self.calibrate.calibration)
-        self._file.append(self._on_scale.with_cells(rows, batch) if self._on_scale else rows)
+            data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            self._skipped.refuse_many(len(self._rows.labels), getattr(data, "max_bad_fraction", 1.0))
+        self._file.append(self._rows.rows(batch))
 
     def _finish(self, trainer: L.Trainer, method: Any, split: Split) -> None:
         """Write the file, and remember what is wrong with it; all processes agree on that."""
@@ -184,20 +173,5 @@ def _problem(rows: Sequence[list[str]], file: RowsFile, skipped: Skipped) -> Run
     """Return what is wrong with the rows of a file: values that are not finite, or images that were skipped."""
     wrong = [row for row in rows if not is_finite(row, file.heading)]
     if wrong:
-        return RunError(
-            f"{len(wrong)} of {len(rows)} predicted values are not finite (NaN or infinite), first that of "
-            f"{wrong[0][0]}; the rows are in {file.path}. The training of this checkpoint may have diverged, or the "
-            "precision (trainer.precision) may be too low."
-        )
+        return not_finite(len(wrong), len(rows), wrong[0][0], file.path)
     return RunError(skipped.message(file.path, len(rows)), exit_code=3) if skipped else None
-
-
-def raise_problem(trainer: L.Trainer) -> None:
-    """Raise what is wrong with the predictions that a trainer has written, when all else is done.
-
-    Raises:
-        RunError: If values are not finite, or images were skipped.
-    """
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, WritePredictions) and callback.problem:
-            raise callback.problem

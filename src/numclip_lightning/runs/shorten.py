@@ -48,5 +48,9 @@ def _near(path: str, problem: str) -> str:
     module, _, name = path.rpartition(".")
     cls = getattr(import_module(module), name, None)
     known = [argument.name for argument in fields(cls) if argument.init] if is_dataclass(cls) else []
-    hint = near_matches(key, known, most=1)
-    return hint.replace("'?", f"{dot}{rest}'?")
+    if key in known:
+        # The name inside it is wrong, such as `learning_rates.heads`.
+        inner = getattr(cls, key, None)
+        hint = near_matches(rest, [argument.name for argument in fields(inner)], most=1) if is_dataclass(inner) else ""
+        return hint.replace("'", f"'{key}.", 1)
+    return near_matches(key, known, most=1).replace("'?", f"{dot}{rest}'?")

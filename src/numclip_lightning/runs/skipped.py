@@ -30,14 +30,16 @@ class Skipped:
     def __len__(self) -> int:
         return len(self._found)
 
-    def add(self, dataset: OrdinalDataset, indices: Iterable[int]) -> None:
-        """Add images; each is opened again, for the reason.
+    def add(self, dataset: OrdinalDataset, indices: Iterable[int]) -> dict[int, tuple[str, str]]:
+        """Add images, and return them; each is opened again, for the reason.
 
         Args:
             dataset: The images that are predicted.
             indices: The indices of the unreadable ones.
         """
-        self._found.update((index, (dataset.labels[index].path, dataset.why_unreadable(index))) for index in indices)
+        found = {index: (dataset.labels[index].path, dataset.why_unreadable(index)) for index in indices}
+        self._found.update(found)
+        return found
 
     def refuse_many(self, total: int, most: float) -> None:
         """Stop as soon as more images are skipped than may be.

@@ -6,14 +6,14 @@ from a server that has imported everything already, so that they start quickly.
 
 import json
 import os
-import resource
 import shutil
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from multiprocessing import connection, get_context, parent_process, set_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -26,6 +26,7 @@ from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.runs.code import CodeVersion
 from numclip_lightning.runs.command import NumClipCLI
 from numclip_lightning.runs.cross import write_given
+from numclip_lightning.runs.devices import device_name, gpu_of, peak_memory
 from numclip_lightning.runs.planned import PlannedRun, PlannedTest
 from numclip_lightning.runs.records import (
     LOG,
@@ -36,9 +37,13 @@ from numclip_lightning.runs.records import (
     tidy_folder,
     write_record,
 )
+from numclip_lightning.runs.released import ReleaseText, trained_parameters
 from numclip_lightning.runs.terminal import configure_logging, message_of
 
-__all__ = ["execute", "gpu_of", "peak_memory"]
+__all__ = ["Ended", "execute", "execute_next"]
+
+# Each run as it ends, with its record.
+Ended = Generator[tuple[PlannedRun, dict[str, Any] | None], None, None]
 
 _LOCK = "lock"
 # One device, as Lightning would start the processes of the others with the benchmark's own words.
@@ -46,9 +51,7 @@ _EVERY_RUN = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_sum
 _TAKEN = 3
 
 
-def execute(
-    runs: Sequence[PlannedRun], code: CodeVersion, *, processes: int, keep_checkpoints: bool = False
-) -> Generator[tuple[PlannedRun, dict[str, Any] | None], None, None]:
+def execute(runs: Sequence[PlannedRun], code: CodeVersion, *, processes: int, keep_checkpoints: bool = False) -> Ended:
     """Execute the runs that aren't finished yet; yield each with its record as it ends, in any order.
 
     If the iteration is stopped, by `close` or Ctrl-C, the current runs are ended and leave no record. The tests of a
@@ -65,15 +68,48 @@ def execute(
     """
     waiting = [job for run in reversed(runs) for job in (_tests(run) if has_finished(run) else [run])]
     owners = {run.folder: run for run in runs}
+    jobs = execute_next(
+        lambda: waiting.pop() if waiting else None, code, processes=processes, keep_checkpoints=keep_checkpoints
+    )
+    with closing(jobs):
+        for run, record in jobs:
+            if has_finished(run):
+                waiting += _tests(run)
+                if isinstance(run, PlannedTest) and not keep_checkpoints:
+                    _forget_checkpoints(owners[run.source])
+            yield run, record
+
+
+def execute_next(
+    next_run: Callable[[], PlannedRun | None],
+    code: CodeVersion,
+    *,
+    processes: int,
+    keep_checkpoints: bool = False,
+    preload: Sequence[str] = (),
+) -> Ended:
+    """Execute runs that are known one by one, as what has ended says what comes next; otherwise as `execute`.
+
+    Args:
+        next_run: Asked whenever a process is free, after what has ended was yielded; None if there is nothing to start
+            now. The end is reached when nothing is started and nothing is at work.
+        code: The code that each record names.
+        processes: How many at once.
+        keep_checkpoints: Whether the checkpoints of finished runs are kept.
+        preload: Modules that the processes need besides those of every run.
+
+    Yields:
+        The run, and its record; None if another process is running it.
+    """
     context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, *preload])
     free, at_work = list(range(processes)), list[tuple[PlannedRun, BaseProcess, int]]()
     # OMP_NUM_THREADS is the user's choice, on a machine that others use too.
     threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // processes))
     try:
-        while waiting or at_work:
-            while waiting and free:
-                run, slot = waiting.pop(), free.pop()
+        while True:
+            while free and (run := next_run()) is not None:
+                slot = free.pop()
                 # Here, since a process may be killed before it does anything, and that is recorded there too.
                 run.folder.mkdir(parents=True, exist_ok=True)
                 worker: BaseProcess = context.Process(
@@ -81,17 +117,14 @@ def execute(
                 )
                 worker.start()
                 at_work.append((run, worker, slot))
+            if not at_work:
+                return
             connection.wait([worker.sentinel for _, worker, _ in at_work])
             for done in [job for job in at_work if not job[1].is_alive()]:
                 at_work.remove(done)
                 free.append(done[2])
                 exit_code = done[1].exitcode
-                record = None if exit_code == _TAKEN else _settled(done[0], code, exit_code)
-                if has_finished(done[0]):
-                    waiting += _tests(done[0])
-                    if isinstance(done[0], PlannedTest) and not keep_checkpoints:
-                        _forget_checkpoints(owners[done[0].source])
-                yield done[0], record
+                yield done[0], None if exit_code == _TAKEN else _settled(done[0], code, exit_code)
     finally:
         for _, worker, _ in at_work:
             _kill(worker)
@@ -168,21 +201,6 @@ def _work(run: PlannedRun, code: CodeVersion, slot: int, processes: int, threads
         write_record(run, code, record)
 
 
-def gpu_of(slot: int, gpus: int) -> str:
-    """Return the GPU of a slot, among those that the user has made visible (`CUDA_VISIBLE_DEVICES`).
-
-    Args:
-        slot: Which of the processes at once, from 0.
-        gpus: How many GPUs are visible, at least 1.
-
-    Returns:
-        Its name, in the form that `CUDA_VISIBLE_DEVICES` expects.
-    """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = visible.split(",") if visible else [str(number) for number in range(gpus)]
-    return names[slot % gpus]
-
-
 def _measure(run: PlannedRun) -> dict[str, Any]:
     """Execute a run and return the results for its record.
 
@@ -192,7 +210,7 @@ def _measure(run: PlannedRun) -> dict[str, Any]:
     if isinstance(run, PlannedTest):
         write_given(run)
     start = time.perf_counter()
-    cli = NumClipCLI([*run.words, *_EVERY_RUN, f"--trainer.default_root_dir={run.folder}"])
+    cli = NumClipCLI([*run.words, *_EVERY_RUN, f"--trainer.default_root_dir={run.folder}"], callbacks=run.callbacks)
     seconds = time.perf_counter() - start
     if not run.trains and cli.is_untrained:
         raise ConfigError(
@@ -200,36 +218,18 @@ def _measure(run: PlannedRun) -> dict[str, Any]:
             f"`trains: false` from {run.method!r}, or give it a checkpoint by `ckpt_path` in its args."
         )
     device = cli.trainer.strategy.root_device
+    released = sum(found.trained for found in cli.trainer.callbacks if isinstance(found, ReleaseText))
     metrics = json.loads((cli.folder / "metrics.json").read_text(encoding="utf-8"))
     return {
         "status": "finished",
         "error": None,
         "select_on": metrics["select_on"],
         "seconds": round(seconds, 2),
-        "device": _name(device),
+        "device": device_name(device),
         "peak_memory_mib": round(peak_memory(device), 1),
-        "trained_parameters": sum(p.numel() for p in cli.model.parameters() if p.requires_grad),
+        "trained_parameters": trained_parameters(cli.model) + released,
         "metrics": {name: value for name, value in metrics.items() if isinstance(value, float)},
     }
-
-
-def peak_memory(device: torch.device) -> float:
-    """Return the peak memory of this process so far, in MiB.
-
-    Args:
-        device: Where it computes. For a GPU the memory on it, else that of the process, with all libraries.
-    """
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
-def _name(device: torch.device) -> str:
-    """Return the device and the number of threads, on which the time of a run depends."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({torch.get_num_threads()} of {os.cpu_count()} cores)"
 
 
 def _redirect_output(log: Path) -> None:

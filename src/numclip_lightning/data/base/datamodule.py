@@ -18,10 +18,10 @@ from numclip_lightning.data.base.loader import TrainLoader
 from numclip_lightning.data.base.off_scale import off_scale_dataset
 from numclip_lightning.data.base.oversampling import NO_FEATURES, OversampleSpec, oversample
 from numclip_lightning.data.base.reduction import Reduction
-from numclip_lightning.data.base.sampling import RareSampler, TrainSampler
+from numclip_lightning.data.base.sampling import RangeSampler, RareSampler, TrainSampler
 from numclip_lightning.data.base.seeding import SeededDataset, run_seed
 from numclip_lightning.data.base.types import Batch, Split
-from numclip_lightning.errors import ConfigError, check_choice, format_number
+from numclip_lightning.errors import ConfigError, check_choice, format_number, refuse
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Normalize, Preprocess, build_transform
 
 __all__ = ["Batch", "OrdinalDataModule", "Split"]
@@ -107,6 +107,8 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         self._run_seed: int | None = None
         self._sampler: TrainSampler | None = None
         self._backbone: tuple[int, Normalization] | None = None
+        # The images that this process predicts, from the first of each range up to the second; None leaves it open.
+        self.predict_ranges: Sequence[tuple[int, int | None]] | None = None
         self.keep_features(None)
         self.validate_arguments()
 
@@ -119,11 +121,11 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         if self.normalize is not None:
             check_choice("normalize", self.normalize, tuple(NORMALIZATIONS))
         if self.value_step is not None and not 0 < self.value_step < float("inf"):
-            raise ConfigError(f"value_step={self.value_step} must be a number above 0; leave it out for exact values")
+            refuse(f"value_step={self.value_step} must be a number above 0; leave it out for exact values")
         if not 0 <= self.sample_power < float("inf"):
-            raise ConfigError(f"sample_power={self.sample_power} must be 0 or a positive number; 1 draws values evenly")
+            refuse(f"sample_power={self.sample_power} must be 0 or a positive number; 1 draws values evenly")
         if self.sample_power and self.oversample:
-            raise ConfigError("sample_power and oversample both bring more of rare values; give one of them alone")
+            refuse("sample_power and oversample both bring more of rare values; give one of them alone")
         self._reduction.check()
 
     @property
@@ -247,6 +249,17 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         """Return the batches of the images to predict, in order."""
         return self._loader("predict")
 
+    def train_sampler(self, dataset: Sized, seed: int) -> TrainSampler:
+        """Return what draws the training images.
+
+        Args:
+            dataset: The images.
+            seed: The seed of the run.
+        """
+        if power := self.sample_power:
+            return RareSampler.of(self.labels("train"), power, self.value_step, seed, self.trainer)
+        return TrainSampler.of(dataset, seed, self.trainer)
+
     def _loader(self, split: Split) -> DataLoader[Batch]:
         train, features = split == "train", self._kept_features(split)
         dataset: Dataset[Batch]
@@ -267,15 +280,13 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
             "persistent_workers": num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
         }
+        if split == "predict" and self.predict_ranges is not None:
+            arguments["sampler"] = RangeSampler(cast("Sized", dataset), self.predict_ranges)
         if not train:
             return DataLoader(dataset, **arguments)
         # A loader that is made again in the middle of a training goes on as before.
         self._run_seed = run_seed(self.trainer, self._run_seed)
-        seed, power = self._run_seed, self.sample_power
-        if power:
-            sampler: TrainSampler = RareSampler.of(self.labels(split), power, self.value_step, seed, self.trainer)
-        else:
-            sampler = TrainSampler.of(cast("Sized", dataset), seed, self.trainer)
+        sampler = self.train_sampler(cast("Sized", dataset), self._run_seed)
         if self.trainer is None and self._sampler is not None:
             # In a loop of the user's own, where each epoch asks for a loader, it is the next epoch too.
             sampler.epoch = self._sampler.epoch

@@ -1,6 +1,7 @@
 """The order of training images, a pure function of seed and epoch: the same in one process, in several, and resumed."""
 
 from collections.abc import Iterator, Sequence, Sized
+from itertools import chain
 from typing import NamedTuple
 
 import lightning as L
@@ -11,7 +12,7 @@ from torch.utils.data import DistributedSampler
 from numclip_lightning.data.base.labels import Label
 from numclip_lightning.data.base.splits import count_values, value_of
 
-__all__ = ["Draw", "RareSampler", "TrainSampler", "index_of"]
+__all__ = ["Draw", "RangeSampler", "RareSampler", "ShardSampler", "TrainSampler", "index_of"]
 
 _LARGEST_SEED = 2**62
 
@@ -127,6 +128,71 @@ class RareSampler(TrainSampler):
     def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Return the indices that are drawn for all processes, (total_size,)."""
         return np.searchsorted(self._ends, rng.random(self.total_size), side="right")
+
+
+class ShardSampler(TrainSampler):
+    """Shuffle images that lie in shards: the shards, and then the images of some of them at a time.
+
+    An epoch has every image once, as of any `TrainSampler`, but never needs more than `window` shards at once.
+
+    Args:
+        dataset: The images, in the order of the shards.
+        sizes: How many images each shard has.
+        window: How many shards are mixed at a time, 1 or more.
+        seed: The seed of the run, 0 or more.
+        processes: W.
+        process: The number of this one, 0..W-1.
+    """
+
+    def __init__(
+        self, dataset: Sized, sizes: Sequence[int], window: int, seed: int = 0, processes: int = 1, process: int = 0
+    ) -> None:
+        super().__init__(dataset, seed, processes, process)
+        self._ends, self._window = np.cumsum([0, *sizes]), window
+
+    @classmethod
+    def among(cls, sizes: Sequence[int], window: int, seed: int, trainer: L.Trainer | None) -> "ShardSampler":
+        """Return the sampler of this process; arguments as of the class.
+
+        Args:
+            sizes: How many images each shard has.
+            window: How many shards are mixed at a time.
+            seed: The seed of the run.
+            trainer: It knows the processes; None is one process.
+        """
+        return cls(range(sum(sizes)), sizes, window, seed, *_world(trainer))
+
+    def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Return the indices of an epoch for all processes, (total_size,)."""
+        shards = rng.permutation(len(self._ends) - 1)
+        parts = [np.arange(self._ends[shard], self._ends[shard + 1]) for shard in shards]
+        found = [
+            rng.permutation(np.concatenate(parts[first : first + self._window]))
+            for first in range(0, len(parts), self._window)
+        ]
+        return np.resize(np.concatenate(found), self.total_size)
+
+
+class RangeSampler(DistributedSampler[int]):
+    """Give the images of ranges in order, in a process that knows which ones are its own.
+
+    Lightning leaves a `DistributedSampler` as it is.
+
+    Args:
+        dataset: The images.
+        ranges: From the first image of each range up to the second; None is the end of the images.
+    """
+
+    def __init__(self, dataset: Sized, ranges: Sequence[tuple[int, int | None]]) -> None:
+        super().__init__(dataset, 1, 0, shuffle=False)  # type: ignore[arg-type]
+        self._ranges = [range(start, len(dataset) if end is None else end) for start, end in ranges]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._ranges))
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the indices."""
+        return chain.from_iterable(self._ranges)
 
 
 def _world(trainer: L.Trainer | None) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import ConfigError, refuse
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.loading import load_clip
@@ -36,6 +36,8 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
     or the text tower: a step of an optimiser, an edit in place, loaded weights, another device or type. Only a write
     into `parameter.data` is not seen, because torch does not count it. Kept prototypes carry no gradient.
 
+    `release_text` computes them for the last time and frees the text tower: half of a ViT-B/32's memory.
+
     Attributes:
         clip: The CLIP with both towers.
         prompts: The prompts of all classes.
@@ -43,6 +45,7 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
 
     clip: CLIPBackbone = field(init=False)
     prompts: P = field(init=False)
+    last_prototypes: Tensor | None = field(init=False)
 
     @abstractmethod
     def build_prompts(self) -> P:
@@ -52,6 +55,8 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
         """Build the CLIP and the prompts."""
         super().build()
         self._kept: tuple[Versions, Tensor] | None = None
+        # A buffer, so that they move with the method; those of a text tower that is gone.
+        self.register_buffer("last_prototypes", None, persistent=False)
         self.clip = load_clip(self.backbone, self.pretrained)
         self.prompts = self.build_prompts()
 
@@ -68,6 +73,8 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
 
     def prototypes(self) -> Tensor:
         """Return the normalised text feature of each prompt, (K, D), in float32 at least."""
+        if self.last_prototypes is not None:
+            return self.last_prototypes
         if self.training and self.words_move():
             self._kept = None
             return self._encode_prompts()
@@ -80,6 +87,27 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
             with torch.inference_mode(mode=False), torch.no_grad(), without_autocast(self.clip.logit_scale.device.type):
                 self._kept = versions, self._encode_prompts()
         return self._kept[1]
+
+    def release_text(self) -> None:
+        """Free the text tower; prototypes stay as they are. For evaluation alone: the method can't be trained or saved.
+
+        The method is put into evaluation.
+        """
+        if self.last_prototypes is None:
+            self.eval()
+            self.last_prototypes = self.prototypes()
+            self._kept = None
+            self.clip.release_text()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to save a method without its text tower.
+
+        Raises:
+            ConfigError: If it was released.
+        """
+        super().on_save_checkpoint(checkpoint)
+        if self.last_prototypes is not None:
+            raise ConfigError("the text tower of this method was released, so that a checkpoint would not be whole.")
 
     def words_move(self) -> bool:
         """Return whether training steps change the prototypes."""
@@ -97,7 +125,13 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
         return self.clip.logits(self.adapt(features), self.prototypes())
 
     def train(self, mode: bool = True) -> Self:
-        """Switch between training and evaluation; training drops kept prototypes."""
+        """Switch between training and evaluation; training drops kept prototypes.
+
+        Raises:
+            ConfigError: If the text tower was released.
+        """
+        if mode and self.last_prototypes is not None:
+            raise ConfigError("the text tower of this method was released; load its checkpoint again to train it.")
         if mode:
             self._kept = None
         return super().train(mode)
@@ -110,7 +144,8 @@ class PromptedMethod(OrdinalMethod, Generic[P]):
 
     def _encode_prompts(self) -> Tensor:
         embeddings, end = self.prompts(self.clip.text)
-        features = self.clip.encode_embeddings(embeddings, end, prefix=self.prompts.prefix)
+        prompts = self.prompts
+        features = self.clip.encode_embeddings(embeddings, end, prefix=prompts.prefix, buckets=prompts.buckets)
         return F.normalize(at_least_float32(features), dim=-1)
 
     def _versions(self) -> Versions:
@@ -138,7 +173,7 @@ class ContextMethod(PromptedMethod[P]):
         """Refuse a context that is random and never trained."""
         super().check()
         if self.num_context is not None and self.learning_rates.context == 0:
-            raise ConfigError(
+            refuse(
                 "learning_rates.context is 0, but num_context asks for random context tokens, which would stay random; "
                 "raise the rate, or set num_context=null for the template's own words."
             )

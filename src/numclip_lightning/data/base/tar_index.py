@@ -1,0 +1,172 @@
+"""What tar shards of WebDataset hold: where each image lies in its shard, and its number."""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from numclip_lightning.data.base.parsing import parse_target
+from numclip_lightning.errors import DataError, shown
+from numclip_lightning.images.folders import IMAGE_SUFFIXES
+
+__all__ = ["INDEX_SUFFIX", "ShardIndex", "index_shard", "name_of", "read_index", "write_index"]
+
+INDEX_SUFFIX = ".index.npz"
+"""What follows the name of a shard whose index lies beside it."""
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """The samples of one shard, in its order.
+
+    Attributes:
+        paths: The name of each image: `path` of its JSON, or its name in the shard.
+        offsets: Where the bytes of each image begin, int64 (N,).
+        sizes: How many they are, int64 (N,).
+        targets: The number of each image, float64 (N,); NaN for all of a shard without labels.
+        num_bytes: The size of the shard.
+        time_ns: The time of its last change, 0 where it lies behind a URL.
+    """
+
+    paths: Sequence[str]
+    offsets: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    targets: npt.NDArray[np.float64]
+    num_bytes: int
+    time_ns: int
+
+    @classmethod
+    def of(cls, samples: Iterable[tuple[str, int, int, float]], num_bytes: int, time_ns: int) -> Self:
+        """Make one of samples: path, offset, size and target of each."""
+        paths, offsets, sizes, targets = zip(*samples, strict=True)
+        integers = (np.array(column, dtype=np.int64) for column in (offsets, sizes))
+        return cls(paths, *integers, np.array(targets, dtype=np.float64), num_bytes, time_ns)
+
+
+def name_of(url: str) -> str:
+    """Return a name for what belongs to a shard in a folder that other shards share."""
+    return f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{Path(url).name}"
+
+
+def index_shard(file: Path, url: str, field: str) -> ShardIndex:
+    """Read the headers and labels of a shard; images are passed over.
+
+    Files of one name but for the suffix are a sample, as WebDataset has it: an image, and a number in `.json`, below
+    `field`, or as the text of `.cls` or `.txt`.
+
+    Args:
+        file: The shard, here.
+        url: What messages call it.
+        field: The name of the number in `.json`.
+
+    Raises:
+        DataError: If it is no plain tar, an image has no number and others have, or a number is none.
+    """
+    samples, key, parts = list[tuple[str, int, int, float]](), "", dict[str, tarfile.TarInfo]()
+    try:
+        with tarfile.open(file, "r:") as shard:
+            for member in [*shard.getmembers(), None]:
+                name = member.name if member else ""
+                folder, _, last = name.rpartition("/")
+                stem, _, suffix = last.partition(".")
+                own = f"{folder}/{stem}" if folder else stem
+                if own != key or member is None:
+                    samples += _sample(shard, key, parts, url, field)
+                    key, parts = own, {}
+                if member is not None and member.isfile() and stem:
+                    parts[f".{suffix.lower()}"] = member
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise DataError(f"{url} can't be read as a plain tar: {error}; pack it again, without compression.") from error
+    if not samples:
+        raise DataError(f"{url} has no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+    status = file.stat()
+    index = ShardIndex.of(samples, status.st_size, 0 if "://" in url else status.st_mtime_ns)
+    unknown = np.isnan(index.targets)
+    if unknown.any() and not unknown.all():
+        raise DataError(
+            f"{url}: {index.paths[int(unknown.argmax())]} has no number, but others have: label all or none"
+        )
+    return index
+
+
+def _sample(
+    shard: tarfile.TarFile, key: str, parts: dict[str, tarfile.TarInfo], url: str, field: str
+) -> list[tuple[str, int, int, float]]:
+    """Return the image of a sample; nothing if it has none."""
+    images = [suffix for suffix in parts if suffix in IMAGE_SUFFIXES]
+    if not images:
+        return []
+    if len(images) > 1:
+        raise DataError(f"{url}: {key} has several images ({', '.join(images)}); give each a name of its own.")
+    image, path, target = parts[images[0]], parts[images[0]].name, float("nan")
+    about = _json(shard, parts[".json"], f"{url}: {key}.json") if ".json" in parts else {}
+    path = str(about.get("path", path))
+    where = f"{url}: {key}"
+    if about.get(field) is not None:
+        target = parse_target(str(about[field]), where)
+    elif label := next((parts[suffix] for suffix in (".cls", ".txt") if suffix in parts), None):
+        target = parse_target(_content(shard, label).decode("utf-8", "replace").strip(), where)
+    return [(path, image.offset_data, image.size, target)]
+
+
+def _json(shard: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> dict[str, Any]:
+    try:
+        found = json.loads(_content(shard, member))
+    except ValueError as error:
+        raise DataError(f"{where} is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise DataError(f'{where} holds {shown(str(found))}; give an object, such as {{"target": 31}}.')
+    return found
+
+
+def _content(shard: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    found = shard.extractfile(member)
+    return b"" if found is None else found.read()
+
+
+def write_index(place: Path, index: ShardIndex, field: str) -> None:
+    """Write an index whole or not at all.
+
+    Args:
+        place: The file.
+        index: The index.
+        field: The name of the number in `.json` that it was made with.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    names = np.frombuffer("\0".join(index.paths).encode("utf-8", "surrogateescape"), dtype=np.uint8)
+    about = np.array([_FORMAT, index.num_bytes, index.time_ns], dtype=np.int64)
+    part = place.with_name(f"{place.name}.{hashlib.sha256(names.tobytes()).hexdigest()[:8]}.part")
+    with part.open("wb") as file:
+        np.savez(file, about=about, field=np.array(field), names=names, offsets=index.offsets, sizes=index.sizes,
+                 targets=index.targets)  # fmt: skip
+    part.replace(place)
+
+
+def read_index(content: bytes, field: str, num_bytes: int | None) -> ShardIndex | None:
+    """Read an index.
+
+    Args:
+        content: The bytes of its file.
+        field: The name of the number in `.json`.
+        num_bytes: The size of the shard; None if that is not known.
+
+    Returns:
+        The index; None if it is of another shard, field or format, or damaged.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as found:
+            known, size, time_ns = found["about"].tolist()
+            if known != _FORMAT or str(found["field"]) != field or num_bytes not in (None, size):
+                return None
+            paths = found["names"].tobytes().decode("utf-8", "surrogateescape").split("\0")
+            return ShardIndex(paths, found["offsets"], found["sizes"], found["targets"], size, time_ns)
+    except (ValueError, KeyError, OSError, EOFError):
+        return None

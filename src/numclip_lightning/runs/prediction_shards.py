@@ -1,0 +1,205 @@
+"""Writing predictions of any number of images: each process its own shards of Parquet, none gathered."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from numclip_lightning.errors import ConfigError, NumClipError, RunError
+from numclip_lightning.methods.base.frozen import fingerprint
+from numclip_lightning.methods.base.types import Prediction
+from numclip_lightning.runs.calibrating import Calibrate
+from numclip_lightning.runs.on_scale import OnScale
+from numclip_lightning.runs.row_maker import PredictionWriter, RowMaker, not_finite
+from numclip_lightning.runs.skipped import Skipped
+from numclip_lightning.shards import ShardFolder, ShardWriter, divide
+
+__all__ = ["WriteShards"]
+
+_log = logging.getLogger(__name__)
+
+
+class WriteShards(PredictionWriter):
+    """Writes predictions as shards of Parquet, with the columns of the CSV and `index`, the place in the input.
+
+    Rows are handed to the system after each batch. Each process writes shards of its own stretch of the input, and no
+    process holds more than a batch. A prediction that was stopped, killed or interrupted goes on where it was when the
+    same command is given again, in any number of processes: what is in the folder is not predicted again.
+
+    Args:
+        folder: The folder of the shards, which all processes see.
+        size: The most images of a shard.
+        calibrate: Knows the calibration of the run.
+        on_scale: What adds columns that say whether an image is on the scale; None adds none.
+
+    Raises:
+        ConfigError: If `size` is less than 1.
+    """
+
+    def __init__(self, folder: Path, size: int, calibrate: Calibrate, on_scale: OnScale | None = None) -> None:
+        if size < 1:
+            raise ConfigError(f"--shard_size is {size}; give the most images of a shard, 1 or more.")
+        self.folder, self.size, self.calibrate = folder, size, calibrate
+        self._on_scale = on_scale
+        self._shards: ShardFolder | None = None
+        self._rows: RowMaker | None = None
+        self._writer: ShardWriter | None = None
+        self._skipped = Skipped()
+        self._total = 0
+        self._limit: int | float | None = None
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Find what is left to predict, and share it among the processes.
+
+        Raises:
+            ConfigError: If the folder can't be used, or holds other predictions.
+        """
+        if stage != "predict":
+            return
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        self._total = len(data.labels("predict"))
+        self.problem = None
+        found: Any = None
+        if trainer.is_global_zero:
+            try:
+                self._shards = ShardFolder(self.folder)
+                found = self._shards.open(self._identity(trainer, pl_module), self._total)
+            except NumClipError as error:
+                found = error
+        found = trainer.strategy.broadcast(found)
+        if isinstance(found, NumClipError):
+            raise found
+        self._shards = self._shards or ShardFolder(self.folder)
+        self._skipped = Skipped(self._shards.skipped())
+        left = sum((end or 0) - start for start, end in found)
+        if left < self._total and trainer.is_global_zero:
+            _log.info("%d of %d images were predicted before; their rows stay in %s",
+                      self._total - left, self._total, self.folder)  # fmt: skip
+        # With fewer images than processes some have nothing to do.
+        data.allow_zero_length_dataloader_with_multiple_devices = True
+        data.predict_ranges = divide(found, left, trainer.world_size, trainer.global_rank)
+        if not left:
+            # Lightning would warn of an empty loader.
+            self._limit, trainer.limit_predict_batches = trainer.limit_predict_batches, 0
+            self._finish(trainer)
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write the predictions of a batch.
+
+        Raises:
+            SIGTERMException: If the run was asked to end; Lightning looks for that in fits alone.
+        """
+        found, readable = Prediction(*outputs), batch.get("readable")
+        if self._writer is None:
+            self._rows = RowMaker(trainer, pl_module, "predict", found, self.calibrate, self._on_scale)
+            self._writer = ShardWriter(self.folder, self._rows.heading, self.size)
+        assert self._rows is not None
+        loader: Any = trainer.predict_dataloaders
+        unread = {}
+        if readable is not None:
+            unread = self._skipped.add(loader.dataset, found.index[~readable].tolist())
+            found = Prediction(*(tensor[readable] for tensor in found))
+        self._writer.append(self._rows.rows(found), unread)
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        self._skipped.refuse_many(self._total, getattr(data, "max_bad_fraction", 1.0))
+        if not any(isinstance(callback, BasePredictionWriter) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+            # Lightning keeps the index of every image for such callbacks.
+            getattr(loader.batch_sampler, "seen_batch_indices", []).clear()
+        if trainer.received_sigterm:
+            raise SIGTERMException
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Finish the last shard."""
+        self._close()
+        trainer.strategy.barrier()
+        self._finish(trainer)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Keep the rows that were computed before an error."""
+        written = self._writer is not None
+        self._close()
+        if self._shards is None:
+            return
+        if written:
+            _log.warning(
+                "%d of %d images were predicted before the error; their rows are kept in %s, and the same command goes "
+                "on from there",
+                self._shards.done().rows, self._total, self.folder,
+            )  # fmt: skip
+        self._shards.close()
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Leave the data as they were."""
+        data: Any = getattr(trainer, "datamodule", None)
+        if stage == "predict" and data is not None:
+            data.predict_ranges = None
+            if self._limit is not None:
+                trainer.limit_predict_batches, self._limit = self._limit, None
+
+    def _close(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+    def _finish(self, trainer: L.Trainer) -> None:
+        """Say what is there, and remember what is wrong with it; all processes agree on that."""
+        assert self._shards is not None
+        found = None
+        if trainer.is_global_zero:
+            done, skipped = self._shards.done(), Skipped(self._shards.skipped())
+            skipped.write(self.folder)
+            _log.info("%d predictions written to %s", done.rows, self.folder)
+            missing = self._total - done.rows - len(skipped)
+            if missing:
+                _log.warning("%d of %d images have no row yet in %s", missing, self._total, self.folder)
+            if done.not_finite:
+                found = not_finite(done.not_finite, done.rows, done.first_not_finite, self.folder)
+            elif skipped:
+                found = RunError(skipped.message(self.folder, done.rows), exit_code=3)
+            self._shards.close()
+        self.problem = trainer.strategy.broadcast(found)
+
+    def _identity(self, trainer: L.Trainer, method: L.LightningModule) -> dict[str, Any]:
+        """Return what predictions depend on, by the names that a message has for it."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        dataset, labels = data.dataset("predict"), data.labels("predict")
+        columns = labels.columns
+        paths = hashlib.sha256()
+        for path in columns.paths if columns else (label.path for label in labels):
+            paths.update(path.encode("utf-8", "surrogateescape") + b"\0")
+        transform = getattr(dataset, "transform", None)
+        made = [transform.settings, transform.normalization] if transform else []
+        calibration = self.calibrate.calibration
+        added = [repr(calibration) if calibration else "", self._on_scale.columns if self._on_scale else []]
+        return {
+            "model": _digest(trainer, method),
+            "list of images": [self._total, paths.hexdigest(), str(getattr(data, "root", ""))],
+            "preprocessing": made,
+            "precision": str(trainer.precision),
+            "calibration or columns": hashlib.sha256(json.dumps(added).encode()).hexdigest(),
+        }
+
+
+def _digest(trainer: L.Trainer, method: L.LightningModule) -> str:
+    """Return what tells a model from others: the content of its checkpoint, or of its weights without one."""
+    path = getattr(trainer, "ckpt_path", None)
+    if path and Path(path).is_file():
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    found = hashlib.sha256(type(method).__name__.encode())
+    for name, tensor in method.state_dict().items():
+        found.update(f"{name} {fingerprint(tensor)}\n".encode())
+    return found.hexdigest()
