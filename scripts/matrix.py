@@ -31,9 +31,9 @@ TESTS = (
     "tests/test_cli.py", "tests/test_scale.py", "tests/losses/test_value_losses.py", "tests/metrics/test_metrics.py",
     "tests/models/test_mini.py", "tests/models/test_clip.py", "tests/images/test_transforms.py",
     "tests/images/test_corruptions.py", "tests/images/test_reading.py", "tests/data/base/test_dialects.py",
-    "tests/methods/base/test_optimisers.py", "tests/runs/test_command.py", "tests/runs/test_wandb.py", "tests/runs/test_sweep_space.py",
-    "tests/commands/test_env.py", "tests/report/test_report.py", "tests/report/test_figures.py",
-    "tests/deploy/test_formats.py", "tests/deploy/test_server.py",
+    "tests/methods/base/test_optimisers.py", "tests/runs/test_command.py", "tests/runs/test_wandb.py",
+    "tests/runs/test_sweep_space.py", "tests/commands/test_env.py", "tests/report/test_report.py",
+    "tests/report/test_figures.py", "tests/deploy/test_formats.py", "tests/deploy/test_server.py",
 )  # fmt: skip
 
 

@@ -132,3 +132,8 @@ class TestHostedCI:
         assert f">={lowest.python}" == project()["requires-python"]
         claimed = {line.rpartition(" ")[2] for line in project()["classifiers"] if re.search(r":: 3\.\d+$", line)}
         assert claimed <= {row.python for row in highest}
+
+
+def test_the_page_on_installing_explains_every_extra() -> None:
+    rows = re.findall(r"^\| (`.+?) \|", text("docs/howto/install.md"), flags=re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(project()["optional-dependencies"])
