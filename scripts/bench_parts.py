@@ -122,9 +122,8 @@ def losses(run: Run) -> Iterator[Row]:
         return -torch.log_softmax(row * weights, 0)[own]
 
     def crps(row: Tensor, own: int) -> Tensor:
-        below = row.softmax(0).cumsum(0)
-        steps = [(below[rank] - float(rank >= own)) ** 2 for rank in range(ranks - 1)]
-        return torch.stack(steps).sum()
+        true = torch.tensor([float(rank >= own) for rank in range(ranks - 1)], device=run.device)
+        return (row.softmax(0).cumsum(0)[:-1] - true).square().sum()
 
     pairs: list[tuple[str, Callable[[], Tensor], Callable[[Tensor, int], Tensor]]] = [
         ("FCRC, image to text", lambda: fcrc_image_to_text(logits, level), fcrc),

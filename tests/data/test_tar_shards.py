@@ -77,6 +77,7 @@ def test_an_epoch_has_every_image_once_and_few_shards_at_a_time() -> None:
     assert [draw.index for draw in resumed] == processes[1][3:]
 
 
+@pytest.mark.slow
 def test_a_fit_a_test_and_a_prediction(packed: Path, numclip: Numclip, tmp_path: Path) -> None:
     shards = [
         f"--data.{split}_shards={packed}/{split}-{{000000..{-(-n // 6) - 1:06d}}}.tar" for split, n in SIZES.items()

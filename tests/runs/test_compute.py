@@ -93,22 +93,26 @@ class TestEqual:
 
 
 class TestInAFit:
-    def test_the_kernel_is_chosen_for_the_run_alone(self) -> None:
-        seen: list[list[SDPBackend]] = []
+    def test_options_hold_for_the_whole_run_and_for_it_alone(self) -> None:
+        seen: list[tuple[bool, list[SDPBackend], int | None, bool]] = []
         before = _cur_sdpa_kernel_backends()
 
         class Spy(NumCLIP):
             def encode_images(self, images: torch.Tensor) -> torch.Tensor:
-                seen.append(_cur_sdpa_kernel_backends())
+                clip = self.clip
+                checkpoints = bool(clip.text.transformer.grad_checkpointing)
+                seen.append((self.training, _cur_sdpa_kernel_backends(), clip.images_at_once, checkpoints))
                 return super().encode_images(images)
 
         method = Spy(**TINY)
         samples = loader(images_of(method, TARGETS))
-        quiet_trainer(max_epochs=1, callbacks=[Compute(attention="math", images_at_once=2)]).fit(method, samples)
-        assert seen
-        assert all(found == [SDPBackend.MATH] for found in seen)
+        compute = Compute(attention="math", images_at_once=2, checkpoint_text=True)
+        quiet_trainer(max_epochs=2, callbacks=[compute]).fit(method, samples, samples)
+        assert [found[0] for found in seen] == [False, True, False, True, False]  # sanity, then two epochs
+        assert {(found[1][0], len(found[1]), found[2], found[3]) for found in seen} == {(SDPBackend.MATH, 1, 2, True)}
         assert _cur_sdpa_kernel_backends() == before
         assert method.clip.images_at_once is None
+        assert not method.clip.text._checkpoints()
 
     def test_a_fit_in_parts_ends_with_the_same_weights(self) -> None:
         ends = []
@@ -172,6 +176,7 @@ class TestRefused:
             ({"kind": LinearProbe}, {"checkpoint_text": True}, "LinearProbe learns none"),
             ({"kind": AnomalyCLIP}, {"checkpoint_text": True}, "deep tokens"),
             ({"kind": CoOp, "backbone": "tiny-resnet", **RATES}, {"images_at_once": 2}, "BatchNorm"),
+            ({}, {"attention": "cudnn"}, "attention=cudnn is not there on cpu with precision 32-true"),
             ({"leash": 1.0, **RATES}, {"images_at_once": 2}, "model.leash"),
         ],
     )
@@ -185,7 +190,7 @@ class TestTheCommand:
         flags = ["--model.learning_rates.image_encoder=1e-4", "--trainer.max_epochs=1"]
         options = ["--compute={images_at_once: 3, checkpoint_text: true, attention: math}"]
         plain, other = (metrics_of(numclip("fit", *flags, *more)) for more in ([], options))
-        assert other["metrics"]["val_mae"] == pytest.approx(plain["metrics"]["val_mae"], rel=1e-4)
+        assert other["val_mae"] == pytest.approx(plain["val_mae"], rel=1e-4)
 
     def test_lightnings_finder_doubles_the_batch_of_the_datamodule(self, numclip: Numclip) -> None:
         finder = (

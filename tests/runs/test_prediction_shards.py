@@ -1,5 +1,6 @@
 """`numclip predict --format parquet`: the rows of the CSV in shards, whatever ends the process, in one or several."""
 
+import logging
 import os
 import shutil
 import signal
@@ -68,13 +69,14 @@ def same_rows(folder: Path, expected: Path) -> None:
 
 
 def test_shards_have_the_rows_of_the_csv_and_a_stopped_prediction_goes_on(
-    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    caplog.set_level(logging.INFO, "numclip_lightning")
     folder, table = tmp_path / "rows", tmp_path / "rows.csv"
     assert main([*words, f"--output={table}"]) == 0
     stop = "--trainer.callbacks+=test_prediction_shards.Stop"
     assert main([*words, *parquet(folder), stop]) == 143
-    assert "16 of 17 images were predicted before the error" in capsys.readouterr().err
+    assert "16 of 17 images were predicted before the error" in caplog.text
     # The signal came while the second batch of 8 was on its way.
     assert len(pd.read_parquet(folder)) == 16
     Count.seen = 0
@@ -84,7 +86,7 @@ def test_shards_have_the_rows_of_the_csv_and_a_stopped_prediction_goes_on(
     same_rows(folder, table)
     assert main([*words, *parquet(folder), count]) == 0, "nothing is left to do"
     assert Count.seen == 1
-    assert "17 of 17 images were predicted before" in capsys.readouterr().err
+    assert "17 of 17 images were predicted before" in caplog.text
     same_rows(folder, table)
 
     assert main([*words, *parquet(folder), "--data.predict_path=val.txt"]) == 2

@@ -1,7 +1,7 @@
 """Sweeps of the stand-in: which configuration is next, which run shall stop, and which goes on after a preemption.
 
-The words of a sweep file are W&B's. The choices are simple ones of our own: `bayes` draws near the best run so far, which
-is enough to see that scores come back and are used.
+The words of a sweep file are W&B's. The choices are simple ones of our own: `bayes` draws near the best run so far,
+which is enough to see that scores come back and are used.
 """
 
 import itertools

@@ -11,6 +11,8 @@ __all__ = ["ProposedScale", "propose_scale"]
 # Names of things that can be counted: a caption says "3 fingers", and not "fingers 3".
 _THINGS = {"people": "person", "cells": "cell", "fingers": "finger", "objects": "object"}
 _MOST_LEVELS = 12
+# From this ratio of the largest and the smallest number on, a logarithmic scale may fit better.
+_WIDE = 100
 _STEPS = 100
 _PARTS = 5
 
@@ -90,6 +92,11 @@ def propose_scale(targets: Sequence[float], name: str = "", words: Sequence[str]
         + f"the scale is {format_number(minimum)} to {format_number(maximum)} in steps of {format_number(step)}."
         " Widen it if new images may lie beyond."
     ]
+    if low > 0 and high / low >= _WIDE:
+        reasons.append(
+            f"The largest number is {high / low:.3g} times the smallest: if errors count in per cent, as of prices, "
+            "start the scale above 0 with spacing: log and step: 1.02 (docs/howto/scales.md)."
+        )
     if whole and maximum - minimum < _MOST_LEVELS:
         values = [int(minimum) + i for i in range(int(maximum - minimum) + 1)]
         worded = kind is not _ANY and len(values) <= len(kind.phrases)

@@ -1,6 +1,5 @@
 """The trials of a sweep as a table, and counted; from its facts alone (sweep.json)."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,10 +28,14 @@ def count_states(facts: Mapping[str, Any]) -> str:
     counts = Counter(trial["state"] for trial in facts["trials"])
     killed = counts.pop("killed", 0)
     number = sum(counts.values())
+    if not number:
+        return "no trial"
     text = f"{number} trial{'s' * (number != 1)}: " + ", ".join(
         f"{counts[state]} {state}" for state in STATES if counts[state]
     )
-    return text + (f"; {killed} more {'were' if killed > 1 else 'was'} killed and is repeated" if killed else "")
+    if killed:
+        text += f"; {killed} more {'were killed and are' if killed > 1 else 'was killed and is'} repeated"
+    return text
 
 
 def best_so_far(facts: Mapping[str, Any]) -> list[tuple[int, float]]:
@@ -68,4 +71,4 @@ def write_trials(facts: Mapping[str, Any], path: Path) -> None:
     for name in facts["parameters"]:
         if name in frame and frame[name].dtype == object:
             frame[name] = ["null" if value is None else value for value in frame[name]]
-    write_csv(frame.replace({math.nan: None}) if frame.empty else frame, path)
+    write_csv(frame, path)

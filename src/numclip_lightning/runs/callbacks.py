@@ -6,6 +6,7 @@ from typing import Any, Literal
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from numclip_lightning.images.corruptions import parse_corruptions
 from numclip_lightning.runs.averaging import AverageWeights
@@ -15,6 +16,7 @@ from numclip_lightning.runs.compute import Compute
 from numclip_lightning.runs.corrupted import TestCorrupted
 from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.runs.focus import Focus
+from numclip_lightning.runs.in_wandb import InWandb
 from numclip_lightning.runs.length import FitLength, StopEarly
 from numclip_lightning.runs.maps import MapExtremes, WriteMaps
 from numclip_lightning.runs.non_finite import NonFiniteSteps, OnNonFinite
@@ -26,8 +28,9 @@ from numclip_lightning.runs.progress import Progress
 from numclip_lightning.runs.released import ReleaseText
 from numclip_lightning.runs.scale_scores import ScoreName
 from numclip_lightning.runs.stopping import StopOnSignals
+from numclip_lightning.runs.training_log import LogTraining
 
-__all__ = ["add_callback_flags", "add_prediction_flags", "add_reading_flags", "listed", "own_callbacks"]
+__all__ = ["add_callback_flags", "add_prediction_flags", "add_reading_flags", "listed", "loggers_of", "own_callbacks"]
 
 
 def add_callback_flags(parser: LightningArgumentParser) -> None:
@@ -42,6 +45,10 @@ def add_callback_flags(parser: LightningArgumentParser) -> None:
     parser.add_class_arguments(Calibrate, "calibration")
     parser.add_argument("--on_non_finite", type=OnNonFinite, default="raise",
                         help="Stop at a step whose gradients are not finite, or leave it out.")  # fmt: skip
+    parser.add_argument("--pictures", type=bool | Literal["no_images"], default=False,
+                        help="Draw a run at its end, for folder and loggers; no_images for private ones.")  # fmt: skip
+    parser.add_argument("--preemptible", type=bool, default=False,
+                        help="Let an agent of W&B go on with a run of a sweep that a signal has stopped.")  # fmt: skip
     parser.set_defaults({
         "checkpoint.monitor": "val_mae",
         "checkpoint.mode": "min",
@@ -66,12 +73,16 @@ def own_callbacks(verb: str, given: Namespace, folder: Path, *, keeps_checkpoint
     ):
         callbacks.append(Progress())
     if verb == "fit":
+        steps = NonFiniteSteps(given.on_non_finite)
         callbacks += [
-            NonFiniteSteps(given.on_non_finite),
+            steps,
+            LogTraining(steps),
             given.averaging,
             given.length,
             *given.early_stopping.callbacks(),
         ]
+    if any(isinstance(logger, WandbLogger) for logger in listed(given.trainer.logger)):
+        callbacks.append(InWandb(folder, preemptible=given.preemptible))
     if verb in ("test", "predict"):
         callbacks.append(ReleaseText())
     if keeps_checkpoints:
@@ -134,6 +145,23 @@ def add_prediction_flags(parser: LightningArgumentParser) -> None:
     parser.add_argument("--shard_size", type=int, default=100_000, help="The most images of a shard of Parquet.")
     parser.add_argument("--maps", type=bool, nargs="?", const=True, default=False,
                         help="Write which number each place of an image reads, to maps/")  # fmt: skip
+
+
+def loggers_of(given: Any, root: str, name: str) -> list[Logger]:
+    """Return the loggers of the `trainer` section, and that of `metrics.csv`.
+
+    Args:
+        given: What the section has.
+        root: Where run folders are.
+        name: The name of the run folder, which TensorBoard shows for the run.
+    """
+    loggers = listed(given)
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger) and logger._version is None:
+            # Private: Lightning would count runs, and two that start at once would share a number.
+            logger._version = name
+    # Flushed at every row: what a killed run has measured is not lost.
+    return [*loggers, CSVLogger(root, "", name, flush_logs_every_n_steps=1)]
 
 
 def listed(given: Any) -> list[Any]:

@@ -5,7 +5,10 @@ from contextlib import ExitStack
 from typing import Literal, get_args
 
 import lightning as L
+import torch
+import torch.nn.functional as F
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -73,25 +76,26 @@ class Compute(Callback):
         if not isinstance(pl_module, OrdinalMethod):
             return
         self._check_accumulation(trainer, pl_module)
+        self._start(trainer, pl_module)
         if self.images_at_once is not None:
             _check_parts(pl_module)
             pl_module.clip.images_at_once = self.images_at_once
         if self.checkpoint_text:
             _check_text(pl_module)
             pl_module.clip.text.set_checkpointing(True)
-        self._start(pl_module)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Prepare a validation by itself."""
-        self._start(pl_module)
+        """Prepare a validation by itself; that of a fit finds everything as it is."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._start(trainer, pl_module)
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prepare a test."""
-        self._start(pl_module)
+        self._start(trainer, pl_module)
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prepare a prediction."""
-        self._start(pl_module)
+        self._start(trainer, pl_module)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Leave PyTorch's attention as it was."""
@@ -101,15 +105,28 @@ class Compute(Callback):
         """Leave method and PyTorch as they were."""
         self._open.close()
 
-    def _start(self, method: L.LightningModule) -> None:
+    def _start(self, trainer: L.Trainer, method: L.LightningModule) -> None:
         """Compile, and choose the attention, once for a run."""
         self._open.close()
         if self.attention != "auto":
             self._open.enter_context(sdpa_kernel(_BACKENDS[self.attention]))
+            self._try_attention(trainer, method.device)
         if isinstance(method, OrdinalMethod):
             self._open.callback(_undo, method)
             if self.compile:
                 method.clip.visual.compile()
+
+    def _try_attention(self, trainer: L.Trainer, device: torch.device) -> None:
+        x = torch.zeros(1, 1, 8, 64, device=device)
+        try:
+            with trainer.precision_plugin.forward_context():
+                F.scaled_dot_product_attention(x, x, x)
+        except RuntimeError as error:
+            self._open.close()
+            raise ConfigError(
+                f"compute.attention={self.attention} is not there on {device} with precision {trainer.precision}; "
+                f"choose another, or auto. PyTorch says: {str(error).splitlines()[0]}"
+            ) from error
 
     def _check_accumulation(self, trainer: L.Trainer, method: OrdinalMethod) -> None:
         if trainer.accumulate_grad_batches > 1 and not self.accumulate_contrasts and (part := method.contrast):

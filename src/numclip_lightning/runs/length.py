@@ -9,7 +9,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import ConfigError, refuse
 
 __all__ = ["FitLength", "StopEarly", "epochs_for"]
 
@@ -36,9 +36,9 @@ class StopEarly:
     def __post_init__(self) -> None:
         """Check the arguments."""
         if self.patience is not None and self.patience < 1:
-            raise ConfigError(f"early_stopping.patience is {self.patience}; give 1 or more, or null for no early stop.")
+            refuse(f"early_stopping.patience is {self.patience}; give 1 or more, or null for no early stop.")
         if not 0 <= self.min_delta < math.inf:
-            raise ConfigError(f"early_stopping.min_delta is {self.min_delta}; give a number of 0 or more.")
+            refuse(f"early_stopping.min_delta is {self.min_delta}; give a number of 0 or more.")
 
     def callbacks(self) -> list[Callback]:
         """Return Lightning's callback, or none if a fit never stops early."""

@@ -2,17 +2,29 @@
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
+from torch import nn
 
 from numclip_lightning.methods.base.method import OrdinalMethod
 
-__all__ = ["ReleaseText"]
+__all__ = ["ReleaseText", "trained_parameters"]
+
+
+def trained_parameters(module: nn.Module) -> int:
+    """Return how many numbers of a module are trained."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 class ReleaseText(Callback):
     """Frees the text tower before the first batch of a test or a prediction.
 
     Callbacks that read words themselves (a focus, a vocabulary) do so in their `on_..._start`, which comes before.
+
+    Attributes:
+        trained: How many of the freed parameters were trained, for whoever counts those of the method afterwards.
     """
+
+    def __init__(self) -> None:
+        self.trained = 0
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Free it."""
@@ -24,4 +36,6 @@ class ReleaseText(Callback):
 
     def _release(self, method: L.LightningModule) -> None:
         if isinstance(method, OrdinalMethod):
+            before = trained_parameters(method)
             method.release_text()
+            self.trained += before - trained_parameters(method)

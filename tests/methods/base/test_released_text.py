@@ -12,7 +12,7 @@ from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods import NumCLIP, OrdinalMethod
 from numclip_lightning.methods.base import PromptedMethod
 from numclip_lightning.runs.concepts import Concepts
-from numclip_lightning.runs.released import ReleaseText
+from numclip_lightning.runs.released import ReleaseText, trained_parameters
 from support.predictors import KINDS, random_images, tiny_method
 from support.tiny_fit import TARGETS, batch_of, images_of, loader, quiet_trainer
 
@@ -40,12 +40,14 @@ def test_predictions_are_the_same_bit_for_bit(kind: type[OrdinalMethod]) -> None
 
 @pytest.mark.parametrize("verb", ["test", "predict"])
 def test_a_trainer_frees_the_tower_before_its_first_batch(verb: str) -> None:
-    method: Any = tiny_method(NumCLIP)
+    method: Any = tiny_method(NumCLIP, learning_rates={"text_encoder": 1e-3})
     before, text = held_bytes(method), held_bytes(method.clip.text)
     tower = weakref.ref(method.clip.text.token_embedding)
     images = loader(images_of(method, TARGETS))
     plain = quiet_trainer().predict(method, images)
-    getattr(quiet_trainer(callbacks=[ReleaseText()]), verb)(method, images)
+    release, trained = ReleaseText(), trained_parameters(method)
+    getattr(quiet_trainer(callbacks=[release]), verb)(method, images)
+    assert trained_parameters(method) + release.trained == trained > release.trained > 0
     gc.collect()
     assert tower() is None
     assert text > before / 2
