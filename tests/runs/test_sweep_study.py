@@ -300,7 +300,7 @@ class TestConfiguration:
         ("word", "message"),
         [
             ("--ckpt_path=x.ckpt", "its settings would go before those of every trial"),
-            ("--seed_everything=true", "seed_everything is True; give a number"),
+            ("--seed_everything=false", "seed_everything is False; give a number"),
         ],
     )
     def test_a_start_that_makes_trials_unequal_is_refused(self, word: str, message: str) -> None:
