@@ -129,9 +129,9 @@ def test_a_sweep_of_failures_ends_with_an_error(tmp_path: Path, capsys: pytest.C
         ([], {"metric": {"name": "test_mae"}}, "test_mae is of test images"),
         (["--data.nonsense=1"], {}, "nonsense"),
         (["--model.backbone=mini"], {}, "parameters: model.backbone: --model.backbone=mini is given as well"),
-        (["--trials=0"], {}, "Expected a <class 'PositiveInt'>"),
-        (["--workers=x"], {}, "Got value: x"),
-        (["--seed", "-1"], {}, "Got value: -1"),
+        (["--trials=0"], {}, 'Parser key "trials"'),
+        (["--workers=x"], {}, 'Parser key "workers"'),
+        (["--seed", "-1"], {}, 'Parser key "seed"'),
     ],
 )  # fmt: skip
 def test_mistakes_are_said_before_the_first_trial(
