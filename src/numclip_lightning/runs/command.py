@@ -17,7 +17,6 @@ import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.runs.agents import with_plain_values
 from numclip_lightning.runs.averaging import end_lightnings_averages
 from numclip_lightning.runs.callbacks import (
     add_callback_flags,
@@ -45,7 +44,7 @@ from numclip_lightning.runs.folder import (
 from numclip_lightning.runs.in_wandb import interrupted_fit
 from numclip_lightning.runs.mistakes import refuse_mistakes
 from numclip_lightning.runs.orphans import named_as_starter, watch_starter
-from numclip_lightning.runs.parser import Parser, parse_words
+from numclip_lightning.runs.parser import ABOUT, USAGE, Parser, parse_words
 from numclip_lightning.runs.released import ReleaseText, trained_parameters
 from numclip_lightning.runs.remarks import say_what_is_idle
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
@@ -56,21 +55,9 @@ from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.trainer import Trainer
 from numclip_lightning.runs.unfitted import calibrate_unfitted
 
-__all__ = ["ABOUT", "NumClipCLI", "fit", "predict", "run_command", "test", "validate"]
+__all__ = ["NumClipCLI", "fit", "predict", "run_command", "test", "validate"]
 
 _log = logging.getLogger(__name__)
-
-# In place of the names of all flags, which would hide the error that follows.
-_USAGE = "numclip {} [--config FILE]... [--KEY=VALUE]..."
-
-# What each verb does, as in `numclip --help`. Lightning's own words are of its functions, and one ends in the middle.
-ABOUT = {
-    "fit": "Train a method and keep its best checkpoint.",
-    "validate": "Measure a checkpoint on the validation images.",
-    "test": "Measure a checkpoint on the test images.",
-    "predict": "Write the predicted number of each image to a CSV file.",
-    "interpolate": "Go from a fit part of the way back to CLIP, as validation says.",
-}
 
 
 class NumClipCLI(LightningCLI):
@@ -109,7 +96,7 @@ class NumClipCLI(LightningCLI):
             parser_class=Parser,
             parser_kwargs={
                 "prog": "numclip",
-                self.verb: {"own_flags": True, "usage": _USAGE.format(self.name), "description": ABOUT[self.name]},
+                self.verb: {"own_flags": True, "usage": USAGE.format(self.name), "description": ABOUT[self.name]},
             },
             subclass_mode_model=True,
             subclass_mode_data=True,
@@ -145,7 +132,7 @@ class NumClipCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the words."""
-        self.config = parse_words(parser, with_plain_values(args))
+        self.config = parse_words(parser, args)
         refuse_secrets(self.config[self.verb].as_dict())
         given = self.config[self.verb]
         if self.verb == "fit" and self.until == "run":

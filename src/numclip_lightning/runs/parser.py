@@ -11,9 +11,22 @@ from jsonargparse import Namespace
 from jsonargparse.typing import register_type
 from lightning.pytorch.cli import LightningArgumentParser
 
+from numclip_lightning.runs.agents import with_plain_values
 from numclip_lightning.runs.shorten import shorten
 
-__all__ = ["Parser", "parse_words"]
+__all__ = ["ABOUT", "USAGE", "Parser", "parse_words"]
+
+# In place of the names of all flags, which would hide the error that follows.
+USAGE = "numclip {} [--config FILE]... [--KEY=VALUE]..."
+
+# What each verb does, as in `numclip --help`. Lightning's own words are of its functions, and one ends in the middle.
+ABOUT = {
+    "fit": "Train a method and keep its best checkpoint.",
+    "validate": "Measure a checkpoint on the validation images.",
+    "test": "Measure a checkpoint on the test images.",
+    "predict": "Write the predicted number of each image to a CSV file.",
+    "interpolate": "Go from a fit part of the way back to CLIP, as validation says.",
+}
 
 _SELECT_ON = (
     "use data.select_on=val (before: protocol=clean) or data.select_on=test (before: protocol=paper, or "
@@ -27,8 +40,7 @@ _words: ContextVar[Sequence[str]] = ContextVar("words", default=())
 
 def parse_words(parser: LightningArgumentParser, words: Sequence[str]) -> Namespace:
     """Parse a verb and its words; an error names all that is wrong with them, not only what is met first."""
-    # A W&B agent writes Python's None.
-    words = [re.sub(r"^(--[^=]+=)None$", r"\1null", word) for word in words]
+    words = with_plain_values(words)
     token = _words.set(words[1:])
     try:
         found: Namespace = parser.parse_args(words)
