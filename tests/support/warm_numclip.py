@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_CLIENT = '''#!{python} -S
+_CLIENT = """#!{python} -S
 import array, json, os, signal, socket, sys
 line = socket.socket(socket.AF_UNIX)
 line.connect({place!r})
@@ -29,7 +29,7 @@ child = int(answers.readline())
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
     signal.signal(number, lambda number, _: os.kill(child, number))
 sys.exit(int(answers.readline()))
-'''
+"""
 
 
 def _serve(listener: socket.socket) -> dict[str, Any]:
