@@ -34,6 +34,7 @@ OF_LIGHTNING = ("fit", "test", "predict")
 _STOPS = (
     "compare_to is 'nobody'", "none of the datasets", "there is no train list", "neither a file, a folder nor",
     "doesn't exist", "scans.csv", "runs/RUN", "boxes.csv can't be read", "scale.yaml: no such file", "is no folder",
+    "ckpt_path is none.ckpt",
 )  # fmt: skip
 
 
@@ -72,7 +73,11 @@ def test_a_command_with_a_parser_of_its_own_can_be_parsed(words: list[str], caps
         # Without `--near=null` it would fetch a backbone. Its lists are not here, which it says.
         assert main([*words, "--near=null"]) == 1
     else:
-        assert failure(*words, *(["--compare_to=nobody"] if words[0] == "benchmark" else [])) == 2
+        before = {"benchmark": ["--compare_to=nobody"], "sweep": ["--ckpt_path=none.ckpt"]}
+        if not {"--list", "--prune"} & {*words}:
+            before["features"] = ["--ckpt_path=none.ckpt"]
+        stop = before.get(words[0], [])
+        assert failure(*words, *stop) == 2
     error = "".join(capsys.readouterr())
     assert any(stop in error for stop in _STOPS), error
 

@@ -1,5 +1,7 @@
 """The front door of `numclip`: a table of verbs, each imported when it is called."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -33,7 +35,7 @@ class Verb(NamedTuple):
 VERBS = {
     "start": Verb("commands.start", "start", "Propose a configuration for a list or a folder; trains nothing."),
     "fit": Verb("commands.test", "fit", "Train a method and keep its best checkpoint."),
-    "validate": Verb("runs.command", "validate", "Measure a checkpoint on the validation images."),
+    "validate": Verb("commands.test", "validate", "Measure a checkpoint on the validation images."),
     "test": Verb("commands.test", "test", "Measure a checkpoint on the test images."),
     "predict": Verb("runs.command", "predict", "Write the predicted number of each image to a CSV file."),
     "interpolate": Verb(
@@ -153,5 +155,14 @@ def load(name: str) -> Callable[[Sequence[str]], int]:
 
 
 def entry_point() -> NoReturn:
-    """Run `main` with the words of the shell and exit with its code."""
-    sys.exit(main())
+    """Run `main` with the words of the shell and exit with its code.
+
+    In a sweep of Weights & Biases, a run that a signal has stopped ends by that signal: an agent takes any code but 0
+    for a failure, and gives up after some, although hyperband stops most runs.
+    """
+    code = main()
+    if code in (128 + signal.SIGINT, 128 + signal.SIGTERM) and "WANDB_SWEEP_ID" in os.environ:
+        sys.stdout.flush()
+        signal.signal(code - 128, signal.SIG_DFL)
+        os.kill(os.getpid(), code - 128)
+    sys.exit(code)

@@ -5,7 +5,9 @@ next. The command line prints only the message, without a traceback, and exits w
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 
 __all__ = [
@@ -18,8 +20,10 @@ __all__ = [
     "ScaleError",
     "check_choice",
     "check_weight",
+    "collecting",
     "format_number",
     "near_matches",
+    "refuse",
     "shown",
 ]
 
@@ -67,6 +71,44 @@ class MissingListError(DataError):
     """List that was not given, was not found, or has no entry."""
 
 
+_collected: ContextVar[list[NumClipError] | None] = ContextVar("collected", default=None)
+
+
+def refuse(message: str, kind: type[NumClipError] = ConfigError) -> None:
+    """Raise an error; within `collecting`, keep it instead and return, so that later checks find more.
+
+    Checks of arguments call it, so that a user reads of all mistakes at once. What follows has to stand the mistake.
+
+    Args:
+        message: What is wrong and what to do.
+        kind: The kind of error.
+    """
+    found, error = _collected.get(), kind(message)
+    if found is None:
+        raise error
+    found.append(error)
+
+
+@contextmanager
+def collecting(found: list[NumClipError]) -> Iterator[None]:
+    """Collect what `refuse` is called with, and the error that ends the block, if any.
+
+    Args:
+        found: Where errors are added. Other exceptions are dropped if an error was found before them: a check that goes
+            on after a mistake may stumble over it.
+    """
+    token = _collected.set(found)
+    try:
+        yield
+    except NumClipError as error:
+        found.append(error)
+    except Exception:
+        if not found:
+            raise
+    finally:
+        _collected.reset(token)
+
+
 def near_matches(name: str, known: Iterable[str], *, most: int = 3) -> str:
     """Suggest known names similar to a misspelt one.
 
@@ -97,7 +139,7 @@ def check_choice(argument: str, value: str, choices: Iterable[str]) -> None:
     choices = list(choices)
     if value not in choices:
         suggestion = near_matches(str(value), choices) or "."
-        raise ConfigError(f"{argument} is {value!r}; choose one of {', '.join(map(repr, choices))}{suggestion}")
+        refuse(f"{argument} is {value!r}; choose one of {', '.join(map(repr, choices))}{suggestion}")
 
 
 def check_weight(argument: str, value: float, zero: str) -> None:
@@ -109,7 +151,7 @@ def check_weight(argument: str, value: float, zero: str) -> None:
         zero: What 0 means, for the message: `"frozen"`.
     """
     if not (math.isfinite(value) and value >= 0):
-        raise ConfigError(f"{argument} is {value}; give 0 ({zero}) or a positive number.")
+        refuse(f"{argument} is {value}; give 0 ({zero}) or a positive number.")
 
 
 def format_number(value: float) -> str:

@@ -73,7 +73,7 @@ def test_a_sound_set_is_counted(folder: Path, capsys: pytest.CaptureFixture[str]
     out = capsys.readouterr().out
     assert "train: 4 images\n  numbers 1 to 9 points, median 3.5, 4 different ones\n  a few       2 ####" in out
     assert "  over the scale:\n  1       1 ####" in out
-    assert "nothing that must be mended was found" in out
+    assert "nothing wrong was found" in out
 
 
 def test_a_number_off_the_scale_and_a_level_without_images_are_said(
@@ -127,7 +127,7 @@ def test_all_faults_are_listed_in_one_go(folder: Path, capsys: pytest.CaptureFix
         "2 images can't be used", "1 numbers are outside the scale", "1 images have two numbers",
         "1 images are in two splits", "1 groups are in two splits",
     ]  # fmt: skip
-    assert f"mend before training: {'; '.join(found['mend'])}" in out
+    assert f"correct before training: {'; '.join(found['mend'])}" in out
     assert "images twice, with equal numbers: 1 pair (1 in two splits)" in out
     page = (folder / "found" / "check.html").read_text(encoding="utf-8")
     assert "broken.png" in page

@@ -219,6 +219,13 @@ class TestScales:
         assert counts.min() > 150
 
 
+def test_counted_things_are_named_as_in_a_caption() -> None:
+    levels = propose_scale([0, 1, 5], "fingers").arguments["levels"]
+    assert [level["phrase"] for level in levels] == [
+        "0 fingers", "1 finger", "2 fingers", "3 fingers", "4 fingers", "5 fingers"
+    ]  # fmt: skip
+
+
 def test_words_are_put_in_order() -> None:
     assert order_words(["Moderate", "no DR", "Severe", "Mild", "Proliferative"]) == (
         ["no DR", "Mild", "Moderate", "Severe", "Proliferative"], True,

@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,10 @@ def address() -> Iterator[str]:
     import uvicorn
 
     from numclip_lightning.deploy.server.app import build_app
+    from numclip_lightning.deploy.server.serving import options_of
 
     app: Any = build_app(tiny_predictor(), LIMITS, KEY["X-API-Key"])
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, **options_of(LIMITS)))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     end = time.monotonic() + 120
@@ -60,6 +62,16 @@ def encoded(image: Image.Image, kind: str = "PNG", **arguments: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **arguments)
     return buffer.getvalue()
+
+
+def is_cut_off(line: socket.socket) -> bool:
+    """Send one more byte; return whether nobody takes it any longer."""
+    time.sleep(0.2)
+    try:
+        line.sendall(b"x")
+    except ConnectionError:
+        return True
+    return False
 
 
 def plain(mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> Image.Image:
@@ -189,6 +201,28 @@ class TestRequests:
             slow.sendall(head.encode())
             assert b"408" in slow.recv(100)
         assert post(address, ("good.png", GOOD)).status_code == 200
+
+    @pytest.mark.parametrize(
+        "said", ["", "GET /health HTTP/1.1\r\nHost: x\r\n", "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"]
+    )
+    def test_a_connection_that_asks_nothing_more_is_closed(self, said: str, address: str) -> None:
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as idle:
+            idle.sendall(said.encode())
+            began, answer = time.monotonic(), b""
+            with suppress(ConnectionError):
+                while part := idle.recv(1000):
+                    answer += part
+        assert LIMITS.max_seconds - 0.5 <= time.monotonic() - began < 20
+        assert answer.startswith(b"HTTP/1.1 200" if said.endswith("\r\n\r\n") else b"")
+
+    def test_who_goes_on_with_a_refused_body_is_cut_off(self, address: str) -> None:
+        host, port = address.removeprefix("http://").split(":")
+        head = "POST /predict HTTP/1.1\r\nHost: x\r\nX-API-Key: secret\r\nContent-Length: 100000\r\n\r\n"
+        with socket.create_connection((host, int(port)), timeout=30) as slow:
+            slow.sendall(head.encode())
+            assert b"415" in slow.recv(100)
+            assert any(is_cut_off(slow) for _ in range(100))
 
     def test_a_key_is_asked_for_where_it_matters(self, address: str) -> None:
         for path in ("/model", "/metrics", "/docs", "/openapi.json"):

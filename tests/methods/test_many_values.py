@@ -1,5 +1,6 @@
 """Scales of very many values, such as dollars: refused in words where a method has an output for each."""
 
+import math
 import resource
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +11,9 @@ import yaml
 
 from numclip_lightning import methods
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.losses import fcrc_image_to_text, smooth_ranks, soft_labels, soft_vote_loss
 from numclip_lightning.methods.base.many_values import MOST_VALUES, coarser_step
+from numclip_lightning.models.cache import soft_values
 from numclip_lightning.scale import OrdinalScale
 from support.places import REPOSITORY
 from support.tiny_fit import loader, quiet_trainer
@@ -44,6 +47,36 @@ def test_every_method_is_built_or_names_the_step(overlay: Path) -> None:
     with pytest.raises(ConfigError, match=r"has 3,900,001 values, and .* set scale\.step to 5000 "):
         build(**arguments)
     build(**{**arguments, "scale": {**DOLLARS, "step": 50_000}})
+
+
+def test_a_logarithmic_scale_is_advised_where_it_fits() -> None:
+    arguments = {"backbone": "mini", "pretrained": None, "scale": DOLLARS}
+    with pytest.raises(ConfigError, match=r"or set scale\.spacing=log and scale\.step=1\.01 for values"):
+        methods.SORD(**arguments)
+    assert methods.SORD(**{**arguments, "scale": {**DOLLARS, "spacing": "log", "step": 1.01}}).num_classes == 372
+    with pytest.raises(ConfigError, match=r"set scale\.step to 1\.005 "):
+        methods.SORD(**{**arguments, "scale": {**DOLLARS, "spacing": "log", "step": 1.0001}})
+
+
+@pytest.mark.parametrize("kind", ["NumCLIP", "L1Regression", "ZeroShotCLIP", "CLIPEBC", "RankAxis"])
+def test_a_level_for_each_of_very_many_values_is_refused(kind: str) -> None:
+    scale = {"minimum": 0, "maximum": 50_000}
+    with pytest.raises(ConfigError, match=r"has 50,001 levels.*give scale\.levels a few phrases"):
+        getattr(methods, kind)(backbone="mini", pretrained=None, scale=scale)
+
+
+def test_no_table_of_all_values_by_all_values_is_made() -> None:
+    """Ten thousand values: a table of them would be 400 MB, and its softmax as much again."""
+    scale = OrdinalScale(0, 9999, levels=[{"phrase": "few", "start": 0}, {"phrase": "many", "start": 5000}])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rank, logits = torch.tensor([3, 9000]), torch.zeros(2, 10_000)
+    assert soft_labels(10_000, rank=rank).sum(dim=1).tolist() == pytest.approx([1, 1], abs=1e-4)
+    assert soft_values(rank, scale.values, 5.0)[1, 9005].item() == pytest.approx(math.exp(-1), rel=1e-5)
+    assert fcrc_image_to_text(logits, rank, "similarities").isfinite()
+    assert smooth_ranks(torch.ones(10_000))[5000].item() == pytest.approx(1)
+    votes = torch.nn.functional.one_hot(rank, 10_000).float()
+    assert soft_vote_loss(logits, votes, scale.values, 3.0).item() == pytest.approx(math.log(10_000), rel=1e-4)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000, "KiB"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import pytest
 from lightning.pytorch.callbacks import Callback
 
 from numclip_lightning.cli import main
+from numclip_lightning.runs.orphans import watch_starter
 from support.command import Numclip, rows_of
 from support.places import REPOSITORY
 from support.processes import in_processes
@@ -99,6 +100,26 @@ def test_a_fault_of_the_second_process_ends_the_first(
         assert "To resume it" in about_other
 
 
+def test_a_process_whose_starter_is_gone_ends_too() -> None:
+    """What has started it ends at once; the other one would wait for it for half an hour."""
+    reading, writing = os.pipe()
+    if (starter := os.fork()) == 0:
+        if os.fork() == 0:
+            os.environ["NUMCLIP_STARTED_BY"] = str(os.getppid())
+            watch_starter()
+            os.write(writing, b"watching")
+            time.sleep(SOON)
+            os.write(writing, b", and never ended")
+            os._exit(0)
+        # Until the other one has looked for it.
+        os.read(reading, 1)
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(starter, 0)
+    with os.fdopen(reading) as said:
+        assert said.read() == "atching"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("rank", "how"), [(1, "raise"), (0, "kill"), (1, "kill")])
 def test_all_processes_of_a_command_end(tmp_path: Path, numclip: Numclip, rank: int, how: str) -> None:
@@ -111,7 +132,7 @@ def test_all_processes_of_a_command_end(tmp_path: Path, numclip: Numclip, rank: 
     ended = subprocess.run(
         [sys.executable, "-m", "numclip_lightning", *words],
         env={**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "PYTHONPATH": places},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=400,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=900,
     )  # fmt: skip
     assert time.time() - float((tmp_path / "failed").read_text(encoding="utf-8")) < SOON
     assert ended.returncode != 0

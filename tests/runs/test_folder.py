@@ -261,9 +261,9 @@ class TestElsewhere:
     @pytest.mark.parametrize(
         ("schedule", "message"),
         [
-            ("{name: OneCycleLR, interval: step}", "OneCycleLR was laid out for 6 steps, this training takes 12"),
+            ("{name: OneCycleLR, interval: step}", "OneCycleLR was planned for 6 steps, this training takes 12"),
             # It would climb again.
-            ("{name: CosineAnnealingLR}", "CosineAnnealingLR was laid out for 2 epochs, this training takes 4"),
+            ("{name: CosineAnnealingLR}", "CosineAnnealingLR was planned for 2 epochs, this training takes 4"),
         ],
     )
     def test_a_schedule_is_not_resumed_beyond_its_end(

@@ -1,5 +1,6 @@
 """`numclip predict --format parquet`: the rows of the CSV in shards, whatever ends the process, in one or several."""
 
+import logging
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ from numclip_lightning.runs.prediction_shards import WriteShards
 from support.command import SIZES, Numclip
 from support.processes import in_processes
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork", "ignore:Using `DistributedSampler`")
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork", "ignore:Using `DistributedSampler`", "ignore:.*zero length")
 
 TOTAL = SIZES["test"]
 
@@ -68,13 +69,14 @@ def same_rows(folder: Path, expected: Path) -> None:
 
 
 def test_shards_have_the_rows_of_the_csv_and_a_stopped_prediction_goes_on(
-    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    caplog.set_level(logging.INFO, "numclip_lightning")
     folder, table = tmp_path / "rows", tmp_path / "rows.csv"
     assert main([*words, f"--output={table}"]) == 0
     stop = "--trainer.callbacks+=test_prediction_shards.Stop"
     assert main([*words, *parquet(folder), stop]) == 143
-    assert "16 of 17 images were predicted before the error" in capsys.readouterr().err
+    assert "16 of 17 images were predicted before the error" in caplog.text
     # The signal came while the second batch of 8 was on its way.
     assert len(pd.read_parquet(folder)) == 16
     Count.seen = 0
@@ -84,13 +86,26 @@ def test_shards_have_the_rows_of_the_csv_and_a_stopped_prediction_goes_on(
     same_rows(folder, table)
     assert main([*words, *parquet(folder), count]) == 0, "nothing is left to do"
     assert Count.seen == 1
-    assert "17 of 17 images were predicted before" in capsys.readouterr().err
+    assert "17 of 17 images were predicted before" in caplog.text
     same_rows(folder, table)
 
     assert main([*words, *parquet(folder), "--data.predict_path=val.txt"]) == 2
     assert "holds predictions with another list of images" in capsys.readouterr().err
-    assert main([*words, *parquet(folder, 0)]) == 2
-    assert "--shard_size is 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--format=parquet", "--shard_size=0"], "--shard_size is 0"),
+        (["--shard_size=5"], "--shard_size=5 is of shards; add --format=parquet"),
+        (["--format=parquet", "--output=rows.csv"], "has the name of a file"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(
+    words: list[str], flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, *flags]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_skipped_images_are_listed_and_not_tried_again(
@@ -141,6 +156,9 @@ def test_two_processes_go_on_where_a_killed_one_was_and_give_each_image_once(dat
     seen = in_processes(2, tmp_path, go_on)
     # A batch of two was there; the rest is shared evenly.
     assert sorted(seen) == [7, 8]
+    # One image for two processes.
+    (folder / "000000000008-000000000009.parquet").unlink()
+    assert sorted(in_processes(2, tmp_path, go_on)) == [0, 1]
     found, known = pd.read_parquet(folder), pd.read_parquet(whole)
     assert list(found["index"]) == list(range(TOTAL))
     assert list(found["path"]) == list(known["path"])

@@ -1,6 +1,7 @@
 """What strangers send runs no code, and what is secret is written nowhere."""
 
 import csv
+import json
 import os
 import pickle
 import zipfile
@@ -23,6 +24,8 @@ from numclip_lightning.models.converting import convert_clip
 from numclip_lightning.report.spreadsheets import write_csv
 from numclip_lightning.runs.secret_values import refuse_secrets
 from numclip_lightning.scale import OrdinalScale
+from support.command import Numclip, rows_of
+from support.fake_data import make_images
 
 WORDS = ["--model=ZeroShotCLIP", "--model.scale.minimum=0", "--model.scale.maximum=3", "--data=ListDataModule"]
 
@@ -84,6 +87,47 @@ def test_a_checkpoint_imports_nothing_that_was_not_asked_for(arguments: dict[str
     assert not evil.exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        # All of these can be imported without harm, and called with it.
+        ({"_class_path": "os.system"}, "os.system, which is no method of this project"),
+        ({"_class_path": "torch.hub.load"}, "torch.hub.load, which is no method"),
+        ({"optimizer": {"name": "os.mkdir", "args": {"path": "{mark}"}}}, "optimizer"),
+        ({"optimizer": {"name": "torch.hub.load", "args": {"repo_or_dir": "a/b"}}}, "optimizer"),
+        ({"lr_scheduler": {"name": "subprocess.Popen", "args": {"args": ["mkdir", "{mark}"]}}}, "lr_scheduler"),
+    ],
+)
+def test_what_is_no_method_optimiser_or_schedule_is_not_called(
+    arguments: dict[str, Any], message: str, tmp_path: Path, fitted: Path
+) -> None:
+    mark = tmp_path / "marked"
+    checkpoint = torch.load(fitted / "checkpoints" / "best.ckpt", weights_only=True)
+    checkpoint["hyper_parameters"].update(json.loads(json.dumps(arguments).replace("{mark}", str(mark))))
+    torch.save(checkpoint, tmp_path / "a.ckpt")
+    with pytest.raises(ConfigError, match=message):
+        OrdinalPredictor.load(tmp_path / "a.ckpt")
+    assert not mark.exists()
+
+
+def test_whatever_a_list_says_nothing_is_written_outside_the_run_folder(
+    tmp_path: Path, fitted: Path, numclip: Numclip
+) -> None:
+    root = tmp_path / "lists" / "data"
+    root.mkdir(parents=True)
+    names = ["../above.png", str(tmp_path / "absolute.png"), "=cmd|x.png", "<script>.png", "a/../../lists/data/b.png"]
+    (root / "a").mkdir()
+    make_images(root, names)
+    (root / "new.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    before = set(tmp_path.rglob("*"))
+    best = str(fitted / "checkpoints" / "best.ckpt")
+    run = numclip("predict", f"--ckpt_path={best}", f"--data.root={root}", "--data.predict_path=new.txt", "--maps")
+    written = {file for file in set(tmp_path.rglob("*")) - before if file not in (run, run.parent)}
+    assert all(file.is_relative_to(run) for file in written)
+    assert [row["path"] for row in rows_of(run / "predictions.csv")] == names
+    assert len(list((run / "maps").glob("*.png"))) == len(names)
+
+
 def test_a_module_that_is_trusted_by_name_may_be_named(evil: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TRUST, "other, evil_module")
     checkpoint = read_checkpoint(saved(evil.parent / "a.ckpt", _class_path="evil_module.Model"))
@@ -136,6 +180,7 @@ def test_formulas_are_text_in_the_tables_of_reports(tmp_path: Path) -> None:
     [
         ({"trainer": {"logger": [{"init_args": {"api_key": "abc"}}]}}, "trainer.logger.init_args.api_key"),
         ({"trainer": {"logger": {"init_args": {"config": {"db_password": "abc"}}}}}, "db_password"),
+        ({"trainer": {"logger": {"init_args": {"password": 12345}}}}, "password"),
         ({"data": {"init_args": {"root": "/mnt/0123456789abcdef/x"}}}, "data.init_args.root.*WANDB_API_KEY"),
     ],
 )
@@ -147,12 +192,48 @@ def test_secrets_are_refused_and_not_printed(
         refuse_secrets(config)
     assert "0123456789abcdef" not in str(caught.value)
     assert "abc" not in str(caught.value)
+    assert "12345" not in str(caught.value)
 
 
 def test_other_words_are_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef")
     monkeypatch.setenv("DB_PASSWORD", "root")
     refuse_secrets({"data": {"root": "root", "token": "x", "num_tokens": 4, "path_column": "key"}, "api_key": None})
+
+
+@pytest.mark.parametrize(
+    ("secret", "text", "refused"),
+    [
+        ("hunter22", "hunter22", True),
+        ("hunter22", "postgres://me:hunter22@host/db", True),
+        ("hunter22", "https://host/x?token=hunter22", True),
+        # Words that stand in paths and names by chance.
+        ("numclip_", "numclip_lightning.methods.sord.SORD", False),
+        ("password", "/data/password/list.csv", False),
+        ("aesthetics-scores", "/data/aesthetics-scores/list.csv", False),
+        ("0123456789abcdef", "/mnt/0123456789abcdef/x", True),
+        ("0123456789abcdef", "/mnt/0123456789abcdef01/x", False),
+        ("sk-0123456789/+abcd=", "key sk-0123456789/+abcd=.", True),
+        ("a.b(0123456789", "a.b(0123456789", True),
+        ("a.b(0123456789", "aXb(0123456789", False),
+        ("12345678", "12345678", True),
+        # What names a file is no secret, and a key is too long for a name.
+        (str(Path(__file__)), str(Path(__file__)), False),
+        ("a1" * 3000, "a1" * 3000, True),
+    ],
+)
+def test_a_secret_is_found_where_it_is_whole(
+    secret: str, text: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_SECRET", secret)
+    if not refused:
+        refuse_secrets({"data": [{"root": text}]})
+        return
+    with pytest.raises(
+        ConfigError, match=r"data\.root contains the value .* SOME_SECRET.*env -u SOME_SECRET"
+    ) as caught:
+        refuse_secrets({"data": [{"root": text}]})
+    assert secret not in str(caught.value)
 
 
 def test_a_command_with_a_secret_ends_before_anything_is_built(

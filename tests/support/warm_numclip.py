@@ -17,6 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# Seconds for the imports, on a machine with much else to do.
+_PATIENCE = 900
+
 _CLIENT = """#!{python} -S
 import array, json, os, signal, socket, sys
 line = socket.socket(socket.AF_UNIX)
@@ -28,7 +31,11 @@ answers = line.makefile()
 child = int(answers.readline())
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
     signal.signal(number, lambda number, _: os.kill(child, number))
-sys.exit(int(answers.readline()))
+code = int(answers.readline())
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+sys.exit(code)
 """
 
 
@@ -56,7 +63,7 @@ def _serve(listener: socket.socket) -> dict[str, Any]:
         caller.sendall(f"{child}\n".encode())
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         with contextlib.suppress(OSError):
-            caller.sendall(f"{code if code >= 0 else 128 - code}\n".encode())
+            caller.sendall(f"{code}\n".encode())
         os._exit(0)
 
 
@@ -71,10 +78,10 @@ def warm_numclip(folder: Path) -> Iterator[Path]:
     client.chmod(0o755)
     process = subprocess.Popen([sys.executable, __file__, place])
     try:
-        for _ in range(1200):
-            if Path(place).exists():
-                break
+        end = time.monotonic() + _PATIENCE
+        while not Path(place).exists():
             assert process.poll() is None, "it could not be started"
+            assert time.monotonic() < end, "it takes too long"
             time.sleep(0.1)
         yield programs
     finally:
@@ -84,18 +91,18 @@ def warm_numclip(folder: Path) -> Iterator[Path]:
 
 if __name__ == "__main__":
     import numclip_lightning.commands.test  # noqa: F401  # what a fit needs
-    from numclip_lightning.cli import main
+    from numclip_lightning.cli import entry_point
 
     # Guardians are not waited for.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(f"{sys.argv[1]}.new")
     listening.listen(16)
-    os.rename(f"{sys.argv[1]}.new", sys.argv[1])
+    Path(f"{sys.argv[1]}.new").rename(sys.argv[1])
     asked = _serve(listening)
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])
     # As the shell calls the installed program.
     sys.argv = ["numclip", *asked["words"]]
-    sys.exit(main(asked["words"]))
+    entry_point()

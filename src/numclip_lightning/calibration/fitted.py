@@ -232,7 +232,8 @@ def _base(
                 raise DataError("these intervals need the spread of each image, a column spread; there is none.")
             spread = level_spread(answers.probabilities, values)
         # Half a step: a method that is surer than that knows the value as well as the scale does.
-        return answers.value, answers.value, np.maximum(spread, values.step / 2 if values else 0.0)
+        half = 0.0 if values is None else values.half_step(answers.value)
+        return answers.value, answers.value, np.maximum(spread, half)
     if shares:
         if answers.quantiles is None:
             raise DataError("these intervals need quantiles, columns such as q(0.05); there are none.")

@@ -29,9 +29,7 @@ def plain_calibration(calibration: Calibration) -> dict[str, Any]:
         "n": calibration.n,
         **asdict(calibration.choices),
         "phrases": list(calibration.phrases),
-        "values": None
-        if values is None
-        else {**asdict(values), "lower": list(values.lower), "upper": list(values.upper)},
+        "values": None if values is None else _plain_values(values),
         "interval": _plain(calibration.interval),
         "set": None if calibration.sets is None else _plain(calibration.sets),
         "temperature": {"by": calibration.choices.temperature, "value": None}
@@ -64,7 +62,10 @@ def calibration_of(plain: Mapping[str, Any], where: str = "the calibration") -> 
         return Calibration(
             choices=Choices(**chosen, temperature=temperature["by"]),
             phrases=tuple(plain["phrases"]),
-            values=values and LevelValues(tuple(values["lower"]), tuple(values["upper"]), values["step"]),
+            values=values
+            and LevelValues(
+                tuple(values["lower"]), tuple(values["upper"]), values["step"], bool(values.get("logarithmic", False))
+            ),
             n=plain["n"],
             interval=_thresholds(plain["interval"]),
             sets=plain["set"] and _thresholds(plain["set"]),
@@ -117,6 +118,14 @@ def read_calibration(place: Path) -> Calibration | None:
     if not isinstance(plain, dict):
         raise ConfigError(f"{path} is no calibration; give the calibration.json of a run.")
     return calibration_of(plain, str(path))
+
+
+def _plain_values(values: LevelValues) -> dict[str, Any]:
+    plain = {**asdict(values), "lower": list(values.lower), "upper": list(values.upper)}
+    if not values.logarithmic:
+        # As older programs write it.
+        del plain["logarithmic"]
+    return plain
 
 
 def _plain(found: Thresholds) -> dict[str, Any]:

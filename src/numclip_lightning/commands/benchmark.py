@@ -23,6 +23,7 @@ from numclip_lightning.runs.benchmark import Benchmark
 from numclip_lightning.runs.code import current_code
 from numclip_lightning.runs.plan import plan, plan_trials
 from numclip_lightning.runs.planned import PlannedRun, PlannedTrial
+from numclip_lightning.runs.planned_mistakes import refuse_planned_mistakes
 from numclip_lightning.runs.records import find_record, has_finished
 from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.tuning import choose
@@ -58,6 +59,8 @@ def benchmark(words: Sequence[str]) -> int:
     strangers = _strangers(chosen, here)
     # Before the trials: what is wrong in a configuration is said before anything is run.
     trials, runs = plan_trials(chosen), plan(chosen)
+    if not report_only and chosen.on_mistakes == "refuse":
+        refuse_planned_mistakes([*trials, *(run for run in runs if not has_finished(run))])
     if trials:
         if not (report_only or _run_all(chosen, trials)):
             return _STOPPED

@@ -50,14 +50,12 @@ def serve(words: Sequence[str]) -> int:
     )
     uvicorn, _, _, _ = needs("serve", "uvicorn", "fastapi", "python_multipart", "prometheus_client")
     from numclip_lightning.deploy.server.app import build_app
+    from numclip_lightning.deploy.server.serving import options_of
 
     key = os.environ.get(_KEY, "")
     if not key and chosen.host not in ("127.0.0.1", "localhost", "::1"):
         _log.warning("%s is not set: everybody who reaches %s may ask", _KEY, chosen.host)
     app = build_app(predictor, limits, key, tuple(chosen.origins))
     _log.info("%s is served at http://%s:%d/", Path(chosen.model).name, chosen.host, chosen.port)
-    uvicorn.run(
-        app, host=chosen.host, port=chosen.port, log_level="warning", timeout_graceful_shutdown=30,
-        timeout_keep_alive=15, limit_concurrency=1000, server_header=False, ws="none",
-    )  # fmt: skip
+    uvicorn.run(app, host=chosen.host, port=chosen.port, **options_of(limits))
     return 0

@@ -8,7 +8,11 @@ from numclip_lightning.errors import format_number
 
 __all__ = ["ProposedScale", "propose_scale"]
 
+# Names of things that can be counted: a caption says "3 fingers", and not "fingers 3".
+_THINGS = {"people": "person", "cells": "cell", "fingers": "finger", "objects": "object"}
 _MOST_LEVELS = 12
+# From this ratio of the largest and the smallest number on, a logarithmic scale may fit better.
+_WIDE = 100
 _STEPS = 100
 _PARTS = 5
 
@@ -88,6 +92,11 @@ def propose_scale(targets: Sequence[float], name: str = "", words: Sequence[str]
         + f"the scale is {format_number(minimum)} to {format_number(maximum)} in steps of {format_number(step)}."
         " Widen it if new images may lie beyond."
     ]
+    if low > 0 and high / low >= _WIDE:
+        reasons.append(
+            f"The largest number is {high / low:.3g} times the smallest: if errors count in per cent, as of prices, "
+            "start the scale above 0 with spacing: log and step: 1.02 (docs/howto/scales.md)."
+        )
     if whole and maximum - minimum < _MOST_LEVELS:
         values = [int(minimum) + i for i in range(int(maximum - minimum) + 1)]
         worded = kind is not _ANY and len(values) <= len(kind.phrases)
@@ -141,6 +150,8 @@ def _starts(ordered: list[float], minimum: float, step: float) -> list[float]:
 
 def _numbered(values: Sequence[int], kind: _Kind, name: str) -> list[str]:
     what = " ".join(_words_of(name)) or "value"
+    if what in _THINGS:
+        return [f"{value} {_THINGS[what] if value == 1 else what}" for value in values]
     return [f"{value}" if kind.names[:1] == ("year",) else f"{what} {value}" for value in values]
 
 

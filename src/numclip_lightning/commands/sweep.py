@@ -1,13 +1,15 @@
 """`numclip sweep`: search for good settings with Optuna, in a space of W&B's kind and without an account."""
 
-import argparse
 import logging
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from jsonargparse import ArgumentParser
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from optuna.trial import TrialState
 from tqdm import tqdm
 
@@ -29,6 +31,8 @@ _log = logging.getLogger(__name__)
 # What shells give a command that was stopped with Ctrl-C.
 _STOPPED = 130
 _TRIALS = 20
+_HELP = ("--help", "-h")
+_OWN = ("--space", "--output", "--trials", "--workers", "--seed", "--keep_checkpoints", *_HELP)
 
 
 def sweep(words: Sequence[str]) -> int:
@@ -43,14 +47,16 @@ def sweep(words: Sequence[str]) -> int:
     Raises:
         ConfigError: If the space or the configuration is wrong, or the folder holds another sweep.
     """
-    given, rest = _parser().parse_known_args(list(words))
+    own, rest = _divide(words)
+    given = _parser().parse_args(own)
     space = read_space(Path(given.space))
     if not any(word.partition("=")[0] in ("--config", "-c") for word in rest):
         raise ConfigError(f"give --config, a complete configuration that the trials start from{_hint(space)}.")
+    _refuse_both(space, rest)
     configuration = Configuration(rest)
     configuration.check(space)
-    if space.left_out:
-        _log.info("%s are W&B's alone, and left aside", ", ".join(space.left_out))
+    if left_out := _left_out(space.command, rest):
+        _log.info("not taken from its command at W&B: %s", " ".join(left_out))
     folder = Path(given.output or Path("runs", "sweeps", Path(given.space).stem))
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "sweep.lock")
@@ -64,52 +70,71 @@ def sweep(words: Sequence[str]) -> int:
         return _search(found, words, workers=given.workers, keep_checkpoints=given.keep_checkpoints)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         prog="numclip sweep",
-        usage="numclip sweep --config FILE --space FILE [--trials N] [--workers N] [--KEY=VALUE]...",
+        usage="numclip sweep --config FILE --space FILE [--KEY=VALUE]...",
         description="Search for good settings by the validation images; a stopped sweep goes on. All other flags are "
         "those of numclip fit, and the same in every trial.",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add(
-        "--space",
-        required=True,
-        help="What is searched: a sweep file of W&B's kind (configs/sweeps/counting.yaml).",
-    )
-    add("--output", help="The folder of the sweep; runs/sweeps and the name of the space by default.")
-    add("--trials", type=_count, help="How many trials, over all calls; by default run_cap of the space, or the whole grid, "
-        f"or {_TRIALS}.")  # fmt: skip
-    add("--workers", type=_count, default=1, help="How many trials at once, each on one device; GPUs are used in turn.")
-    add("--seed", type=_seed, default=0, help="The seed of the suggestions; that of the trials is --seed_everything.")
-    add("--keep_checkpoints", type=_switch, nargs="?", const=True, default=False,
+    add("--space", type=str, required=True,
+        help="What is searched: a sweep file of W&B's kind (configs/sweeps/counting.yaml).")  # fmt: skip
+    add("--output", type=str | None, default=None,
+        help="The folder of the sweep; runs/sweeps and the name of the space by default.")  # fmt: skip
+    add("--trials", type=PositiveInt | None, default=None,
+        help=f"How many trials, over all calls; by default run_cap of the space, the grid, or {_TRIALS}.")  # fmt: skip
+    add("--workers", type=PositiveInt, default=1,
+        help="How many trials at once, each on one device; GPUs are used in turn.")  # fmt: skip
+    add("--seed", type=NonNegativeInt, default=0,
+        help="The seed of the suggestions; that of the trials is --seed_everything.")  # fmt: skip
+    add("--keep_checkpoints", type=bool, default=False,
         help="Whether the checkpoints of the trials are kept; they take most of the space.")  # fmt: skip
     return parser
 
 
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 or more")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 0 or more")
-    return int(text)
-
-
-def _switch(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-    return text == "true"
+def _divide(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the words of the sweep's own flags, each with its value, and the words of `numclip fit`."""
+    own, rest, iterator = list[str](), list[str](), iter(words)
+    for word in iterator:
+        flag, equals, _ = word.partition("=")
+        if flag not in _OWN:
+            rest.append(word)
+        else:
+            own += [word] if equals or flag in _HELP else [word, *islice(iterator, 1)]
+    return own, rest
 
 
 def _hint(space: Space) -> str:
     """Return the configuration that the file's own command names."""
     named = [word for word in space.command if word.endswith((".yaml", ".yml"))]
     return f"; its command at W&B has --config {named[0]}" if named else ""
+
+
+def _refuse_both(space: Space, words: Sequence[str]) -> None:
+    """Refuse a flag that every trial would set again."""
+    for word in words:
+        name = word.partition("=")[0].removeprefix("--")
+        if name in space.keys:
+            raise space.error(name, f"{word} is given as well; remove one of them.")
+
+
+def _left_out(command: Sequence[str], words: Sequence[str]) -> list[str]:
+    """Return the flags of an agent's command that are not given here; what is in `${...}` is the agent's own."""
+    given = _flags(words)
+    return [flag for flag in _flags(command) if flag not in given]
+
+
+def _flags(words: Sequence[str]) -> list[str]:
+    """Return flags with their values, each as one word."""
+    found: list[str] = []
+    for word in words:
+        if word.startswith("--"):
+            found.append(word)
+        elif found and "=" not in found[-1] and not word.startswith("${"):
+            found[-1] += f"={word}"
+    return found
 
 
 def _search(found: Sweep, words: Sequence[str], *, workers: int, keep_checkpoints: bool) -> int:
@@ -121,15 +146,16 @@ def _search(found: Sweep, words: Sequence[str], *, workers: int, keep_checkpoint
     ended = execute_next(
         found.next_trial, code, processes=workers, keep_checkpoints=keep_checkpoints, preload=[watching.__name__]
     )
-    before = len(found.trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+    done = len(found.trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
     try:
         # Closed in any case: that ends the trials at work.
-        with tqdm(total=found.most, initial=min(before, found.most), unit="trial", smoothing=0) as bar, closing(ended):
+        with tqdm(total=found.most, initial=min(done, found.most), unit="trial", smoothing=0) as bar, closing(ended):
             for run, record in ended:
-                outcome = found.settle(run, record)
+                before, outcome = found.best(), found.settle(run, record)
                 bar.update()
                 bar.write(f"trial {run.trial}: {outcome}")
-                write_best(found)
+                if found.best() != before:
+                    write_best(found)
                 write_facts(found, words)
     except KeyboardInterrupt:
         found.settle_earlier()

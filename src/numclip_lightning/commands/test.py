@@ -1,20 +1,33 @@
-"""`numclip test` and `numclip fit`: Lightning's verbs, and the report of what was tested."""
+"""`numclip fit`, `validate` and `test`: Lightning's verbs, their pictures, and the report of what was tested."""
 
 import logging
 from functools import partial
 from typing import Any, Literal
 
+import lightning as L
 from lightning.pytorch.cli import LightningArgumentParser
 
+from numclip_lightning.commands.pictures import RunPictures
 from numclip_lightning.errors import NumClipError
 from numclip_lightning.runs.command import NumClipCLI, run_command
 
-__all__ = ["fit", "test"]
+__all__ = ["fit", "test", "validate"]
 
 _log = logging.getLogger(__name__)
 
 
-class _ReportingCLI(NumClipCLI):
+class _DrawingCLI(NumClipCLI):
+    """A run that ends with pictures, if they are asked for."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Let a callback draw, after all others have written."""
+        given = self.config_init[self.verb]
+        if given.pictures and not given.trainer.fast_dev_run:
+            self.callbacks.append(RunPictures(images=given.pictures != "no_images"))
+        return super().instantiate_trainer(**kwargs)
+
+
+class _ReportingCLI(_DrawingCLI):
     """A run that ends with a page about its tested images."""
 
     def init_parser(self, *, own_flags: bool = False, **kwargs: Any) -> LightningArgumentParser:
@@ -51,4 +64,5 @@ class _ReportingCLI(NumClipCLI):
 
 
 fit = partial(run_command, "fit", kind=_ReportingCLI)
+validate = partial(run_command, "validate", kind=_DrawingCLI)
 test = partial(run_command, "test", kind=_ReportingCLI)

@@ -9,7 +9,7 @@ from numclip_lightning.data.base.folds import check_fold, cross_validate
 from numclip_lightning.data.base.labels import LabelTable
 from numclip_lightning.data.base.splits import random_split
 from numclip_lightning.data.base.types import Split
-from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.errors import check_choice, refuse
 
 __all__ = ["AestheticsDataModule"]
 
@@ -47,7 +47,7 @@ class AestheticsDataModule(FileDataModule):
         if self.fold is not None:
             check_fold(self.fold, FOLDS)
             if self.lists_given:
-                raise ConfigError(f"fold={self.fold} divides the published lists; leave it or your list files out")
+                refuse(f"fold={self.fold} divides the published lists; leave it or your list files out")
 
     def may_select_on_test(self) -> bool:
         """Return True for the published lists: NumCLIP's code selects on their test list."""

@@ -11,7 +11,7 @@ from numclip_lightning.data.base.labels import Label
 from numclip_lightning.data.base.parsing import parse_spread, parse_target
 from numclip_lightning.data.base.split_tables import SplitTableDataModule
 from numclip_lightning.data.base.types import Split
-from numclip_lightning.errors import ConfigError, DataError, check_choice
+from numclip_lightning.errors import DataError, check_choice, refuse
 from numclip_lightning.images.cropping import widened
 
 __all__ = ["FaceBenchmarkDataModule"]
@@ -71,7 +71,7 @@ class FaceBenchmarkDataModule(SplitTableDataModule):
         check_choice("crop", self.crop, get_args(Crop))
         check_fold(self.fold, 1 if self.database in _ONE_SPLIT else FOLDS, f" in database={self.database!r}")
         if not -0.5 < self.margin < float("inf"):
-            raise ConfigError(f"margin={self.margin} leaves nothing of the box; give a share above -0.5, such as 0.1")
+            refuse(f"margin={self.margin} leaves nothing of the box; give a share above -0.5, such as 0.1")
 
     @property
     def table_name(self) -> str:

@@ -14,7 +14,7 @@ from numclip_lightning.data.base.dataset import FeatureDataset
 from numclip_lightning.data.base.types import Split
 from numclip_lightning.data.base.vectors import Vectors, read_array, read_named, stacked, vector_file
 from numclip_lightning.data.lists import ListDataModule
-from numclip_lightning.errors import ConfigError, DataError
+from numclip_lightning.errors import DataError, refuse
 
 __all__ = ["FeatureListDataModule"]
 
@@ -52,14 +52,12 @@ class FeatureListDataModule(ListDataModule):
         """Check the lists that have features too."""
         super().validate_arguments()
         if self.check_images != "none":
-            raise ConfigError(f"check_images={self.check_images!r} has no images to check; leave it out")
+            refuse(f"check_images={self.check_images!r} has no images to check; leave it out")
         for name in self.features if isinstance(self.features, Mapping) else ():
             if name not in _LISTS or getattr(self, _LISTS[name]) is None:
-                raise ConfigError(f"features has {name!r}; give a file for each list: {', '.join(self._given)}")
+                refuse(f"features has {name!r}; give a file for each list: {', '.join(self._given)}")
         if isinstance(self.features, str) and self.features.endswith(".npy"):
-            raise ConfigError(
-                f"features={self.features!r} has no names; say which list it is of: {{train: {self.features}}}"
-            )
+            refuse(f"features={self.features!r} has no names; say which list it is of: {{train: {self.features}}}")
 
     @property
     def _given(self) -> list[str]:

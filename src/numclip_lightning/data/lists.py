@@ -13,7 +13,7 @@ from numclip_lightning.data.base.rated import VoteColumns, join_raters, with_wei
 from numclip_lightning.data.base.split_words import divide_by_column
 from numclip_lightning.data.base.splits import random_split
 from numclip_lightning.data.base.types import Split
-from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.errors import ConfigError, check_choice, refuse
 
 __all__ = ["ListDataModule"]
 
@@ -82,21 +82,21 @@ class ListDataModule(FileDataModule):
         check_choice("repeats", self.repeats, get_args(Repeats))
         ways = (self.vote_columns is not None, self.rater_columns is not None, self.repeats == "votes")
         if sum(ways) > 1:
-            raise ConfigError("vote_columns, rater_columns and repeats=votes are three ways to list votes; give one")
+            refuse("vote_columns, rater_columns and repeats=votes are three ways to list votes; give one")
         if self.rater_columns == [] or self.vote_columns == {}:
-            raise ConfigError("vote_columns or rater_columns has no column; name them, or leave it out")
+            refuse("vote_columns or rater_columns has no column; name them, or leave it out")
         if self.split_column is not None and (self.test_fraction, self.val_file, self.test_file) != (None, None, None):
-            raise ConfigError(
+            refuse(
                 f"split_column={self.split_column!r} takes all splits from train_file; leave val_file, test_file and "
                 "test_fraction out"
             )
         if self.split_column is not None and self.train_file is None:
-            raise ConfigError(f"split_column={self.split_column!r} needs train_file, the list that has it")
+            refuse(f"split_column={self.split_column!r} needs train_file, the list that has it")
         if self.test_fraction is None:
             return
         require_fraction("test_fraction", self.test_fraction)
         if self.train_file is None or self.test_file is not None:
-            raise ConfigError(
+            refuse(
                 f"test_fraction={self.test_fraction} draws the test part from the training list; give train_file, and "
                 "no test_file"
             )

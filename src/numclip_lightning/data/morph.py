@@ -10,7 +10,7 @@ from numclip_lightning.data.base.folds import check_fold
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.paths import path_key
 from numclip_lightning.data.base.types import Split
-from numclip_lightning.errors import ConfigError, DataError, check_choice, format_number
+from numclip_lightning.errors import DataError, check_choice, format_number, refuse
 
 __all__ = ["MorphDataModule"]
 
@@ -56,7 +56,7 @@ class MorphDataModule(FileDataModule):
         check_choice("setting", self.setting, tuple(_FOLDS))
         check_fold(self.fold, _FOLDS[self.setting], f" in setting={self.setting!r}")
         if self.train_parts not in ((1, 2) if self.setting == "B" else (1,)):
-            raise ConfigError(
+            refuse(
                 f"train_parts={self.train_parts} with setting={self.setting!r}: only setting B has parts to choose, 1 "
                 "or 2 of three; leave it out otherwise"
             )

@@ -1,6 +1,5 @@
 """Images in tar shards of WebDataset, here or behind URLs: for data that outgrow a disk, or a folder of files."""
 
-import os
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from numclip_lightning.data.base.arguments import expand_home, require_least
+from numclip_lightning.data.base.caches import caches
 from numclip_lightning.data.base.datamodule import NEEDED, OrdinalDataModule
 from numclip_lightning.data.base.label_columns import LabelColumns, Strings
 from numclip_lightning.data.base.labels import LabelTable
@@ -177,8 +177,7 @@ class ShardDataModule(OrdinalDataModule):
     @cached_property
     def store(self) -> TarStore:
         """Where the shards are."""
-        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = self.shard_folder or str(Path(caches, "numclip_lightning", "shards"))
+        folder = self.shard_folder or str(caches("shards"))
         return TarStore(Path(expand_home("shard_folder", folder)), self.shard_gigabytes * 1e9)
 
     def _pattern(self, split: Split) -> str:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.pools import DrawnDataModule, NameLabel, read_names
 from numclip_lightning.data.base.types import Split
-from numclip_lightning.errors import ConfigError, DataError, check_choice
+from numclip_lightning.errors import DataError, check_choice, refuse
 
 __all__ = ["UTKFaceDataModule"]
 
@@ -48,11 +48,9 @@ class UTKFaceDataModule(DrawnDataModule):
         super().validate_arguments()
         check_choice("subset", self.subset, get_args(Subset))
         if self.subset != "full" and (self.min_age, self.max_age) != (None, None):
-            raise ConfigError(
-                f"subset={self.subset!r} sets the ages; leave out min_age={self.min_age} and max_age={self.max_age}"
-            )
+            refuse(f"subset={self.subset!r} sets the ages; leave out min_age={self.min_age} and max_age={self.max_age}")
         if self.min_age is not None and self.max_age is not None and self.min_age > self.max_age:
-            raise ConfigError(f"min_age={self.min_age} is above max_age={self.max_age}; no face is left")
+            refuse(f"min_age={self.min_age} is above max_age={self.max_age}; no face is left")
 
     def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
         """Read one list and keep the requested ages."""

@@ -18,7 +18,7 @@ from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.split_lists import SplitLists
 from numclip_lightning.data.base.types import Split
 from numclip_lightning.data.lists import ListDataModule
-from numclip_lightning.errors import ConfigError, DataError, format_number
+from numclip_lightning.errors import DataError, format_number, refuse
 from numclip_lightning.images.folders import list_images
 from numclip_lightning.images.transforms import build_transform
 
@@ -56,7 +56,7 @@ class ViewsDataModule(ListDataModule):
         super().validate_arguments()
         require_least("views", self.views, 1)
         if self.on_bad_image == "skip":
-            raise ConfigError("on_bad_image=skip is for single images; correct or drop the bad views")
+            refuse("on_bad_image=skip is for single images; correct or drop the bad views")
 
     def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
         """Read one list, and join the lines of each sample if a column says which these are."""

@@ -190,8 +190,8 @@ class Explainer:
         if output.value.requires_grad or output.logits.isinf().any():
             return output.value  # type: ignore[no-any-return]
         scale = self.predictor.scale
-        centers = scale.centers if output.logits.shape[1] == scale.num_levels else scale.values
-        return output.logits.softmax(dim=1) @ centers.to(output.logits)  # type: ignore[no-any-return]
+        centers = scale.axis.centers if output.logits.shape[1] == scale.num_levels else scale.axis.values
+        return scale.axis.number(output.logits.softmax(dim=1) @ centers.to(output.logits))
 
     def _pixels(self, tensor: Tensor) -> npt.NDArray[np.uint8]:
         mean, std = (

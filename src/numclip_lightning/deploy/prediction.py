@@ -161,7 +161,7 @@ def read_outputs(
     phrases = scale.phrases
     levels, best = scale.level_at(values).tolist(), shares.argmax(dim=1).tolist()
     # A digit more than the scale has.
-    digits = max(0, 1 - math.floor(math.log10(scale.step) + 1e-9))
+    digits = max(0, 1 - math.floor(math.log10(scale.grid.finest) + 1e-9))
     columns = {"phrase": [phrases[level] for level in levels], "most_probable": [phrases[level] for level in best]}
     calibrated = _calibrated(values, shares, spread, quantiles, columns, calibration)
     return [

@@ -30,7 +30,9 @@ Distance = Literal["absolute", "squared"]
 _TARGET_SHARPNESS = 10.0
 
 
-def soft_labels(num_ranks: int, distance: Distance = "absolute", temperature: float = 1.0) -> Tensor:
+def soft_labels(
+    num_ranks: int, distance: Distance = "absolute", temperature: float = 1.0, rank: Tensor | None = None
+) -> Tensor:
     """SORD's target distribution for every true rank y: `softmax_j(-phi(y, j) / temperature)`.
 
     The loss is torch's cross-entropy with probabilities as targets. Its minimum is the entropy of the labels, not 0.
@@ -41,9 +43,10 @@ def soft_labels(num_ranks: int, distance: Distance = "absolute", temperature: fl
         num_ranks: R, at least 1.
         distance: phi, in steps of the scale: `absolute` is `|y - j|`, `squared` is `(y - j)^2`.
         temperature: How soft the labels are, greater than 0; near 0 they are one-hot.
+        rank: The true ranks whose rows are returned, int64 (B,); None returns those of all ranks in order.
 
     Returns:
-        Shape (R, R), float32; the row is the true rank, and sums to 1.
+        Shape (B, R) or (R, R), float32; the row is the true rank, and sums to 1.
 
     Raises:
         ConfigError: If `distance` is unknown or `temperature` is not a positive number.
@@ -60,8 +63,9 @@ def soft_labels(num_ranks: int, distance: Distance = "absolute", temperature: fl
     check_choice("distance", distance, get_args(Distance))
     if not 0 < temperature < float("inf"):
         raise ConfigError(f"temperature is {temperature}; give a number greater than 0, such as 1.")
-    ranks = torch.arange(num_ranks, dtype=torch.float32)
-    phi = (ranks[:, None] - ranks).abs()
+    ranks = torch.arange(num_ranks, dtype=torch.float32, device=None if rank is None else rank.device)
+    true = ranks if rank is None else rank.to(ranks.dtype)
+    phi = (true[:, None] - ranks).abs()
     return (-(phi if distance == "absolute" else phi.square()) / temperature).softmax(dim=1)
 
 

@@ -28,7 +28,7 @@ from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.losses.checks import check_logits
 from numclip_lightning.losses.distributions import batch_kl
 
-__all__ = ["Weighting", "distance_weights", "fcrc_image_to_text", "fcrc_text_to_image"]
+__all__ = ["Weighting", "distance_weights", "distance_weights_of", "fcrc_image_to_text", "fcrc_text_to_image"]
 
 Weighting = Literal["logits", "similarities", "none"]
 
@@ -60,8 +60,13 @@ def distance_weights(
     """
     if num_levels < 1:
         raise ConfigError(f"num_levels is {num_levels}; a scale has at least 1 level.")
-    levels = torch.arange(num_levels, dtype=dtype, device=device)
-    return _normalised((levels[:, None] - levels).abs(), num_levels)
+    return distance_weights_of(torch.arange(num_levels, device=device), num_levels, dtype=dtype)
+
+
+def distance_weights_of(level: Tensor, num_levels: int, *, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return the rows of `distance_weights` for true levels, int64 (B,) -> (B, K), without the table of K x K."""
+    levels = torch.arange(num_levels, dtype=dtype, device=level.device)
+    return _normalised((level[:, None].to(dtype) - levels).abs(), num_levels)
 
 
 def fcrc_image_to_text(logits: Tensor, level: Tensor, weighting: Weighting = "logits") -> Tensor:
@@ -93,7 +98,7 @@ def fcrc_image_to_text(logits: Tensor, level: Tensor, weighting: Weighting = "lo
     check_choice("weighting", weighting, get_args(Weighting))
     logits = check_logits(logits, level, "level")
     if weighting != "none":
-        weights = distance_weights(logits.shape[1], dtype=logits.dtype, device=logits.device)[level]
+        weights = distance_weights_of(level, logits.shape[1], dtype=logits.dtype)
         logits = _weighted(logits, weights, weighting)
     # `gather` and not `cross_entropy`, which would silently skip a level of -100.
     return -logits.log_softmax(dim=1).gather(1, level[:, None]).mean()

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from numclip_lightning.errors import ConfigError, check_choice
 
@@ -73,7 +74,10 @@ def smooth_ranks(counts: Tensor, size: int = 5, sigma: float = 2.0) -> Tensor:
         float64 (R,).
     """
     reach = torch.arange(-(size // 2), size // 2 + 1, dtype=torch.float64)
-    return smoothing_kernel(len(counts), size, sigma) @ counts.double() / (-((reach / sigma) ** 2) / 2).exp().sum()
+    kernel = (-((reach / sigma) ** 2) / 2).exp()
+    # Not by the matrix of `smoothing_kernel`, which is 800 MB for ten thousand ranks.
+    smooth = functional.conv1d(counts.double()[None, None], kernel[None, None], padding=size // 2)
+    return smooth[0, 0] / kernel.sum()
 
 
 def rank_weights(counts: Tensor, kind: RankWeights, clip: float = 10.0, size: int = 5, sigma: float = 2.0) -> Tensor:

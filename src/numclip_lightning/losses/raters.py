@@ -20,6 +20,9 @@ __all__ = [
     "votes_over_values",
 ]
 
+# Rows of labels at a time.
+_VALUES = 1024
+
 
 def votes_over_values(votes: Tensor, scores: Tensor, values: Tensor) -> Tensor:
     """Return the distribution of votes over the values of a scale.
@@ -93,8 +96,12 @@ def soft_vote_loss(logits: Tensor, target: Tensor, values: Tensor, width: Tensor
         ConfigError: If the logits are not (B, R).
     """
     z, v = check_over_values(logits, target, values), values.to(logits.device)
-    labels = (-((v[:, None] - v) / width).square() / 2).softmax(dim=1).to(z.dtype)
-    return functional.cross_entropy(z, target.to(z.dtype) @ labels)
+    # Some votes at a time: a table of ten thousand values would take gigabytes.
+    mean = [
+        shares @ (-((part[:, None] - v) / width).square() / 2).softmax(dim=1).to(z.dtype)
+        for part, shares in zip(v.split(_VALUES), target.to(z.dtype).split(_VALUES, dim=1), strict=True)
+    ]
+    return functional.cross_entropy(z, torch.stack(mean).sum(dim=0))
 
 
 def distribution_crps(logits: Tensor, target: Tensor, values: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.losses.checks import check_logits
-from numclip_lightning.losses.fcrc import distance_weights
+from numclip_lightning.losses.fcrc import distance_weights_of
 from numclip_lightning.precision import at_least_float32
 
 __all__ = ["agreement", "apart_loss", "no_loss", "yes_loss"]
@@ -64,7 +64,7 @@ def no_loss(yes: Tensor, no: Tensor, level: Tensor) -> Tensor:
     """
     margins = _margins(yes, no, level)
     count, levels = margins.shape
-    weights = distance_weights(levels, dtype=margins.dtype, device=margins.device)[level]
+    weights = distance_weights_of(level, levels, dtype=margins.dtype)
     weights = weights.scatter(1, level[:, None], 0.0)
     return (weights * functional.softplus(margins)).sum() / (count * max(levels - 1, 1))
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError, check_choice, check_weight
+from numclip_lightning.errors import ConfigError, check_choice, check_weight, refuse
 from numclip_lightning.losses import weighted_mean
 from numclip_lightning.methods.base import (
     Batch,
@@ -66,9 +66,9 @@ class AMU(PromptClassifier):
         check_weight("alpha", self.alpha, "zero-shot CLIP")
         check_weight("power", self.power, "sure of all")
         if not 0 <= self.joined_weight <= 1:
-            raise ConfigError(f"joined_weight is {self.joined_weight}; give a share from 0 to 1.")
+            refuse(f"joined_weight is {self.joined_weight}; give a share from 0 to 1.")
         if self.learning_rates.image_encoder:
-            raise ConfigError(
+            refuse(
                 f"learning_rates.image_encoder is {self.learning_rates.image_encoder}, but the layer of AMU starts "
                 "from the features of towers as they are, which would move away from it; set it to 0."
             )
@@ -126,7 +126,7 @@ class AMU(PromptClassifier):
             # One class, or equal scores, have no deviation.
             variance = away.square().sum(dim=-1, keepdim=True) / max(scores.shape[1] - 1, 1)
             spread = variance.clamp(min=torch.finfo(scores.dtype).tiny).sqrt()
-            unsure = uncertainty(self.uncertainty, zero_shot, self.power, self.class_values, self.scale.step)
+            unsure = uncertainty(self.uncertainty, zero_shot, self.power, self.class_values, self.scale.axis.step)
             logits = zero_shot + self.alpha * unsure * away / spread
         output = self.class_output(logits)
         return output._replace(extras={"auxiliary": scores})

@@ -11,7 +11,7 @@ from typing import get_args
 
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.errors import check_choice, refuse
 from numclip_lightning.losses import Weighting, fcrc_image_to_text, weighted_mean
 from numclip_lightning.methods.base import Batch, LearningRates, OptimizerSpec, Output, PromptClassifier, SchedulerSpec
 from numclip_lightning.models.deep_prompts import DeepPrompts
@@ -51,9 +51,9 @@ class AnomalyCLIP(PromptClassifier):
         super().check()
         check_choice("weighting", self.weighting, get_args(Weighting))
         if not self.noun.strip():
-            raise ConfigError(f"noun is {self.noun!r}; give a word for any object, such as object or thing.")
+            refuse(f"noun is {self.noun!r}; give a word for any object, such as object or thing.")
         if self.learning_rates.context == 0:
-            raise ConfigError("learning_rates.context is 0, so that the random context would stay random; raise it.")
+            refuse("learning_rates.context is 0, so that the random context would stay random; raise it.")
 
     def build_prompts(self) -> DeepPrompts:
         """Return one prompt for each class, without the name of an object."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from numclip_lightning.errors import ConfigError, check_weight
+from numclip_lightning.errors import check_weight, refuse
 from numclip_lightning.losses import pair_fidelity, weighted_mean
 from numclip_lightning.methods.base import Batch, ContextMethod, LearningRates, OptimizerSpec, Output, SchedulerSpec
 from numclip_lightning.models.prompts import ConceptPrompts
@@ -44,12 +44,12 @@ class AntonymScale(ContextMethod[ConceptPrompts]):
         check_weight("squared", self.squared, "left out")
         check_weight("fidelity", self.fidelity, "left out")
         if self.squared == self.fidelity == 0:
-            raise ConfigError("squared and fidelity are both 0, so that nothing is learned; give one of them a weight.")
+            refuse("squared and fidelity are both 0, so that nothing is learned; give one of them a weight.")
         if self.antonyms is None and self.scale.num_levels < 2:
-            raise ConfigError("the scale has a single level, and the antonyms are its first and last; give antonyms.")
+            refuse("the scale has a single level, and the antonyms are its first and last; give antonyms.")
         for pair in [] if self.antonyms is None else self.antonyms or [()]:
             if isinstance(pair, str) or len(pair) != 2 or pair[0] == pair[1]:
-                raise ConfigError(f"antonyms has {pair!r}; give pairs of different words, [low, high], one at least.")
+                refuse(f"antonyms has {pair!r}; give pairs of different words, [low, high], one at least.")
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -67,7 +67,8 @@ class AntonymScale(ContextMethod[ConceptPrompts]):
         """Return values (B,), the certainty of their levels as logits (B, K), and the `share` s of each, (B,)."""
         low, high = self.compare(features).chunk(2, dim=1)
         share = (high - low).sigmoid().mean(dim=1)
-        value = self.scale.minimum + share * (self.scale.maximum - self.scale.minimum)
+        axis = self.scale.axis
+        value = axis.number(axis.minimum + share * (axis.maximum - axis.minimum))
         return self.one_hot_output(value, {"share": share})
 
     @property
@@ -78,11 +79,11 @@ class AntonymScale(ContextMethod[ConceptPrompts]):
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the squared error of the share and the fidelity of the pairs, those that have a weight."""
         share, losses = output.extras["share"], dict[str, Tensor]()
-        target = batch["target"].to(share.dtype)
+        axis = self.scale.axis
+        value, target = self.value_places(output, {**batch, "target": batch["target"].to(share.dtype)})
         if self.squared:
-            reach = self.scale.maximum - self.scale.minimum
-            true = (target - self.scale.minimum) / reach
+            true = (target - axis.minimum) / (axis.maximum - axis.minimum)
             losses["squared"] = self.squared * weighted_mean(F.mse_loss, batch.get("weight"), share, true)
         if self.fidelity:
-            losses["fidelity"] = self.fidelity * pair_fidelity(output.value / self.loss_unit, target)
+            losses["fidelity"] = self.fidelity * pair_fidelity(value / self.loss_unit, target)
         return losses

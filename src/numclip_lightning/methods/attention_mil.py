@@ -9,7 +9,7 @@ from dataclasses import field
 
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import refuse
 from numclip_lightning.methods.base import ImageClassifier, LearningRates, Output
 from numclip_lightning.models.views import GatedAttention
 from numclip_lightning.precision import without_autocast
@@ -37,7 +37,7 @@ class AttentionMIL(ImageClassifier):
         """Refuse a size of less than 1."""
         super().check()
         if self.hidden < 1:
-            raise ConfigError(f"hidden is {self.hidden}; give 1 or more.")
+            refuse(f"hidden is {self.hidden}; give 1 or more.")
 
     def build(self) -> None:
         """Build the image tower, the attention and the head."""

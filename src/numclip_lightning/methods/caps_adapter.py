@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from numclip_lightning.errors import ConfigError, near_matches
+from numclip_lightning.errors import ConfigError, near_matches, refuse
 from numclip_lightning.methods.base import Batch, Choice, Output, check_candidates
 from numclip_lightning.methods.tip_adapter import TipAdapter
 from numclip_lightning.models.caption_cache import CaptionCache
@@ -51,7 +51,7 @@ class CapSAdapter(TipAdapter):
         super().check()
         check_candidates("deltas", self.deltas)
         if max(self.deltas) > 1:
-            raise ConfigError(f"deltas has {max(self.deltas)}; give shares from 0 to 1.")
+            refuse(f"deltas has {max(self.deltas)}; give shares from 0 to 1.")
         _columns_of(self.caption or "")
 
     def build(self) -> None:

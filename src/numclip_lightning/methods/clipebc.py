@@ -56,7 +56,9 @@ class CLIPEBC(PromptClassifier):
         """Build zero-shot CLIP and a decoder whose anchors are in checkpoints."""
         super().build()
         self._middles = self.class_values
-        self.decoder = build_decoder(self.decode, self._middles.clone(), saved=True)
+        self.decoder = build_decoder(
+            self.decode, self._middles.clone(), saved=True, logarithmic=self.scale.axis.logarithmic
+        )
 
     def on_fit_start(self) -> None:
         """Compute the anchors from the training targets.
@@ -72,6 +74,8 @@ class CLIPEBC(PromptClassifier):
     def set_anchors(self, targets: Tensor) -> None:
         """Set the anchor of each bin to the mean of the targets in it; a bin without any keeps its middle.
 
+        On a logarithmic scale it is the mean of their logarithms.
+
         Args:
             targets: Training targets (N,).
 
@@ -81,7 +85,7 @@ class CLIPEBC(PromptClassifier):
         anchors = self.class_values
         bins = self.true_class(self.with_levels({"target": targets}))
         count = torch.bincount(bins, minlength=len(anchors))
-        total = torch.bincount(bins, weights=targets.double(), minlength=len(anchors))
+        total = torch.bincount(bins, weights=self.scale.axis.of(targets.double()), minlength=len(anchors))
         # Not the anchors from before: a fit may be resumed on other images.
         anchors.copy_(torch.where(count > 0, total / count, self._middles.to(total)))
 
@@ -89,7 +93,7 @@ class CLIPEBC(PromptClassifier):
         """Return the cross-entropy over the bins and, if it has a weight, the error of the expected number."""
         losses = super().losses(output, batch)
         if self.value_weight:
-            value = expected_value(output.logits, self.class_values)
-            error = weighted_mean(F.l1_loss, batch.get("weight"), value, batch["target"])
+            place, true = expected_value(output.logits, self.class_values), self.scale.axis.of(batch["target"])
+            error = weighted_mean(F.l1_loss, batch.get("weight"), place, true)
             losses["value"] = self.value_weight * error / self.loss_unit
         return losses

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError, check_weight
+from numclip_lightning.errors import ConfigError, check_weight, refuse
 from numclip_lightning.losses import block_counts
 from numclip_lightning.methods.base import (
     Batch,
@@ -69,17 +69,22 @@ class CLIPEBCBlocks(PromptedMethod[ConceptPrompts]):
     def check(self) -> None:
         """Refuse bins that are none, and weights that are negative or all 0."""
         super().check()
+        if self.scale.axis.logarithmic:
+            refuse(
+                f"{type(self).__name__} adds up the counts of blocks, most of which are 0, so that a logarithmic "
+                "scale does not fit it; set scale.spacing=linear, or take clipebc, which counts whole images."
+            )
         check_bins(self.starts)
         check_weight("block_weight", self.block_weight, "left out")
         check_weight("value_weight", self.value_weight, "left out")
         if self.block_weight == self.value_weight == 0:
-            raise ConfigError("block_weight and value_weight are both 0, so that nothing is learned; raise one.")
+            refuse("block_weight and value_weight are both 0, so that nothing is learned; raise one.")
         if self.block_size is not None and self.block_size < 1:
-            raise ConfigError(f"block_size is {self.block_size}; give a number of pixels, or null for the tower's own.")
+            refuse(f"block_size is {self.block_size}; give a number of pixels, or null for the tower's own.")
         if self.mix:
-            raise ConfigError(f"mix spoils counts, which {type(self).__name__} sums up over the image; leave it out.")
+            refuse(f"mix spoils counts, which {type(self).__name__} sums up over the image; leave it out.")
         if self.tuning.mode != "full":
-            raise ConfigError(f"{type(self).__name__} reads places of the image tower as it is built; set tune=full.")
+            refuse(f"{type(self).__name__} reads places of the image tower as it is built; set tune=full.")
 
     @property
     def starts(self) -> list[int]:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError, check_weight
+from numclip_lightning.errors import check_weight, refuse
 from numclip_lightning.losses import agreement, apart_loss, no_loss, yes_loss
 from numclip_lightning.methods.base import Batch, LearningRates, OptimizerSpec, Output, PromptClassifier, SchedulerSpec
 from numclip_lightning.models.no_prompts import YesNoPrompts
@@ -57,12 +57,12 @@ class CLIPN(PromptClassifier):
             check_weight(name, getattr(self, name), "left out")
         moving = [part for part, rate in self.learning_rates.by_part().items() if rate and part != "context"]
         if moving:
-            raise ConfigError(
+            refuse(
                 f"learning_rates.{moving[0]} is not 0, but CLIPN learns the context of its no prompts alone; set it "
                 "to 0."
             )
         if self.learning_rates.context == 0:
-            raise ConfigError("learning_rates.context is 0, so that the no prompts would stay random; raise it.")
+            refuse("learning_rates.context is 0, so that the no prompts would stay random; raise it.")
 
     def build_prompts(self) -> YesNoPrompts:
         """Return the prompts of all classes, and the "no" prompts."""

@@ -67,7 +67,8 @@ class CRPSClassifier(ImageClassifier):
         """Return the distance in steps of the scale and, if it has a weight, the cross-entropy."""
         logits, known = self.adjusted(output.logits), "distribution" if "distribution" in batch else "target"
         loss = _DISTANCES[known, self.distance]
-        distance = weighted_mean(lambda z, y: loss(z, y, self.class_values), batch.get("weight"), logits, batch[known])
+        wanted = self.scale.axis.of(batch["target"]) if known == "target" else batch[known]
+        distance = weighted_mean(lambda z, y: loss(z, y, self.class_values), batch.get("weight"), logits, wanted)
         losses = {"distance": distance / self.loss_unit}
         if self.cross_entropy:
             (whole,) = super().losses(output, batch).values()

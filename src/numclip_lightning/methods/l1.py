@@ -30,11 +30,11 @@ class L1Regression(ImageMethod):
 
     def decode_features(self, features: Tensor) -> Output:
         """Return values (B,), and as logits the certainty of their levels, (B, K)."""
-        middle = (self.scale.maximum + self.scale.minimum) / 2
-        reach = (self.scale.maximum - self.scale.minimum) / 2
-        return self.one_hot_output(middle + reach * self.head(features).squeeze(dim=1))
+        axis = self.scale.axis
+        middle, reach = (axis.maximum + axis.minimum) / 2, (axis.maximum - axis.minimum) / 2
+        return self.one_hot_output(axis.number(middle + reach * self.head(features).squeeze(dim=1)))
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute error, in steps of the scale."""
-        error = weighted_mean(F.l1_loss, batch.get("weight"), output.value, batch["target"])
+        error = weighted_mean(F.l1_loss, batch.get("weight"), *self.value_places(output, batch))
         return {"value": error / self.loss_unit}

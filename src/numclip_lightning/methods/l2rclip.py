@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from numclip_lightning.errors import ConfigError, check_weight
+from numclip_lightning.errors import check_weight, refuse
 from numclip_lightning.losses import image_order, prompt_order
 from numclip_lightning.methods.base import (
     Batch,
@@ -61,7 +61,7 @@ class L2RCLIP(ContextMethod[OrderedPrompts], PromptClassifier):
         super().check()
         check_weight("order_weight", self.order_weight, "left out")
         if not 0 < self.prompt_share < 1:
-            raise ConfigError(
+            refuse(
                 f"prompt_share={self.prompt_share} must be between 0 and 1, both excluded; to leave a stage out, set "
                 "the learning rates of what it trains to 0."
             )

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import refuse
 from numclip_lightning.methods.base import Batch, Choice, ImageClassifier, Output, SolvedMethod, check_candidates
 from numclip_lightning.models.solvers import LinearClassifier, logistic_regression
 from numclip_lightning.precision import at_least_float32, without_autocast
@@ -40,7 +40,7 @@ class LinearProbe(SolvedMethod, ImageClassifier):
         super().check()
         check_candidates("strengths", self.strengths)
         if 0 in self.strengths:
-            raise ConfigError("strengths holds 0, which would learn nothing; give numbers greater than 0.")
+            refuse("strengths holds 0, which would learn nothing; give numbers greater than 0.")
 
     def build(self) -> None:
         """Build the image tower, a head of zeros and a choice for each strength, in increasing order."""

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, get_args
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError, check_choice, check_weight
+from numclip_lightning.errors import check_choice, check_weight, refuse
 from numclip_lightning.losses import Weighting, fcrc_image_to_text, fcrc_text_to_image, weighted_mean
 from numclip_lightning.methods.base import Batch, ContextMethod, Output
 from numclip_lightning.models.adapters import ResidualAdapter
@@ -44,7 +44,7 @@ class LossWeights:
         for name, weight in weights.items():
             check_weight(f"loss_weights.{name}", weight, "left out")
         if not any(weights.values()):
-            raise ConfigError("loss_weights are all 0; leave at least one part of the loss.")
+            refuse("loss_weights are all 0; leave at least one part of the loss.")
 
 
 class NumCLIP(ContextMethod[ConceptPrompts]):
@@ -100,7 +100,7 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
         check_choice("weighting", self.weighting, get_args(Weighting))
         check_choice("decode", self.decode, get_args(Reading))
         if self.decode == "head" and not self.loss_weights.value and self.learning_rates.head > 0:
-            raise ConfigError(
+            refuse(
                 "loss_weights.value is 0, so that nothing trains the head that the number is read from; set "
                 "decode=expectation, or learning_rates.head=0 to keep the head as it starts."
             )
@@ -117,18 +117,18 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
 
     def build_reading(self) -> None:
         """Build what reads the number: the fine head, and the decoder of the levels' distribution."""
-        scale = self.scale
+        axis = self.scale.axis
         # In steps from the minimum, as the published labels count from 0: decades and scores train alike.
-        lower, upper, centers = (
-            (edge - scale.minimum) / scale.step for edge in (scale.lower, scale.upper, scale.centers)
-        )
+        lower, upper, centers = ((edge - axis.minimum) / axis.step for edge in (axis.lower, axis.upper, axis.centers))
         # A trained part that no loss reaches would break training.
         needed = self.decode == "head" or self.loss_weights.value > 0
         self.fine_head = build_head(self.head, lower, upper, centers, self.num_more) if needed else None
         self.decoder = (
             None
             if self.decode == "head"
-            else build_decoder(self.decode, scale.centers, lower=scale.lower, upper=scale.upper)
+            else build_decoder(
+                self.decode, axis.centers, lower=axis.lower, upper=axis.upper, logarithmic=axis.logarithmic
+            )
         )
 
     @property
@@ -159,8 +159,9 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
     def decode_features(self, features: Tensor) -> Output:
         """Return logits over the levels, (B, K), and values (B,)."""
         logits, more = self.compare(features), self.more_inputs(features)
-        value = self._fine_value(logits, more) if self.decoder is None else self.decoder(logits)
-        return Output(logits, value, more)
+        if self.decoder is not None:
+            return Output(logits, self.decoder(logits), more)
+        return Output(logits, self.scale.axis.number(self._fine_place(logits, more)), more)
 
     @property
     def contrast(self) -> str:
@@ -171,8 +172,8 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
         """Return the weighted parts of the loss, scalars by name; the loss is their sum."""
         losses, weight = self.phrase_losses(output.logits, batch), self.loss_weights.value
         if weight:
-            value = self._fine_value(output.logits, output.extras)
-            error = weighted_mean(F.l1_loss, batch.get("weight"), value, batch["target"])
+            place, true = self._fine_place(output.logits, output.extras), self.scale.axis.of(batch["target"])
+            error = weighted_mean(F.l1_loss, batch.get("weight"), place, true)
             losses["value"] = weight * error / self.loss_unit
         return losses
 
@@ -188,8 +189,8 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
             losses["text_to_image"] = weights.text_to_image * fcrc_text_to_image(logits, level, self.weighting)
         return losses
 
-    def _fine_value(self, logits: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
-        """Return the values (B,) of the fine head, which is built if it is read or trained."""
+    def _fine_place(self, logits: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
+        """Return the places (B,) that the fine head reads on the axis; it is built if it is read or trained."""
         assert self.fine_head is not None
         steps: Tensor = self.fine_head(logits, extras["more"]) if "more" in extras else self.fine_head(logits)
-        return self.scale.minimum + self.scale.step * steps
+        return self.scale.axis.minimum + self.scale.axis.step * steps

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import refuse
 from numclip_lightning.losses import (
     Weighting,
     crps_loss,
@@ -69,8 +69,9 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
             Training sees one of them at a time. Set it to false where left and right matter, with `data.augment`.
         prior_correction: Whether frequencies of numbers that differ between training and validation images may be
             corrected (`SolvedStart`); it needs `strengths`.
-        spread: Standard deviation of the targets, in their unit: losses of the number count in tenths of it, so that
-            they weigh alike on every list. None takes that of the training targets.
+        spread: Standard deviation of the targets, in their unit (of logarithms, on a logarithmic scale): losses of the
+            number count in tenths of it, so that they weigh alike on every list. None takes that of the training
+            targets.
         label_width: Standard deviation of the soft labels, as a share of `spread`.
         loss_weights: The weight of each part of the loss.
 
@@ -78,7 +79,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
         stage: The fine stage.
         target_spread: The spread that is used, a scalar buffer.
         prior_offset: `log p_train - log p_val` of each value if it is corrected, else 0; a buffer, (R,).
-        values: The values of the scale, where the logits are; a buffer, (R,).
+        values: The places of the scale's values on its axis, where the logits are; a buffer, (R,).
     """
 
     # The adapter and new words would not start from what the phrases say.
@@ -106,27 +107,28 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
     def check(self) -> None:
         """Refuse the head, which is not there, and a spread or width that is not positive."""
         if self.decode == "head":
-            raise ConfigError("NumCLIPPlus has no head; set decode to median, expectation or argmax.")
+            refuse("NumCLIPPlus has no head; set decode to median, expectation or argmax.")
         super().check()
         check_number_of_values("NumCLIPPlus", self.scale)
         weights = self.loss_weights
         if not (weights.soft_labels or weights.crps or weights.value):
-            raise ConfigError(
+            refuse(
                 "loss_weights.soft_labels, crps and value are all 0, so that nothing trains the fine stage that the "
                 "number is read from; raise one of them."
             )
         for name, value in (("spread", self.spread), ("label_width", self.label_width)):
             if value is not None and not 0 < value < float("inf"):
-                raise ConfigError(f"{name} is {value}; give a positive number.")
+                refuse(f"{name} is {value}; give a positive number.")
 
     def build_reading(self) -> None:
         """Build the fine stage and the decoder over the values."""
         self.fine_head, self._one_view = None, False
         self.stage = ImageStage(self.clip.embed_dim, self.scale.to_level(self.scale.values), self.join)
-        self.decoder = build_decoder(self.decode, self.scale.values)  # type: ignore[arg-type]  # checked above
-        self.register_buffer("target_spread", torch.tensor(float(self.spread or self.scale.step)))
+        axis = self.scale.axis
+        self.decoder = build_decoder(self.decode, axis.values, logarithmic=axis.logarithmic)  # type: ignore[arg-type]  # checked above
+        self.register_buffer("target_spread", torch.tensor(float(self.spread or axis.step)))
         self.register_buffer("prior_offset", torch.zeros(self.scale.num_ranks))
-        self.register_buffer("values", self.scale.values, persistent=False)
+        self.register_buffer("values", axis.values, persistent=False)
 
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
         """Return all parameters by part."""
@@ -145,8 +147,8 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
 
     def set_spread(self, targets: Tensor) -> None:
         """Set the spread to the standard deviation of these targets (N,); a step of the scale if all are equal."""
-        found = targets.double().std(correction=0)
-        self.target_spread.copy_(torch.where(found > 0, found, self.scale.step))
+        found = self.scale.axis.of(targets.double()).std(correction=0)
+        self.target_spread.copy_(torch.where(found > 0, found, self.scale.axis.step))
 
     def decode_features(self, features: Tensor) -> Output:
         """Return logits over the values, (B, R), and values (B,); `extras` has the levels' logits, (B, K)."""
@@ -198,7 +200,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
         """
         if not self.prior_correction or not val.std(correction=0) > 0:
             return None
-        sigma = float(1.06 * val.double().std() * len(val) ** -0.2) / self.scale.step
+        sigma = float(1.06 * self.scale.axis.of(val.double()).std() * len(val) ** -0.2) / self.scale.axis.step
         size = 2 * math.ceil(3 * sigma) + 1
         train_prior, val_prior = (
             log_prior(torch.bincount(self.scale.to_rank(y.cpu()), minlength=self.scale.num_ranks), True, size, sigma)
@@ -237,6 +239,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
         weights, values, unit = self.loss_weights, self.values, _UNIT * self.target_spread
         width = self.label_width * self.target_spread
         soft, distance = (soft_label_loss, crps_loss) if votes is None else (soft_vote_loss, distribution_crps)
+        target = self.scale.axis.of(target)
         wanted = target if votes is None else votes
         kinds: dict[str, tuple[float, Tensor, Callable[[Tensor, Tensor], Tensor]]] = {
             "soft_labels": (weights.soft_labels, wanted, lambda z, y: soft(z, y, values, width)),

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from numclip_lightning.errors import ConfigError, check_weight
+from numclip_lightning.errors import check_weight, refuse
 from numclip_lightning.losses import text_to_image_kl
 from numclip_lightning.methods.base import Batch, ClassesMethod, ContextMethod, LearningRates, Output
 from numclip_lightning.models.prompts import Interpolation, RankPrompts
@@ -45,7 +45,7 @@ class OrdinalCLIP(ClassesMethod, ContextMethod[RankPrompts]):
         super().check()
         check_weight("text_to_image", self.text_to_image, "left out")
         if self.base_phrases is None and self.learning_rates.phrases == 0:
-            raise ConfigError(
+            refuse(
                 "learning_rates.phrases is 0, but the base ranks start from random tokens, which would stay random; "
                 "raise the rate, or give base_phrases."
             )

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.errors import check_choice, refuse
 from numclip_lightning.methods.base import Batch, Choice, ImageMethod, Output, SolvedMethod, check_candidates
 from numclip_lightning.models.loading import load_clip
 from numclip_lightning.models.solvers import line_through, ridge_regression
@@ -56,9 +56,9 @@ class RankAxis(SolvedMethod, ImageMethod):
         check_choice("axis", self.axis, get_args(Axis))
         check_candidates("ridges", self.ridges)
         if not 0 < self.extreme <= 0.5:
-            raise ConfigError(f"extreme is {self.extreme}; give a share above 0 and at most 0.5, such as 0.1.")
+            refuse(f"extreme is {self.extreme}; give a share above 0 and at most 0.5, such as 0.1.")
         if self.axis == "text" and self.scale.num_levels < 2:
-            raise ConfigError("the scale has a single level, and axis=text needs a first and a last; add levels.")
+            refuse("the scale has a single level, and axis=text needs a first and a last; add levels.")
 
     def build(self) -> None:
         """Build the image tower, and a head that answers with the middle of the scale before it is solved."""
@@ -71,7 +71,7 @@ class RankAxis(SolvedMethod, ImageMethod):
         """Return a linear layer to one number, the middle of the scale."""
         head = nn.Linear(self.clip.embed_dim, 1)
         nn.init.zeros_(head.weight)
-        nn.init.constant_(head.bias, (self.scale.minimum + self.scale.maximum) / 2)
+        nn.init.constant_(head.bias, (self.scale.axis.minimum + self.scale.axis.maximum) / 2)
         return head
 
     def _text_direction(self) -> Tensor:
@@ -87,7 +87,8 @@ class RankAxis(SolvedMethod, ImageMethod):
 
     def solve(self, features: Tensor, batch: Batch) -> None:
         """Solve for direction and line."""
-        x, target = F.normalize(features.double(), dim=-1), batch["target"].to(features.device).double()
+        x = F.normalize(features.double(), dim=-1)
+        target = self.scale.axis.of(batch["target"].to(features.device).double())
         if self.axis == "least_squares":
             found = [(ridge, *ridge_regression(x, target, ridge)) for ridge in self.ridges]
         else:
@@ -113,9 +114,10 @@ class RankAxis(SolvedMethod, ImageMethod):
         """Return values (B,), and as logits the certainty of their levels, (B, K)."""
         with without_autocast(features.device.type):
             value = self.head(F.normalize(at_least_float32(features), dim=-1)).squeeze(dim=1)
-        return self.one_hot_output(value)
+        return self.one_hot_output(self.scale.axis.number(value))
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the squared error that is minimised, in squared steps of the scale; validation shows it."""
-        error = F.mse_loss(output.value, batch["target"].to(output.value.dtype))
+        value, target = self.value_places(output, batch)
+        error = F.mse_loss(value, target.to(value.dtype))
         return {"squared": error / self.loss_unit**2}

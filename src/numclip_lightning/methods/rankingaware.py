@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError, check_weight
+from numclip_lightning.errors import check_weight, refuse
 from numclip_lightning.losses import pair_ranking, weighted_mean
 from numclip_lightning.methods.base import Batch, LearningRates, OptimizerSpec, OrdinalMethod, Output
 from numclip_lightning.models.loading import load_clip
@@ -57,9 +57,9 @@ class RankingAwareCLIP(OrdinalMethod):
         check_weight("pair_weight", self.pair_weight, "no pair branch")
         check_weight("value_weight", self.value_weight, "refused")
         if self.value_weight == 0:
-            raise ConfigError("value_weight is 0, so that nothing trains the number; give a positive number.")
+            refuse("value_weight is 0, so that nothing trains the number; give a positive number.")
         if self.learning_rates.image_encoder:
-            raise ConfigError(
+            refuse(
                 f"learning_rates.image_encoder is {self.learning_rates.image_encoder}, but RankingAwareCLIP reads a "
                 "frozen tower, whose pooling it leaves unused; set it to 0."
             )
@@ -73,7 +73,7 @@ class RankingAwareCLIP(OrdinalMethod):
             text = clip.encode_text_tokens(self._instruction())
             patch = self.clip.encode_image_tokens(torch.zeros(1, 3, clip.image_size, clip.image_size))
         self.adapter = RankingAdapter(patch.shape[-1], text, self.width, self.num_heads, self.num_prompts)
-        self.value_head = ValueHead(self.width, self.scale.minimum, self.scale.maximum)
+        self.value_head = ValueHead(self.width, self.scale.axis.minimum, self.scale.axis.maximum)
         self.pair_head = PairHead(self.width, self.num_queries) if self.pair_weight else None
 
     def _instruction(self) -> str:
@@ -96,7 +96,7 @@ class RankingAwareCLIP(OrdinalMethod):
     def decode_features(self, features: Tensor) -> Output:
         """Return values (B,) and the `tokens` (B, T, D) that pairs are compared by."""
         tokens = self.adapter(features)
-        return self.one_hot_output(self.value_head(tokens), {"tokens": tokens})
+        return self.one_hot_output(self.scale.axis.number(self.value_head(tokens)), {"tokens": tokens})
 
     @property
     def contrast(self) -> str:
@@ -105,7 +105,7 @@ class RankingAwareCLIP(OrdinalMethod):
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the loss of the number, `log(1 + smooth L1)` in steps of the scale, and in training that of pairs."""
-        value, target = output.value / self.loss_unit, batch["target"] / self.loss_unit
+        value, target = (places / self.loss_unit for places in self.value_places(output, batch))
         error = weighted_mean(F.smooth_l1_loss, batch.get("weight"), value, target)
         losses = {"value": self.value_weight * error.log1p()}
         if self.pair_head and self.training:

@@ -7,7 +7,7 @@ Source: Zhang et al., "Tip-Adapter: Training-free Adaption of CLIP for Few-shot 
 import torch
 from torch import Tensor
 
-from numclip_lightning.errors import ConfigError, check_weight
+from numclip_lightning.errors import check_weight, refuse
 from numclip_lightning.methods.base import (
     LearningRates,
     OptimizerSpec,
@@ -45,7 +45,7 @@ class TipAdapterF(TipAdapterMethod):
         check_weight("alpha", self.alpha, "no cache")
         check_weight("beta", self.beta, "every entry alike")
         if self.learning_rates.image_encoder:
-            raise ConfigError(
+            refuse(
                 f"learning_rates.image_encoder is {self.learning_rates.image_encoder}, but the keys of TipAdapterF are "
                 "features of the tower as it is, which would move away from them; set it to 0."
             )

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import refuse
 from numclip_lightning.methods.base import LearningRates, Output, encode_training
 from numclip_lightning.methods.numclip import LossWeights, NumCLIP
 from numclip_lightning.precision import at_least_float32
@@ -57,10 +57,10 @@ class YearCLIP(NumCLIP):
         if self.reasons is not None and (
             isinstance(self.reasons, str) or not self.reasons or len(set(self.reasons)) < len(self.reasons)
         ):
-            raise ConfigError(f"reasons is {self.reasons!r}; give a list of different sentences, one at least.")
+            refuse(f"reasons is {self.reasons!r}; give a list of different sentences, one at least.")
         for part in ("image_encoder", "text_encoder"):
             if rate := getattr(self.learning_rates, part):
-                raise ConfigError(
+                refuse(
                     f"learning_rates.{part} is {rate}, but YearCLIP's reasons are read by CLIP as it is; set it to 0."
                 )
 

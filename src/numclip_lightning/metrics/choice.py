@@ -75,11 +75,11 @@ def default_tolerance(scale: OrdinalScale) -> float:
         [1.0, 1.0, 5.0, 50.0]
     """
     reach = scale.maximum - scale.minimum
-    if scale.step == 1 and 40 <= reach <= 150:
+    if scale.grid.finest == 1 and 40 <= reach <= 150:
         return 5.0
     unit = Decimal(1).scaleb(Decimal(str(reach / 20)).adjusted()) if reach else Decimal(0)
     rounded = max((float(unit * times) for times in (1, 2, 5) if float(unit * times) <= reach / 20), default=0.0)
-    return max(rounded, float(scale.step))
+    return max(rounded, float(scale.grid.finest))
 
 
 def build_metrics(keys: Sequence[str], scale: OrdinalScale) -> dict[Needs, MetricCollection]:

@@ -95,6 +95,5 @@ def soft_values(label: Tensor, centers: Tensor, tau: float | None) -> Tensor:
         tensor([[1.0000, 0.3679, 0.1353]])
     """
     centers = centers.to(label.device)
-    distance = (centers[:, None] - centers).abs()
-    table = torch.exp(-distance / tau) if tau else (distance == 0).to(centers.dtype)
-    return table[label]
+    distance = (centers[label, None] - centers).abs()
+    return torch.exp(-distance / tau) if tau else (distance == 0).to(centers.dtype)

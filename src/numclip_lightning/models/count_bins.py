@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import refuse
 
 __all__ = ["bin_centers", "bin_words", "check_bins", "count_bins"]
 
@@ -37,7 +37,7 @@ def check_bins(bins: Sequence[int]) -> None:
         ConfigError: If so.
     """
     if len(bins) < 2 or bins[0] != 0 or any(one >= two for one, two in pairwise(bins)):
-        raise ConfigError(f"bins is {list(bins)}; give the first number of each, increasing from 0, two at least.")
+        refuse(f"bins is {list(bins)}; give the first number of each, increasing from 0, two at least.")
 
 
 def bin_centers(bins: Sequence[int], maximum: float) -> list[float]:

@@ -37,13 +37,25 @@ class _FixedHead(nn.Module):
     Args:
         centers: The number of each class in the target's unit, increasing, shape (K,).
         saved: Whether checkpoints contain the centres, because they come from data and not from the arguments.
+        logarithmic: Whether the centres are natural logarithms, as on the axis of a logarithmic scale: the value is
+            read among them, and is the exponential of what is read.
     """
 
     centers: Tensor
 
-    def __init__(self, centers: Edges, *, saved: bool = False) -> None:
+    def __init__(self, centers: Edges, *, saved: bool = False, logarithmic: bool = False) -> None:
         super().__init__()
+        self.logarithmic = logarithmic
         self.register_buffer("centers", increasing_edges("centers", centers), persistent=saved)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Return the value of each image: logits (B, K) -> (B,)."""
+        place = self.place(check_logits(logits, self.centers))
+        return place.exp() if self.logarithmic else place
+
+    def place(self, logits: Tensor) -> Tensor:
+        """Return what is read among the centres: logits (B, K) in float32 at least -> (B,)."""
+        raise NotImplementedError
 
 
 class ExpectationHead(_FixedHead):
@@ -61,8 +73,8 @@ class ExpectationHead(_FixedHead):
         tensor([10.7500])
     """
 
-    def forward(self, logits: Tensor) -> Tensor:
-        """Return the value of each image: logits (B, K) -> (B,)."""
+    def place(self, logits: Tensor) -> Tensor:
+        """Return the expected centre of each image: logits (B, K) -> (B,)."""
         return expected_value(logits, self.centers)
 
 
@@ -82,9 +94,9 @@ class ArgmaxHead(_FixedHead):
         ConfigError: If `centers` is not a list of increasing, finite numbers.
     """
 
-    def forward(self, logits: Tensor) -> Tensor:
-        """Return the value of each image: logits (B, K) -> (B,)."""
-        return self.centers[check_logits(logits, self.centers).argmax(dim=1)]
+    def place(self, logits: Tensor) -> Tensor:
+        """Return the most probable centre of each image: logits (B, K) -> (B,)."""
+        return self.centers[logits.argmax(dim=1)]
 
 
 class MedianHead(_FixedHead):
@@ -100,6 +112,7 @@ class MedianHead(_FixedHead):
         lower: The first number of each class, shape (K,); None takes the centres.
         upper: The last number of each class, shape (K,); None takes the centres.
         saved: Whether checkpoints contain the centres; classes then are single numbers.
+        logarithmic: Whether all of these are natural logarithms; probability is spread evenly over them.
 
     Raises:
         ConfigError: If a list is not of increasing, finite numbers.
@@ -114,18 +127,23 @@ class MedianHead(_FixedHead):
     upper: Tensor
 
     def __init__(
-        self, centers: Edges, *, lower: Edges | None = None, upper: Edges | None = None, saved: bool = False
+        self,
+        centers: Edges,
+        *,
+        lower: Edges | None = None,
+        upper: Edges | None = None,
+        saved: bool = False,
+        logarithmic: bool = False,
     ) -> None:
-        super().__init__(centers, saved=saved)
+        super().__init__(centers, saved=saved, logarithmic=logarithmic)
         self.wide = lower is not None and upper is not None
         if lower is not None and upper is not None:
             self.register_buffer("lower", increasing_edges("lower", lower), persistent=False)
             self.register_buffer("upper", increasing_edges("upper", upper), persistent=False)
 
-    def forward(self, logits: Tensor) -> Tensor:
-        """Return the value of each image: logits (B, K) -> (B,)."""
-        z = check_logits(logits, self.centers)
-        chances = z.softmax(dim=1)
+    def place(self, logits: Tensor) -> Tensor:
+        """Return the median of each image's distribution: logits (B, K) -> (B,)."""
+        z, chances = logits, logits.softmax(dim=1)
         reached = chances.cumsum(dim=1)
         k = (reached < 0.5).sum(dim=1, keepdim=True)
         if not self.wide:
@@ -146,6 +164,7 @@ def build_decoder(
     lower: Edges | None = None,
     upper: Edges | None = None,
     saved: bool = False,
+    logarithmic: bool = False,
 ) -> Decoder:
     """Build a head without parameters by name.
 
@@ -155,6 +174,7 @@ def build_decoder(
         lower: The first number of each class, which the median reads; None if a class is a single number.
         upper: The last number of each class.
         saved: Whether checkpoints contain the centres, because they come from data and not from the arguments.
+        logarithmic: Whether the numbers are given as natural logarithms, among which the value is read.
 
     Raises:
         ConfigError: If `decode` is unknown or the centres contradict each other.
@@ -165,8 +185,8 @@ def build_decoder(
     """
     check_choice("decode", decode, get_args(Decode))
     if decode == "median":
-        return MedianHead(centers, lower=lower, upper=upper, saved=saved)
-    return (ExpectationHead if decode == "expectation" else ArgmaxHead)(centers, saved=saved)
+        return MedianHead(centers, lower=lower, upper=upper, saved=saved, logarithmic=logarithmic)
+    return (ExpectationHead if decode == "expectation" else ArgmaxHead)(centers, saved=saved, logarithmic=logarithmic)
 
 
 def increasing_edges(name: str, edges: Edges) -> Tensor:

@@ -1,6 +1,7 @@
 """The training images of runs, counted by value, as `train_counts.json` in their folders has them."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,11 @@ class TrainingCounts:
 
     Attributes:
         minimum: The first value of the scale.
-        step: The distance between its values.
+        step: The distance between its values; of their logarithms, where `logarithmic`.
         median: The median of the training targets, what a guess answers.
         ranks: The number of images at each rank that has any.
         commonest: The phrase of the commonest level, the lowest of several; None if levels were not counted.
+        logarithmic: Whether the scale is.
     """
 
     minimum: float
@@ -37,10 +39,12 @@ class TrainingCounts:
     median: float
     ranks: Mapping[int, int]
     commonest: str | None = None
+    logarithmic: bool = False
 
     def images_at(self, targets: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return how many training images the value of each target has, as `OrdinalScale.to_rank` finds it."""
-        ranks = np.floor((targets - self.minimum) / self.step + 0.5).astype("int64")
+        above = np.log(targets / self.minimum) if self.logarithmic else targets - self.minimum
+        ranks = np.floor(above / self.step + 0.5).astype("int64")
         return np.array([self.ranks.get(rank, 0) for rank in ranks.tolist()], dtype="int64")
 
 
@@ -56,12 +60,18 @@ def read_counts(folder: Path) -> TrainingCounts | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         minimum, step, median = (float(found[name]) for name in ("minimum", "step", "median"))
-        ranks = {round((float(value) - minimum) / step): int(count) for value, count in found["values"].items()}
+        logarithmic = found.get("spacing") == "log"
+        step = math.log(float(found["ratio"])) if logarithmic else step
+        values = [(float(value), int(count)) for value, count in found["values"].items()]
+        ranks = {
+            round((math.log(value / minimum) if logarithmic else value - minimum) / step): count
+            for value, count in values
+        }
         levels = dict(found.get("levels") or {})
         commonest = max(levels, key=levels.__getitem__, default=None)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise DataError(f"{path}, the counts of training images, can't be read ({error}); delete it.") from error
-    return TrainingCounts(minimum, step, median, ranks, commonest)
+    return TrainingCounts(minimum, step, median, ranks, commonest, logarithmic)
 
 
 def finished_runs(rows: pd.DataFrame, shots: int) -> pd.DataFrame:

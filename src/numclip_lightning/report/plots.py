@@ -1,20 +1,26 @@
-"""Pictures of predictions: predicted against true numbers, similarity of prototypes, images with predictions.
+"""Pictures of predictions: predicted against true numbers, squares of numbers, images with predictions.
 
 Every function draws on given axes, so that figures and files are the caller's. Nothing here uses
 `matplotlib.pyplot`: no window, no global state, no display is needed. matplotlib comes with the extra `plots`.
 """
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 from torch import Tensor
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.images.transforms import CLIP_MEAN, CLIP_STD
 
-__all__ = ["plot_images", "plot_predictions", "plot_similarity"]
+__all__ = ["plot_grid", "plot_images", "plot_predictions", "plot_similarity"]
+
+# So many names fit beside a picture.
+_MOST_NAMES = 40
 
 
 def plot_predictions(axes: Axes, target: Tensor, value: Tensor, unit: str) -> None:
@@ -57,12 +63,30 @@ def plot_similarity(axes: Axes, prototypes: Tensor, phrases: Sequence[str], titl
     """
     _require_equal("prototypes", len(prototypes), "phrases", len(phrases))
     directions = F.normalize(prototypes.detach().float().cpu(), dim=-1)
-    picture = axes.imshow((directions @ directions.T).numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
-    places = range(len(phrases))
-    axes.set_xticks(places, phrases, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(places, phrases)
+    plot_grid(axes, (directions @ directions.T).numpy(), phrases, "cosine similarity", (-1, 1), "RdBu_r")
     axes.set_title(title)
-    axes.get_figure(root=True).colorbar(picture, ax=axes, label="cosine similarity", shrink=0.8)  # type: ignore[union-attr]
+
+
+def plot_grid(
+    axes: Axes, numbers: NDArray[Any], names: Sequence[str], label: str, ends: tuple[float, float], colours: str
+) -> None:
+    """Draw a square of numbers as colours, with a bar that explains them.
+
+    Args:
+        axes: Where to draw.
+        numbers: (K, K).
+        names: Of both rows and columns, K of them; of many, some are written.
+        label: What the numbers are.
+        ends: The numbers at the ends of the colours.
+        colours: A name of matplotlib's.
+    """
+    picture = axes.imshow(numbers, cmap=colours, vmin=ends[0], vmax=ends[1])
+    places = range(0, len(names), math.ceil(len(names) / _MOST_NAMES))
+    # matplotlib reads dollars as mathematics.
+    written = [names[place].replace("$", r"\$") for place in places]
+    axes.set_xticks(places, written, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(places, written)
+    axes.get_figure(root=True).colorbar(picture, ax=axes, label=label, shrink=0.8)  # type: ignore[union-attr]
 
 
 def plot_images(

@@ -22,6 +22,8 @@ from numclip_lightning.scale import OrdinalScale
 __all__ = ["PREDICTED", "TESTED", "read_run"]
 
 TESTED, PREDICTED = "test_predictions.csv", "predictions.csv"
+# Of the best epoch of a fit, read when it is named.
+_VALIDATED = "validation_predictions.csv"
 # Columns of numbers that any program may write beside the value.
 _NUMBERS = ("target", "value", "lower", "upper", "spread", "on_scale")
 
@@ -40,7 +42,7 @@ def read_run(place: str | Path, *, by: Sequence[str] = (), rename: Mapping[str, 
     """
     place = Path(place)
     folder = place if place.is_dir() else None
-    if folder is None and place.name in (TESTED, PREDICTED) and (place.parent / "config.yaml").is_file():
+    if folder is None and place.name in (TESTED, PREDICTED, _VALIDATED) and (place.parent / "config.yaml").is_file():
         folder = place.parent
     file = _file_of(place)
     try:

@@ -73,12 +73,10 @@ def _pit_ends(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return between which shares of its distribution each target lies: a value of a scale is no point but a step."""
     true = np.asarray(target, dtype=np.float64)
-    half, ends = values.step / 2, (float(values.edges[0]), float(values.edges[-1]))
+    ends = (float(values.edges[0]), float(values.edges[-1]))
     low, high = (
-        cumulative_at(probabilities, values, true + side)
-        if quantiles is None
-        else quantiles.cumulative_at(true + side, ends)
-        for side in (-half, half)
+        cumulative_at(probabilities, values, side) if quantiles is None else quantiles.cumulative_at(side, ends)
+        for side in values.around(true)
     )
     return low, np.maximum(high, low)
 
@@ -185,7 +183,7 @@ def temperature_effect(
         probable level stays, the expectation moves), and the coverage of the central 90 %.
     """
     number = temperature.value if isinstance(temperature, Temperature) else float(temperature)
-    true, centers = values.level_at(target), (np.array(values.lower) + np.array(values.upper)) / 2
+    true, centers = values.level_at(target), values.moments()[0]
     rows = []
     for at in (1.0, number):
         shares = with_temperature(probabilities, at)

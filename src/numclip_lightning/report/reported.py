@@ -107,6 +107,17 @@ class ReportedRun:
         return predicted, names.get_indexer(self.frame["true_phrase"])
 
     @cached_property
+    def confusion(self) -> NDArray[np.int64] | None:
+        """How many images of each true level (rows) were read as each level, (K, K); None without levels."""
+        if self.levels is None:
+            return None
+        predicted, true = self.levels
+        both = (predicted >= 0) & (true >= 0)
+        counts = np.zeros((len(self.phrases), len(self.phrases)), dtype=np.int64)
+        np.add.at(counts, (true[both], predicted[both]), 1)
+        return counts
+
+    @cached_property
     def probabilities(self) -> NDArray[np.float64] | None:
         """The probability of each level, (N, K); None without them."""
         columns = probability_columns(self.frame)

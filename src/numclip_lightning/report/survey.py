@@ -35,8 +35,8 @@ def survey_text(facts: Mapping[str, Any]) -> str:
             "within each: "
             + ", ".join(f"{name} {number:.0f}" for name, number in facts["variety"]["diversity"].items() if number)
         )
-    mend = f"mend before training: {'; '.join(facts['mend'])}"
-    lines.append("nothing that must be mended was found" if facts["usable"] else mend)
+    mend = f"correct before training: {'; '.join(facts['mend'])}"
+    lines.append("nothing wrong was found" if facts["usable"] else mend)
     return "\n".join(lines)
 
 

@@ -1,6 +1,5 @@
 """The trials of a sweep as a table, and counted; from its facts alone (sweep.json)."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,10 +28,14 @@ def count_states(facts: Mapping[str, Any]) -> str:
     counts = Counter(trial["state"] for trial in facts["trials"])
     killed = counts.pop("killed", 0)
     number = sum(counts.values())
+    if not number:
+        return "no trial"
     text = f"{number} trial{'s' * (number != 1)}: " + ", ".join(
         f"{counts[state]} {state}" for state in STATES if counts[state]
     )
-    return text + (f"; {killed} more {'were' if killed > 1 else 'was'} killed and is repeated" if killed else "")
+    if killed:
+        text += f"; {killed} more {'were killed and are' if killed > 1 else 'was killed and is'} repeated"
+    return text
 
 
 def best_so_far(facts: Mapping[str, Any]) -> list[tuple[int, float]]:
@@ -56,16 +59,16 @@ def write_trials(facts: Mapping[str, Any], path: Path) -> None:
     rows = [
         {
             "trial": trial["number"], "state": trial["state"], facts["metric"]: trial["value"],
-            **{name: trial["values"].get(name) for name in facts["parameters"]},
+            **{name: _cell(trial["values"], name) for name in facts["parameters"]},
             "validations": len(trial["validations"]), "seconds": trial["seconds"],
             "repeated_as": "" if trial["repeated_as"] is None else str(trial["repeated_as"]),
             "error": trial["error"] or "",
         }
         for trial in facts["trials"]
     ]  # fmt: skip
-    frame = pd.DataFrame(rows)
-    # None where YAML has null, which a table would leave out.
-    for name in facts["parameters"]:
-        if name in frame and frame[name].dtype == object:
-            frame[name] = ["null" if value is None else value for value in frame[name]]
-    write_csv(frame.replace({math.nan: None}) if frame.empty else frame, path)
+    write_csv(pd.DataFrame(rows), path)
+
+
+def _cell(values: Mapping[str, Any], name: str) -> Any:
+    """Return a value for a table, which leaves None out: `null` where YAML has it."""
+    return "null" if name in values and values[name] is None else values.get(name)

@@ -6,7 +6,9 @@ from typing import Any, Literal
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
+from numclip_lightning.errors import ConfigError
 from numclip_lightning.images.corruptions import parse_corruptions
 from numclip_lightning.runs.averaging import AverageWeights
 from numclip_lightning.runs.calibrating import Calibrate
@@ -15,19 +17,21 @@ from numclip_lightning.runs.compute import Compute
 from numclip_lightning.runs.corrupted import TestCorrupted
 from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.runs.focus import Focus
+from numclip_lightning.runs.in_wandb import InWandb
 from numclip_lightning.runs.length import FitLength, StopEarly
 from numclip_lightning.runs.maps import MapExtremes, WriteMaps
 from numclip_lightning.runs.non_finite import NonFiniteSteps, OnNonFinite
 from numclip_lightning.runs.off_scale_test import TestOffScale
 from numclip_lightning.runs.on_scale import OnScale
-from numclip_lightning.runs.prediction_shards import WriteShards
+from numclip_lightning.runs.prediction_shards import SHARD_SIZE, WriteShards
 from numclip_lightning.runs.predictions import WritePredictions
 from numclip_lightning.runs.progress import Progress
 from numclip_lightning.runs.released import ReleaseText
 from numclip_lightning.runs.scale_scores import ScoreName
 from numclip_lightning.runs.stopping import StopOnSignals
+from numclip_lightning.runs.training_log import LogTraining
 
-__all__ = ["add_callback_flags", "add_prediction_flags", "add_reading_flags", "listed", "own_callbacks"]
+__all__ = ["add_callback_flags", "add_prediction_flags", "add_reading_flags", "listed", "loggers_of", "own_callbacks"]
 
 
 def add_callback_flags(parser: LightningArgumentParser) -> None:
@@ -42,6 +46,10 @@ def add_callback_flags(parser: LightningArgumentParser) -> None:
     parser.add_class_arguments(Calibrate, "calibration")
     parser.add_argument("--on_non_finite", type=OnNonFinite, default="raise",
                         help="Stop at a step whose gradients are not finite, or leave it out.")  # fmt: skip
+    parser.add_argument("--pictures", type=bool | Literal["no_images"], default=False,
+                        help="Draw a run at its end, for folder and loggers; no_images for private ones.")  # fmt: skip
+    parser.add_argument("--preemptible", type=bool, default=False,
+                        help="Let an agent of W&B go on with a run of a sweep that a signal has stopped.")  # fmt: skip
     parser.set_defaults({
         "checkpoint.monitor": "val_mae",
         "checkpoint.mode": "min",
@@ -66,12 +74,16 @@ def own_callbacks(verb: str, given: Namespace, folder: Path, *, keeps_checkpoint
     ):
         callbacks.append(Progress())
     if verb == "fit":
+        steps = NonFiniteSteps(given.on_non_finite)
         callbacks += [
-            NonFiniteSteps(given.on_non_finite),
+            steps,
+            LogTraining(steps),
             given.averaging,
             given.length,
             *given.early_stopping.callbacks(),
         ]
+    if any(isinstance(logger, WandbLogger) for logger in listed(given.trainer.logger)):
+        callbacks.append(InWandb(folder, preemptible=given.preemptible))
     if verb in ("test", "predict"):
         callbacks.append(ReleaseText())
     if keeps_checkpoints:
@@ -99,9 +111,13 @@ def _writers(verb: str, given: Namespace, folder: Path) -> list[Callback]:
     on_scale = OnScale.asked(*asked, off_scale=off_scale)
     output = given.get("output")
     writer: Callback
+    size = given.get("shard_size")
     if given.get("format") == "parquet":
-        writer = WriteShards(Path(output or folder / "predictions"), given.shard_size, given.calibration, on_scale)
+        place = Path(output or folder / "predictions")
+        writer = WriteShards(place, SHARD_SIZE if size is None else size, given.calibration, on_scale)
     else:
+        if size is not None:
+            raise ConfigError(f"--shard_size={size} is of shards; add --format=parquet, or leave it out.")
         predicted = Path(output or folder / "predictions.csv")
         writer = WritePredictions(predicted, folder / "test_predictions.csv", given.calibration, on_scale)
     if on_scale is None:
@@ -131,9 +147,27 @@ def add_prediction_flags(parser: LightningArgumentParser) -> None:
     parser.add_argument("--format", type=Literal["csv", "parquet"], default="csv",
                         help="csv: one file, joined at the end. parquet: shards in a folder, for any number of images; "
                         "a prediction that was stopped goes on with the same --output.")  # fmt: skip
-    parser.add_argument("--shard_size", type=int, default=100_000, help="The most images of a shard of Parquet.")
+    parser.add_argument("--shard_size", type=int | None, default=None,
+                        help=f"The most images of a shard of Parquet; {SHARD_SIZE:,} by default.")  # fmt: skip
     parser.add_argument("--maps", type=bool, nargs="?", const=True, default=False,
                         help="Write which number each place of an image reads, to maps/")  # fmt: skip
+
+
+def loggers_of(given: Any, root: str, name: str) -> list[Logger]:
+    """Return the loggers of the `trainer` section, and that of `metrics.csv`.
+
+    Args:
+        given: What the section has.
+        root: Where run folders are.
+        name: The name of the run folder, which TensorBoard shows for the run.
+    """
+    loggers = listed(given)
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger) and logger._version is None:
+            # Private: Lightning would count runs, and two that start at once would share a number.
+            logger._version = name
+    # Flushed at every row: what a killed run has measured is not lost.
+    return [*loggers, CSVLogger(root, "", name, flush_logs_every_n_steps=1)]
 
 
 def listed(given: Any) -> list[Any]:

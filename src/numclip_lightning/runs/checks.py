@@ -86,7 +86,7 @@ def _check_counting(data: OrdinalDataModule, scale: OrdinalScale) -> None:
         raise ConfigError(
             "num_shots, long_tail and shift_values count images of equal value, but no two training images have the "
             "same, so that nothing is changed; set data.value_step to the width of what counts as one value, such as "
-            f"{format_number(scale.step)} (the step of the scale)."
+            f"{scale.grid.finest:g} (the step of the scale)."
         )
 
 

@@ -1,7 +1,6 @@
 """`numclip fit`, `validate`, `test` and `predict`: one run of Lightning from configuration files and flags."""
 
 import logging
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -11,7 +10,6 @@ from typing import Any, Literal
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
 
 # Imported for their names: `class_path: NumCLIP` finds every class that is imported here.
 import numclip_lightning.data
@@ -19,12 +17,14 @@ import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.runs.agents import with_plain_values
 from numclip_lightning.runs.averaging import end_lightnings_averages
 from numclip_lightning.runs.callbacks import (
     add_callback_flags,
     add_prediction_flags,
     add_reading_flags,
     listed,
+    loggers_of,
     own_callbacks,
 )
 from numclip_lightning.runs.checkpoints import best_checkpoint, explain_misfit
@@ -42,8 +42,12 @@ from numclip_lightning.runs.folder import (
     require_place,
     run_folder,
 )
-from numclip_lightning.runs.parser import Parser
+from numclip_lightning.runs.in_wandb import interrupted_fit
+from numclip_lightning.runs.mistakes import refuse_mistakes
+from numclip_lightning.runs.orphans import named_as_starter, watch_starter
+from numclip_lightning.runs.parser import ABOUT, USAGE, Parser, parse_words
 from numclip_lightning.runs.released import ReleaseText, trained_parameters
+from numclip_lightning.runs.remarks import say_what_is_idle
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
 from numclip_lightning.runs.row_maker import raise_problem
 from numclip_lightning.runs.secret_values import refuse_secrets
@@ -52,21 +56,9 @@ from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.trainer import Trainer
 from numclip_lightning.runs.unfitted import calibrate_unfitted
 
-__all__ = ["ABOUT", "NumClipCLI", "fit", "predict", "run_command", "test", "validate"]
+__all__ = ["NumClipCLI", "fit", "predict", "run_command", "test", "validate"]
 
 _log = logging.getLogger(__name__)
-
-# In place of the names of all flags, which would hide the error that follows.
-_USAGE = "numclip {} [--config FILE]... [--KEY=VALUE]..."
-
-# What each verb does, as in `numclip --help`. Lightning's own words are of its functions, and one ends in the middle.
-ABOUT = {
-    "fit": "Train a method and keep its best checkpoint.",
-    "validate": "Measure a checkpoint on the validation images.",
-    "test": "Measure a checkpoint on the test images.",
-    "predict": "Write the predicted number of each image to a CSV file.",
-    "interpolate": "Go from a fit part of the way back to CLIP, as validation says.",
-}
 
 
 class NumClipCLI(LightningCLI):
@@ -105,7 +97,7 @@ class NumClipCLI(LightningCLI):
             parser_class=Parser,
             parser_kwargs={
                 "prog": "numclip",
-                self.verb: {"own_flags": True, "usage": _USAGE.format(self.name), "description": ABOUT[self.name]},
+                self.verb: {"own_flags": True, "usage": USAGE.format(self.name), "description": ABOUT[self.name]},
             },
             subclass_mode_model=True,
             subclass_mode_data=True,
@@ -141,9 +133,11 @@ class NumClipCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the words."""
-        # A W&B agent writes Python's None.
-        self.config = parser.parse_args([re.sub(r"^(--[^=]+=)None$", r"\1null", word) for word in args])
+        self.config = parse_words(parser, with_plain_values(args))
         refuse_secrets(self.config[self.verb].as_dict())
+        given = self.config[self.verb]
+        if self.verb == "fit" and self.until == "run":
+            given.ckpt_path = given.ckpt_path or interrupted_fit(given.trainer.default_root_dir or ".")
 
     def _parse_ckpt_path(self) -> None:
         """Let the hyperparameters in a checkpoint override configuration and flags, as Lightning does.
@@ -158,6 +152,7 @@ class NumClipCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Build everything, unless the words are only to be parsed."""
         if self.until != "parsed":
+            refuse_mistakes(self.config[self.verb].as_dict(), self.verb)
             with unwrap_errors():
                 super().instantiate_classes()
             if path := self.config[self.verb].ckpt_path:
@@ -172,9 +167,7 @@ class NumClipCLI(LightningCLI):
         require_place(Path(root))
         self.save_config_kwargs = {"folder": self.folder}
         if config.logger is not False:
-            # Flushed at every row: what a killed run has measured is not lost.
-            csv = CSVLogger(root, "", name, flush_logs_every_n_steps=1)
-            kwargs["logger"] = [*listed(config.logger), csv]
+            kwargs["logger"] = loggers_of(config.logger, root, name)
         if self.verb != "fit" or config.fast_dev_run:
             kwargs["enable_checkpointing"] = False
         if self.verb == "fit" and (job := slurm_job(self.words)):
@@ -200,7 +193,8 @@ class NumClipCLI(LightningCLI):
         if self.until != "run":
             return
         try:
-            self.run_verb(subcommand)
+            with named_as_starter(self.trainer):
+                self.run_verb(subcommand)
             raise_problem(self.trainer)
         except BaseException as error:
             reason: NumClipError | None
@@ -250,6 +244,7 @@ class NumClipCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Check the test split before training if it is tested afterwards: a missing image is reported at once."""
+        say_what_is_idle(self.config.fit.as_dict(), self.model, self.words)
         if self.config.fit.test_after_fit:
             self.datamodule.setup("test")
             check_targets(self.datamodule, "test", self.model.scale)
@@ -286,6 +281,7 @@ def run_command(verb: str, words: Sequence[str], kind: type[NumClipCLI] = NumCli
     Raises:
         NumClipError: If the words, the data or the checkpoint can't be used. The parser itself exits with code 2.
     """
+    watch_starter()
     try:
         kind([verb, *words])
     except MisconfigurationException as error:

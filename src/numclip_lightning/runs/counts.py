@@ -13,6 +13,7 @@ from numclip_lightning.errors import format_number
 from numclip_lightning.runs.durable import write_whole
 from numclip_lightning.runs.guessing import known_targets
 from numclip_lightning.scale import OrdinalScale
+from numclip_lightning.scale.grid import LogGrid
 
 __all__ = ["COUNTS", "count_images", "write_counts"]
 
@@ -27,9 +28,9 @@ def count_images(targets: Sequence[float], scale: OrdinalScale) -> dict[str, Any
         scale: The scale.
 
     Returns:
-        `minimum` and `step` of the scale; how many `images` there are; the `median` of their targets, in their unit;
-        the number of images at each value that has any, under `values`, by the value as text; and of each level, under
-        `levels`, by its phrase.
+        `minimum` and `step` of the scale (of a logarithmic one its `spacing` and the exact `ratio` too); how many
+        `images` there are; the `median` of their targets, in their unit; the number of images at each value that has
+        any, under `values`, by the value as text; and of each level, under `levels`, by its phrase.
 
     Example:
         >>> count_images([0, 1, 1, 4], OrdinalScale(minimum=0, maximum=4))["values"]
@@ -41,12 +42,10 @@ def count_images(targets: Sequence[float], scale: OrdinalScale) -> dict[str, Any
     return {
         "minimum": float(scale.minimum),
         "step": float(scale.step),
+        **({"spacing": scale.spacing, "ratio": scale.grid.ratio} if isinstance(scale.grid, LogGrid) else {}),
         "images": len(targets),
         "median": float(statistics.median(targets)),
-        "values": {
-            format_number(float(f"{scale.minimum + rank * scale.step:.12g}")): count
-            for rank, count in sorted(ranks.items())
-        },
+        "values": {format_number(scale.grid.value(rank)): count for rank, count in sorted(ranks.items())},
         "levels": dict(zip(scale.phrases, levels.tolist(), strict=True)),
     }
 

@@ -28,6 +28,7 @@ from numclip_lightning.runs.durable import write_whole
 from numclip_lightning.runs.endings import called_program
 from numclip_lightning.runs.flatten import flatten
 from numclip_lightning.runs.guessing import Result, guess_of
+from numclip_lightning.runs.in_wandb import WANDB_RUN
 from numclip_lightning.runs.prototypes import write_prototypes
 from numclip_lightning.runs.trainer import uses_whole_split
 
@@ -219,7 +220,7 @@ def discard_unused(trainer: L.Trainer) -> None:
     if run is None or not trainer.is_global_zero:
         return
     files = [file for file in run.folder.rglob("*") if not file.is_dir()]
-    if all(file.name == "config.yaml" or not file.stat().st_size for file in files):
+    if all(file.name in ("config.yaml", WANDB_RUN) or not file.stat().st_size for file in files):
         shutil.rmtree(run.folder, ignore_errors=True)
 
 

@@ -9,7 +9,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import ConfigError, refuse
 
 __all__ = ["FitLength", "StopEarly", "epochs_for"]
 
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 class StopEarly:
     """When a fit stops before its end; the best checkpoint is kept and tested as ever.
 
-    A schedule is laid out for the whole training, so that a fit that stops early has not come down to its last rates.
+    A schedule is planned for the whole training, so that a fit that stops early has not come down to its last rates.
 
     Args:
         patience: Stop after this many validations in a row without a lower `val_mae`, 1 or more; None never stops.
@@ -36,9 +36,9 @@ class StopEarly:
     def __post_init__(self) -> None:
         """Check the arguments."""
         if self.patience is not None and self.patience < 1:
-            raise ConfigError(f"early_stopping.patience is {self.patience}; give 1 or more, or null for no early stop.")
+            refuse(f"early_stopping.patience is {self.patience}; give 1 or more, or null for no early stop.")
         if not 0 <= self.min_delta < math.inf:
-            raise ConfigError(f"early_stopping.min_delta is {self.min_delta}; give a number of 0 or more.")
+            refuse(f"early_stopping.min_delta is {self.min_delta}; give a number of 0 or more.")
 
     def callbacks(self) -> list[Callback]:
         """Return Lightning's callback, or none if a fit never stops early."""

@@ -1,6 +1,7 @@
 """A step whose gradients are not finite: which images it has, what repeats it, and what to do; and a word before."""
 
 import logging
+import math
 import statistics
 from collections import deque
 from collections.abc import Sequence
@@ -43,19 +44,22 @@ class NonFiniteSteps(Callback):
     either. On a GPU, `raise` does not look at every step, which would wait for the device: `StopDiverged` stops within
     `log_every_n_steps` steps. With `16-mixed`, such steps are a part of the method, and are left to it.
 
-    A gradient norm of over a hundred times its median is warned of, at the steps that are logged.
+    A gradient norm of over a hundred times its median is warned of, at the steps that are logged; not with `16-mixed`.
 
     Args:
         mode: `raise` or `skip`.
 
     Attributes:
         skipped: How many steps were left out.
+        norm: The L2 norm of the gradients of the last step, before clipping; None if it is not finite, or the step is
+            not logged.
     """
 
     def __init__(self, mode: OnNonFinite = "raise") -> None:
         check_choice("on_non_finite", mode, get_args(OnNonFinite))
         self.mode = mode
         self.skipped = 0
+        self.norm: float | None = None
         self._norms: deque[float] = deque(maxlen=_MOST)
         self._batches: list[tuple[int, Any]] = []
         self._warned = False
@@ -78,11 +82,18 @@ class NonFiniteSteps(Callback):
         steps = trainer.log_every_n_steps  # type: ignore[attr-defined]
         is_logged = bool(steps) and trainer.global_step % steps == 0
         looks = pl_module.device.type == "cpu" or self.mode == "skip"
-        if str(trainer.precision) == "16-mixed" or not (looks or is_logged):
+        is_scaled = str(trainer.precision) == "16-mixed"
+        self.norm = None
+        if not (is_logged or (looks and not is_scaled)):
             return
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = float(get_total_norm(gradients)) if gradients else 0.0
-        if norm != norm or norm == float("inf"):
+        is_finite = math.isfinite(norm)
+        if is_logged and is_finite:
+            self.norm = norm
+        if is_scaled:
+            return
+        if not is_finite:
             # Too large for the norm is not too large for the numbers.
             if not all(bool(gradient.isfinite().all()) for gradient in gradients):
                 self._act(trainer, pl_module, optimizer)

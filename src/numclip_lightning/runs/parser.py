@@ -1,15 +1,19 @@
 """The parser of the command line: whole names only, and a hint after a name that is no longer used."""
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import torch
+from jsonargparse import Namespace
 from jsonargparse.typing import register_type
 from lightning.pytorch.cli import LightningArgumentParser
 
 from numclip_lightning.runs.shorten import shorten
 
-__all__ = ["Parser"]
+__all__ = ["ABOUT", "USAGE", "Parser", "parse_words"]
 
 _SELECT_ON = (
     "use data.select_on=val (before: protocol=clean) or data.select_on=test (before: protocol=paper, or "
@@ -17,6 +21,49 @@ _SELECT_ON = (
 )
 # Names that users may still have in their files and scripts, and what to write instead.
 _RENAMED = {"protocol": _SELECT_ON, "allow_test_as_val": _SELECT_ON}
+
+_words: ContextVar[Sequence[str]] = ContextVar("words", default=())
+
+
+def parse_words(parser: LightningArgumentParser, words: Sequence[str]) -> Namespace:
+    """Parse a verb and its words; an error names all that is wrong with them, not only what is met first."""
+    # A W&B agent writes Python's None.
+    words = [re.sub(r"^(--[^=]+=)None$", r"\1null", word) for word in words]
+    token = _words.set(words[1:])
+    try:
+        found: Namespace = parser.parse_args(words)
+        return found
+    finally:
+        _words.reset(token)
+
+
+def _with_others(first: str) -> str:
+    """Return a message with the other mistakes of the words below it; the same one if there are no others."""
+    # Imported when something is wrong: it knows every section of a run.
+    from numclip_lightning.runs.word_mistakes import word_mistakes
+
+    found: list[str] = []
+    with suppress(Exception):
+        found = word_mistakes(_words.get())
+    if len(found) < 2:
+        return first
+    known = any(re.search(rf"\b{re.escape(line.partition(':')[0].rpartition('.')[2])}\b", first) for line in found)
+    lines = found if known else [first, *found]
+    return f"{len(lines)} mistakes:" + "".join(f"\n- {line}" for line in lines)
+
+
+# In place of the names of all flags, which would hide the error that follows.
+USAGE = "numclip {} [--config FILE]... [--KEY=VALUE]..."
+
+# What each verb does, as in `numclip --help`. Lightning's own words are of its functions, and one ends in the middle.
+ABOUT = {
+    "fit": "Train a method and keep its best checkpoint.",
+    "validate": "Measure a checkpoint on the validation images.",
+    "test": "Measure a checkpoint on the test images.",
+    "predict": "Write the predicted number of each image to a CSV file.",
+    "features": "Encode the images of a dataset once, for many runs.",
+    "interpolate": "Go from a fit part of the way back to CLIP, as validation says.",
+}
 
 
 class Parser(LightningArgumentParser):
@@ -37,7 +84,7 @@ class Parser(LightningArgumentParser):
             message: What is wrong.
             ex: The exception behind it.
         """
-        text = shorten(message)
+        text = _with_others(shorten(message))
         for old in re.findall(r"(\w+)' is not accepted", message):
             if old in _RENAMED:
                 text += f"\n{old} was renamed: {_RENAMED[old]}."

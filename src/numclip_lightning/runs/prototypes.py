@@ -9,20 +9,28 @@ import torch
 from numclip_lightning.methods.base.prompted import PromptedMethod
 from numclip_lightning.runs.durable import write_whole
 
-__all__ = ["PROTOTYPES", "write_prototypes"]
+__all__ = ["PROTOTYPES", "prototypes_text", "write_prototypes"]
 
 PROTOTYPES = "prototypes.json"
 
 
 def write_prototypes(method: Any, folder: Path) -> None:
-    """Write the cosine similarity of each two prototypes, by phrase (or value), into a run folder.
+    """Write `prototypes_text` into a run folder, if there is any."""
+    if text := prototypes_text(method):
+        write_whole(folder / PROTOTYPES, text)
+
+
+def prototypes_text(method: Any) -> str:
+    """Return the cosine similarity of each two prototypes, by phrase (or value), as JSON.
 
     Args:
-        method: Any method, in evaluation; one without prompts writes nothing.
-        folder: The run folder.
+        method: Any method, in evaluation.
+
+    Returns:
+        An object with `phrases` (K) and `similarity` (K, K); empty for a method without prompts.
     """
     if not isinstance(method, PromptedMethod):
-        return
+        return ""
     with torch.no_grad():
         prototypes = torch.nn.functional.normalize(method.prototypes().detach().float().cpu(), dim=-1)
     similarity = prototypes @ prototypes.T
@@ -30,6 +38,6 @@ def write_prototypes(method: Any, folder: Path) -> None:
         (names for names in (method.scale.phrases, method.scale.numbers) if len(names) == len(prototypes)), None
     )
     if names is None or not similarity.isfinite().all():
-        return
+        return ""
     rows = [[round(number, 5) for number in row] for row in similarity.tolist()]
-    write_whole(folder / PROTOTYPES, json.dumps({"phrases": names, "similarity": rows}) + "\n")
+    return json.dumps({"phrases": names, "similarity": rows}) + "\n"

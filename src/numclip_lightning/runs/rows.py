@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import torch
 
-from numclip_lightning.data.base.labels import LabelTable
+from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.errors import RunError, format_number
 from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.runs.durable import replacing
@@ -90,8 +90,11 @@ def rows_of(batch: Prediction, labels: LabelTable, scale: OrdinalScale, layout: 
         tensor.float().cpu().numpy() for tensor in (batch.value, batch.probabilities, batch.spread, batch.quantiles)
     )
     phrases, of_value = scale.phrases, scale.level_at(batch.value.cpu()).tolist()
-    for i, (index, most_probable) in enumerate(zip(batch.index.tolist(), batch.level.tolist(), strict=True)):
-        label, value = labels[index], float32_text(values[i])
+    indices: list[int] = batch.index.tolist()
+    for i, (index, most_probable, label) in enumerate(
+        zip(indices, batch.level.tolist(), _entries(labels, indices), strict=True)
+    ):
+        value = float32_text(values[i])
         finite = bool(np.isfinite(values[i]))
         row = [value, phrases[of_value[i]] if finite else "", phrases[most_probable]]
         if layout.targets:
@@ -105,6 +108,13 @@ def rows_of(batch: Prediction, labels: LabelTable, scale: OrdinalScale, layout: 
         row += [label.group or ""] * layout.groups + [attributes.get(name, "") for name in layout.attributes]
         row += ["test"] * layout.select_on
         yield index, [label.path, *row]
+
+
+def _entries(labels: LabelTable, indices: list[int]) -> Iterable[Label]:
+    """Return the entries of a batch: at once where they are neighbours, since long lists make them from columns."""
+    if indices and indices == list(range(indices[0], indices[0] + len(indices))):
+        return labels[indices[0] : indices[0] + len(indices)]
+    return [labels[index] for index in indices]
 
 
 def is_finite(row: Sequence[str], heading: Sequence[str]) -> bool:

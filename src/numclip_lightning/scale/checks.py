@@ -1,61 +1,53 @@
-"""Checks of a scale's arguments: range, levels and template."""
+"""Checks of a scale's words: where levels start, their phrases and the template."""
 
-import math
 import string
 from collections.abc import Sequence
 
-from numclip_lightning.errors import ScaleError
+from numclip_lightning.errors import ScaleError, refuse
+from numclip_lightning.scale.grid import Grid, LogGrid
 from numclip_lightning.scale.levels import Level
+from numclip_lightning.scale.ranges import GRID_TOLERANCE, number_text
 
-__all__ = ["GRID_TOLERANCE", "check_phrases", "check_range", "check_starts", "check_template", "number_text"]
-
-GRID_TOLERANCE = 1e-3
-"""Distance from the grid of values, in steps, at which a number still counts as on it: 0.1 is not a binary fraction."""
+__all__ = ["check_phrases", "check_starts", "check_template"]
 
 
-def check_range(minimum: float, maximum: float, step: float) -> None:
-    """Raise ScaleError unless the range is finite, in order, and a whole number of steps."""
-    for name, value in (("minimum", minimum), ("maximum", maximum), ("step", step)):
-        if not math.isfinite(value):
-            raise ScaleError(f"scale.{name} is {value}; give a finite number.")
-    low, high, size = map(number_text, (minimum, maximum, step))
-    if step <= 0:
-        raise ScaleError(f"scale.step is {size}; give a number greater than 0.")
-    if maximum < minimum:
-        raise ScaleError(f"scale.minimum {low} is greater than scale.maximum {high}; swap them.")
-    if _steps_off(maximum, minimum, step) > GRID_TOLERANCE:
-        raise ScaleError(
-            f"scale.maximum {high} is not a whole number of steps of {size} above scale.minimum {low}; change one of "
-            "the three."
-        )
-
-
-def check_starts(levels: Sequence[Level], minimum: float, maximum: float, step: float, described: str) -> None:
-    """Raise ScaleError unless levels start at the minimum, in order, at values of the scale.
+def check_starts(levels: Sequence[Level], grid: Grid, described: str) -> None:
+    """Raise ScaleError unless levels start at the minimum, in order, and each covers a value of the scale at least.
 
     Args:
         levels: At least one.
-        minimum: The smallest value of the scale.
-        maximum: The largest value.
-        step: The distance between values.
+        grid: The values of the scale.
         described: The scale in words, for messages.
     """
-    first, slack = levels[0], GRID_TOLERANCE * step
-    if abs(first.start - minimum) > slack:
+    first = levels[0]
+    if abs(grid.place(first.start)) > GRID_TOLERANCE:
         raise ScaleError(
             f"the first level ({first.phrase!r}) starts at {number_text(first.start)}, but the scale at "
-            f"{number_text(minimum)}; every value needs a level: start the first one at scale.minimum."
+            f"{number_text(grid.minimum)}; every value needs a level: start the first one at scale.minimum."
         )
     for before, level in zip([None, *levels], levels, strict=False):
         here = f"level {level.phrase!r} starts at {number_text(level.start)}"
-        if not minimum - slack <= level.start <= maximum + slack:
+        if not -GRID_TOLERANCE <= grid.place(level.start) <= grid.count - 1 + GRID_TOLERANCE:
             raise ScaleError(f"{here}, outside the scale {described}.")
-        if _steps_off(level.start, minimum, step) > GRID_TOLERANCE:
-            raise ScaleError(f"{here}, which is not a value of the scale {described}.")
+        if fault := grid.fault(level.start):
+            raise ScaleError(f"{here}, {fault} {described}.")
         if before and level.start <= before.start:
             raise ScaleError(
                 f"{here}, not after the level before it ({before.phrase!r} at {number_text(before.start)}); sort the "
                 "levels by start."
+            )
+    if isinstance(grid, LogGrid):
+        _check_filled(levels, grid, described)
+
+
+def _check_filled(levels: Sequence[Level], grid: LogGrid, described: str) -> None:
+    """Raise ScaleError if no value lies between the starts of two levels, which need not be values."""
+    ranks = grid.first_ranks([level.start for level in levels])
+    for rank, after, level in zip(ranks, ranks[1:], levels, strict=False):
+        if rank >= after:
+            raise ScaleError(
+                f"level {level.phrase!r}, which starts at {number_text(level.start)}, covers no value of the scale "
+                f"{described}; give scale.step a smaller factor, or join it with the next level."
             )
 
 
@@ -64,13 +56,14 @@ def check_phrases(levels: Sequence[Level]) -> None:
     starts: dict[str, float] = {}
     for index, level in enumerate(levels):
         if not level.phrase.strip():
-            raise ScaleError(f"level {index} (start {number_text(level.start)}) has an empty phrase; give it words.")
+            refuse(f"level {index} (start {number_text(level.start)}) has an empty phrase; give it words.", ScaleError)
         # Towers read lower case with single spaces: phrases that differ only in these would be one prompt.
         key = " ".join(level.phrase.lower().split())
         if key in starts:
-            raise ScaleError(
+            refuse(
                 f"the phrase {level.phrase!r} is used for the levels that start at {number_text(starts[key])} and "
-                f"{number_text(level.start)}; two levels with the same words can't be told apart: rename one."
+                f"{number_text(level.start)}; two levels with the same words can't be told apart: rename one.",
+                ScaleError,
             )
         starts[key] = level.start
 
@@ -82,18 +75,8 @@ def check_template(template: str) -> None:
     except ValueError as error:
         raise ScaleError(f"scale.template {template!r} can't be read: {error}.") from error
     if [place for place in fields if place[0] is not None] != [("", "", None)]:
-        raise ScaleError(
+        refuse(
             f"scale.template {template!r} must have exactly one '{{}}', the place for the phrase, "
-            "as in 'a photo of a {}.'"
+            "as in 'a photo of a {}.'",
+            ScaleError,
         )
-
-
-def number_text(number: float) -> str:
-    """Write a number of the grid as people do: 1930 and not 1.93e+03; 0.3 and not 0.1 + 0.2, 0.30000000000000004."""
-    return f"{number:.12g}"
-
-
-def _steps_off(value: float, minimum: float, step: float) -> float:
-    """Return the distance of a number from the nearest grid point, in steps."""
-    steps = (value - minimum) / step
-    return abs(steps - round(steps))

@@ -9,15 +9,11 @@ import torch
 from torch import Tensor
 
 from numclip_lightning.errors import ScaleError
-from numclip_lightning.scale.checks import (
-    GRID_TOLERANCE,
-    check_phrases,
-    check_range,
-    check_starts,
-    check_template,
-    number_text,
-)
+from numclip_lightning.scale.axis import Axis, axis_of
+from numclip_lightning.scale.checks import check_phrases, check_starts, check_template
+from numclip_lightning.scale.grid import Grid, Spacing, build_grid
 from numclip_lightning.scale.levels import Level, LevelLike, as_level
+from numclip_lightning.scale.ranges import number_text
 
 __all__ = ["OrdinalScale"]
 
@@ -30,19 +26,25 @@ class OrdinalScale:
     values (decades, aesthetic scores: one level starts at each value); and no phrases at all: if `levels` is empty,
     every value becomes a level whose phrase is its number.
 
+    With `spacing="log"`, for prices and large counts, each value is the same factor above the one before. Then methods
+    learn and read the logarithm of the number; targets, predictions and metrics stay in its unit.
+
     Args:
         minimum: The smallest value, in the target's unit.
         maximum: The largest value; `maximum - minimum` is a whole number of steps.
-        step: The distance between neighbouring values, greater than 0.
+        step: The distance between neighbouring values, greater than 0. With `spacing="log"` it is the factor from one
+            to the next, greater than 1, such as 1.05 for 5 %: the nearest one is taken that reaches the maximum.
         unit: The unit of the numbers, only for messages: `"years"`.
         template: The sentence around a phrase, with one `{}` in the phrase's place.
         levels: The levels in order of `start`; the first starts at `minimum`. A mapping with the keys `phrase` and
-            `start` becomes a `Level`.
+            `start` becomes a `Level`. On a logarithmic scale a start may lie between two values.
+        spacing: How the values follow each other: `linear`, or `log` on a scale above 0.
 
     Raises:
         ScaleError: If the arguments contradict each other: bounds in the wrong order or not finite, a range that is
             not a whole number of steps, levels out of order, not covering the range or off the grid of values, a
-            phrase that is empty or used twice, a template without exactly one place for the phrase.
+            phrase that is empty or used twice, a template without exactly one place for the phrase; a logarithmic
+            scale with a minimum of 0 or less, or a step that is no factor above 1.
 
     Example:
         >>> ages = OrdinalScale(
@@ -55,6 +57,9 @@ class OrdinalScale:
         ['a photo of a child.', 'a photo of a adult.']
         >>> ages.centers
         tensor([ 8.5000, 58.5000])
+        >>> prices = OrdinalScale(1000, 16_000, step=2, unit="dollars", spacing="log")
+        >>> prices.values
+        tensor([ 1000.,  2000.,  4000.,  8000., 16000.])
     """
 
     minimum: float
@@ -63,15 +68,16 @@ class OrdinalScale:
     unit: str = ""
     template: str = "{}"
     levels: Sequence[LevelLike] = field(default_factory=list)
+    spacing: Spacing = "linear"
 
     def __post_init__(self) -> None:
         """Check the arguments; without levels, make one of every value."""
-        check_range(self.minimum, self.maximum, self.step)
+        grid = self.grid
         check_template(self.template)
-        levels = [as_level(level) for level in self.levels] or list(map(Level, self.numbers, self._grid))
+        levels = [as_level(level) for level in self.levels] or list(map(Level, grid.words, grid.values))
         # A tuple, so that a scale has a hash and its levels can't change.
         object.__setattr__(self, "levels", tuple(levels))
-        check_starts(self._levels, self.minimum, self.maximum, self.step, self.describe())
+        check_starts(self._levels, grid, self.describe())
         check_phrases(self._levels)
 
     @classmethod
@@ -88,9 +94,18 @@ class OrdinalScale:
         return cast("tuple[Level, ...]", self.levels)
 
     @property
-    def _grid(self) -> list[float]:
-        # Rounded to 12 digits, so that 0.1 * 3 reads 0.3; multiplied, not summed, so that errors don't add up.
-        return [float(f"{self.minimum + rank * self.step:.12g}") for rank in range(self.num_ranks)]
+    def _starts(self) -> list[float]:
+        return [level.start for level in self._levels]
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The values, and where numbers are among them."""
+        return build_grid(self.minimum, self.maximum, self.step, self.spacing)
+
+    @cached_property
+    def axis(self) -> Axis:
+        """The coordinates in which methods learn: numbers, or on a logarithmic scale their logarithms."""
+        return axis_of(self.grid, self.values, self.lower, self.upper)
 
     @property
     def num_levels(self) -> int:
@@ -100,12 +115,12 @@ class OrdinalScale:
     @property
     def num_ranks(self) -> int:
         """R, the number of values."""
-        return round((self.maximum - self.minimum) / self.step) + 1
+        return self.grid.count
 
     @cached_property
     def values(self) -> Tensor:
         """Every value of the scale in order, float32 of shape (R,)."""
-        return torch.tensor(self._grid)
+        return torch.tensor(self.grid.values)
 
     @cached_property
     def lower(self) -> Tensor:
@@ -115,17 +130,17 @@ class OrdinalScale:
     @cached_property
     def borders(self) -> Tensor:
         """Where one level ends and the next begins, halfway between their values; float64 of shape (K-1,)."""
-        return self.lower[1:].double() - self.step / 2
+        return self.grid.borders(self._starts)
 
     @cached_property
     def upper(self) -> Tensor:
         """The last value of each level, float32 of shape (K,); equal to `lower` if a level is a single value."""
-        return torch.cat([self.lower[1:] - self.step, torch.tensor([float(self.maximum)])])
+        return self.grid.upper(self._starts)
 
     @cached_property
     def centers(self) -> Tensor:
-        """The middle of each level's first and last value, float32 of shape (K,)."""
-        return (self.lower + self.upper) / 2
+        """The middle of each level's first and last value, float32 of shape (K,); their geometric mean with `log`."""
+        return self.axis.number(self.axis.centers)
 
     @property
     def phrases(self) -> list[str]:
@@ -135,7 +150,7 @@ class OrdinalScale:
     @property
     def numbers(self) -> list[str]:
         """Every value as people write it ("31", "0.5"), R of them; the phrases if no levels are given."""
-        return [number_text(value) for value in self._grid]
+        return self.grid.words
 
     @property
     def prompts(self) -> list[str]:
@@ -164,12 +179,11 @@ class OrdinalScale:
     def describe(self) -> str:
         """Return the range for people: `"0..116 years in steps of 1"`."""
         unit = f" {self.unit}" if self.unit else ""
-        return f"{number_text(self.minimum)}..{number_text(self.maximum)}{unit} in steps of {number_text(self.step)}"
+        return f"{number_text(self.minimum)}..{number_text(self.maximum)}{unit} in {self.grid.described}"
 
     def contains(self, target: Tensor) -> Tensor:
         """Return for each target whether it is in the range; a bool tensor of the same shape, False for NaN."""
-        slack = GRID_TOLERANCE * self.step
-        return (target >= self.minimum - slack) & (target <= self.maximum + slack)
+        return self.grid.contains(target)
 
     def to_level(self, target: Tensor | float) -> Tensor:
         """Return the level of each target.
@@ -221,8 +235,7 @@ class OrdinalScale:
             >>> OrdinalScale(1930, 1970, step=10).to_rank(torch.tensor([1930.0, 1950.0, 1970.0]))
             tensor([0, 2, 4])
         """
-        steps = (self._checked(target) - self.minimum) / self.step
-        return (steps + 0.5).floor().long().clamp(0, self.num_ranks - 1)
+        return (self.grid.places(self._checked(target)) + 0.5).floor().long().clamp(0, self.num_ranks - 1)
 
     def _checked(self, target: Tensor | float) -> Tensor:
         target = torch.as_tensor(target, dtype=torch.float64)

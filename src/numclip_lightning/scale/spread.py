@@ -25,8 +25,20 @@ def class_moments(scale: OrdinalScale, classes: int) -> tuple[Tensor, Tensor]:
     """
     if classes != scale.num_levels:
         return scale.values, torch.zeros(scale.num_ranks)
+    if scale.axis.logarithmic:
+        return _uneven_moments(scale)
     sizes = (scale.upper - scale.lower) / scale.step + 1
     return scale.centers, (sizes.square() - 1) / 12 * scale.step**2
+
+
+def _uneven_moments(scale: OrdinalScale) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of the values of each level, (K,) each, where they are not equally far apart."""
+    values = scale.values.double()
+    levels = scale.to_level(values)
+    sizes = levels.bincount(minlength=scale.num_levels)
+    mean = levels.bincount(weights=values, minlength=scale.num_levels) / sizes
+    variance = levels.bincount(weights=(values - mean[levels]).square(), minlength=scale.num_levels) / sizes
+    return mean.float(), variance.float()
 
 
 def spread_of(logits: Tensor, scale: OrdinalScale) -> Tensor:
@@ -52,7 +64,8 @@ def quantiles_of(logits: Tensor, scale: OrdinalScale, shares: Sequence[float] = 
     """Return quantiles of each image's distribution over the values of the scale.
 
     A value stands for the numbers from half a step below it to half a step above, so that the distribution has no
-    jumps: a quantile lies between half a step outside either end of the scale.
+    jumps: a quantile lies between half a step outside either end of the scale. On a logarithmic scale half a step is
+    the root of its factor, and the numbers are spread evenly by their logarithms.
 
     Args:
         logits: (B, R) over values, or (B, K) over levels.
@@ -73,5 +86,6 @@ def quantiles_of(logits: Tensor, scale: OrdinalScale, shares: Sequence[float] = 
     rank = (cumulative[:, None, :] < wanted[:, None]).sum(dim=-1).clamp(max=scale.num_ranks - 1)
     mass, above = probabilities.gather(1, rank), cumulative.gather(1, rank)
     inside = ((wanted - (above - mass)) / mass.clamp(min=torch.finfo(mass.dtype).tiny)).clamp(0, 1)
-    found: Tensor = scale.values.to(mass)[rank] + (inside - 0.5) * scale.step
+    axis = scale.axis
+    found = axis.number(axis.values.to(mass)[rank] + (inside - 0.5) * axis.step)
     return found.masked_fill(probabilities.isnan().any(dim=1, keepdim=True), torch.nan).float()

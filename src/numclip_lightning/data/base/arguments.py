@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import ConfigError, refuse
 
 __all__ = ["expand_home", "require_fraction", "require_least"]
 
@@ -16,7 +16,7 @@ def require_least(name: str, value: int, least: int) -> None:
         least: The smallest value it may have.
     """
     if value < least:
-        raise ConfigError(f"{name}={value} must be at least {least}")
+        refuse(f"{name}={value} must be at least {least}")
 
 
 def require_fraction(name: str, value: float) -> None:
@@ -27,7 +27,7 @@ def require_fraction(name: str, value: float) -> None:
         value: Its value.
     """
     if not 0 < value < 1:
-        raise ConfigError(f"{name}={value} must be between 0 and 1, both excluded")
+        refuse(f"{name}={value} must be between 0 and 1, both excluded")
 
 
 def expand_home(argument: str, path: str) -> str:

@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from numclip_lightning.data.base.checked import Checked, in_threads
 from numclip_lightning.data.base.copies import copies_within
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.lookup import find_files, hint_near
@@ -21,7 +21,6 @@ _log = logging.getLogger(__name__)
 
 CheckImages = Literal["full", "header", "none"]
 
-_THREADS = 8
 _SHOWN = 10
 # Sixteen bits are likely to be fewer where no pixel of a whole list reaches a quarter of their range.
 _FEWER_BITS = 2**14
@@ -42,7 +41,8 @@ def check_images(
         labels: The entries to check.
         root: Folder that the entries are relative to.
         how: `"full"` decodes every image (JPEGs at an eighth of their size, which still reads every byte),
-            `"header"` only opens it, `"none"` checks nothing.
+            `"header"` only opens it, `"none"` checks nothing. Of lists of 2,000 images and more, those that were good
+            before and have not changed since are passed over.
         reading: How images are read; None takes the defaults.
 
     Raises:
@@ -51,31 +51,48 @@ def check_images(
     """
     if how == "none":
         return
-    labels, reading = list(labels), reading or Reading()
+    reading = reading or Reading()
+    # Long lists stay columns: a label is made where there is something to say of it.
+    labels = labels if isinstance(labels, LabelTable) else list(labels)
     files, note, almost = find_files(root, labels)
     if note:
         _log.warning("%s", note)
     _refuse_same_file(labels, files)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        looked = pool.map(lambda file: _inspect(file, reading, decode=how == "full"), files)
-        found = list(watched(looked, len(files), "checking images"))
-    faults = [
-        _Fault(label, missing=not result, reason=result)
-        for label, result in zip(labels, found, strict=True)
-        if isinstance(result, str)
-    ]
+    faults, remarks = _look(labels, files, how, reading)
     if faults:
         raise DataError(_report(faults, len(labels), root, almost))
-    _report_remarks(
-        [(label, remark) for label, remark in zip(labels, found, strict=True) if isinstance(remark, Remarks)]
-    )
-    if how == "full" and (copies := copies_within(dict(zip(files, labels, strict=True)))):
+    _report_remarks(remarks)
+    if how == "full" and (copies := copies_within(files, labels)):
         label, other = copies[0]
         _log.warning(
             "%d images have the content of another image but another label, first %s (%s, labelled %s) and %s (%s, "
             "labelled %s); correct or remove one of each two",
             len(copies), label.where, label.path, _targets(label), other.where, other.path, _targets(other),
         )  # fmt: skip
+
+
+def _look(
+    labels: Sequence[Label], files: Sequence[Path], how: CheckImages, reading: Reading
+) -> tuple[list[_Fault], list[tuple[Label, Remarks]]]:
+    """Inspect images in threads, those of long lists that were good before excepted; return what there is to say."""
+    checked, faults, remarks = Checked(how, reading, len(files)), list[_Fault](), list[tuple[Label, Remarks]]()
+
+    def look(file: Path) -> tuple[bytes | None, Remarks | str]:
+        key = checked.key(file)
+        return (None, Remarks()) if key in checked else (key, _inspect(file, reading, decode=how == "full"))
+
+    try:
+        found = watched(in_threads(look, files), len(files), "checking images")
+        for index, (key, result) in enumerate(found):
+            if isinstance(result, str):
+                faults.append(_Fault(labels[index], missing=not result, reason=result))
+            elif result != Remarks():
+                remarks.append((labels[index], result))
+            else:
+                checked.add(key)
+    finally:
+        checked.write()
+    return faults, remarks
 
 
 def _inspect(file: Path, reading: Reading, *, decode: bool) -> Remarks | str:
@@ -167,6 +184,10 @@ def report_one_value(train: LabelTable) -> None:
 
 def _refuse_same_file(labels: Sequence[Label], files: Sequence[Path]) -> None:
     """Refuse two labels for one file: `a/../1.jpg` and `1.jpg`, unless they are of two boxes in it."""
+    names = files if isinstance(labels, LabelTable) and labels.columns else ()
+    if len(names) and len(np.unique(np.fromiter(map(hash, names), np.int64, len(names)))) == len(names):
+        # The usual case of long lists, without an entry for each.
+        return
     first: dict[tuple[Path, object], Label] = {}
     for label, file in zip(labels, files, strict=True):
         known = first.setdefault((file, label.box), label)

@@ -2,18 +2,20 @@
 
 import hashlib
 import stat
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from numclip_lightning.data.base.checked import in_threads
 from numclip_lightning.data.base.labels import Label
 from numclip_lightning.progress import watched
 
 __all__ = ["Copy", "copies_between", "copies_within", "digest_of"]
 
-_THREADS = 8
+# Enough to tell files apart.
+_DIGEST = 16
 
 
 class Copy(NamedTuple):
@@ -39,34 +41,54 @@ def copies_between(images: Mapping[Path, Label], others: Mapping[Path, Label]) -
     return [Copy(images[file], theirs[digest]) for file, digest in ours.items() if digest in theirs]
 
 
-def copies_within(images: Mapping[Path, Label]) -> list[Copy]:
+def copies_within(files: Sequence[Path], labels: Sequence[Label]) -> list[Copy]:
     """Return the images of a list that have the content of one before them but other targets.
 
     Args:
-        images: The entry of each file.
+        files: The file of each entry; a file may be that of several.
+        labels: The entries.
     """
-    sizes = _sizes(images)
-    repeated = {size for size, count in Counter(sizes.values()).items() if count > 1}
-    first: dict[bytes, Label] = {}
-    copies = []
-    for file, digest in _digests(_of(sizes, repeated)).items():
-        known = first.setdefault(digest, images[file])
-        if known.targets != images[file].targets:
-            copies.append(Copy(images[file], known))
-    return copies
+    sizes = np.fromiter(map(_size, files), np.int64, len(files))
+    known, places, counts = np.unique(sizes, return_inverse=True, return_counts=True)
+    wanted = np.flatnonzero((counts[places] > 1) & (known[places] >= 0))
+    if not len(wanted):
+        return []
+    read = watched(
+        in_threads(lambda index: digest_of(files[index])[:_DIGEST], wanted.tolist()),
+        len(wanted), "comparing files of equal size", "file",
+    )  # fmt: skip
+    digests = np.frombuffer(b"".join(digest.ljust(_DIGEST, b"\0") for digest in read), np.uint64).reshape(-1, 2)
+    # By content, and in the order of the list where it is equal.
+    order = np.lexsort((wanted, digests[:, 1], digests[:, 0]))
+    found: list[tuple[int, Copy]] = []
+    first = -1
+    for place, row in enumerate(order):
+        index = int(wanted[row])
+        if not digests[row].any():
+            continue
+        if first < 0 or (digests[row] != digests[order[place - 1]]).any():
+            first = index
+        elif files[index] != files[first] and labels[index].targets != labels[first].targets:
+            found.append((index, Copy(labels[index], labels[first])))
+    return [copy for _, copy in sorted(found, key=lambda pair: pair[0])]
 
 
 def _sizes(files: Iterable[Path]) -> dict[Path, int]:
     found = {}
     for file in files:
-        try:
-            status = file.stat()
-        except OSError:
-            continue
-        # Reading a pipe would wait for whoever writes into it.
-        if stat.S_ISREG(status.st_mode):
-            found[file] = status.st_size
+        if (size := _size(file)) >= 0:
+            found[file] = size
     return found
+
+
+def _size(file: Path) -> int:
+    """Return the size of a file; -1 for what is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return -1
+    # Reading a pipe would wait for whoever writes into it.
+    return status.st_size if stat.S_ISREG(status.st_mode) else -1
 
 
 def _of(sizes: Mapping[Path, int], wanted: set[int]) -> list[Path]:
@@ -74,9 +96,8 @@ def _of(sizes: Mapping[Path, int], wanted: set[int]) -> list[Path]:
 
 
 def _digests(files: list[Path]) -> dict[Path, bytes]:
-    with ThreadPoolExecutor(_THREADS) as pool:
-        digests = watched(pool.map(digest_of, files), len(files), "comparing files of equal size", "file")
-        return {file: digest for file, digest in zip(files, digests, strict=True) if digest}
+    digests = watched(in_threads(digest_of, files), len(files), "comparing files of equal size", "file")
+    return {file: digest for file, digest in zip(files, digests, strict=True) if digest}
 
 
 def digest_of(file: Path) -> bytes:

@@ -21,7 +21,7 @@ from numclip_lightning.data.base.reduction import Reduction
 from numclip_lightning.data.base.sampling import RangeSampler, RareSampler, TrainSampler
 from numclip_lightning.data.base.seeding import SeededDataset, run_seed
 from numclip_lightning.data.base.types import Batch, Split
-from numclip_lightning.errors import ConfigError, check_choice, format_number
+from numclip_lightning.errors import ConfigError, check_choice, format_number, refuse
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Normalize, Preprocess, build_transform
 
 __all__ = ["Batch", "OrdinalDataModule", "Split"]
@@ -121,11 +121,11 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         if self.normalize is not None:
             check_choice("normalize", self.normalize, tuple(NORMALIZATIONS))
         if self.value_step is not None and not 0 < self.value_step < float("inf"):
-            raise ConfigError(f"value_step={self.value_step} must be a number above 0; leave it out for exact values")
+            refuse(f"value_step={self.value_step} must be a number above 0; leave it out for exact values")
         if not 0 <= self.sample_power < float("inf"):
-            raise ConfigError(f"sample_power={self.sample_power} must be 0 or a positive number; 1 draws values evenly")
+            refuse(f"sample_power={self.sample_power} must be 0 or a positive number; 1 draws values evenly")
         if self.sample_power and self.oversample:
-            raise ConfigError("sample_power and oversample both bring more of rare values; give one of them alone")
+            refuse("sample_power and oversample both bring more of rare values; give one of them alone")
         self._reduction.check()
 
     @property

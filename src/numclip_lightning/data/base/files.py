@@ -1,6 +1,5 @@
 """The base of datamodules whose images are files and whose numbers are in lists."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import get_args
 
 from numclip_lightning.data.base.arguments import expand_home, require_fraction, require_least
 from numclip_lightning.data.base.attributes import check_attributes, with_attributes
+from numclip_lightning.data.base.caches import caches
 from numclip_lightning.data.base.checking import CheckImages, check_images, report_one_value, report_rounding
 from numclip_lightning.data.base.datamodule import NEEDED, OrdinalDataModule
 from numclip_lightning.data.base.dataset import OrdinalDataset
@@ -17,7 +17,7 @@ from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
 from numclip_lightning.data.base.nodes import once_per_node
 from numclip_lightning.data.base.split_lists import SplitLists
 from numclip_lightning.data.base.types import Decode, Leaks, OnBadImage, SelectOn, Split
-from numclip_lightning.errors import ConfigError, MissingListError, check_choice
+from numclip_lightning.errors import MissingListError, check_choice, refuse
 from numclip_lightning.images.loading import MAX_PIXELS, Reading
 from numclip_lightning.images.pixel_cache import Cache, PixelCache
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Preprocess, build_transform
@@ -52,7 +52,8 @@ class FileDataModule(OrdinalDataModule):
         select_on: `val`: checkpoints are selected on validation images, none of which is tested on. `test`: they are
             selected on the test list, as in the papers of some datasets and for lists of your own, refused for other
             datasets; a `val_file` may then have images of the test list. Every result says which.
-        check_images: Before a run: `full` decodes every image, `header` opens it, `none` checks nothing.
+        check_images: Before a run: `full` decodes every image, `header` opens it, `none` checks nothing. Of lists of
+            2,000 images and more, those that were good before and have not changed since are passed over.
         leaks: What to do if lists of your own share a group, such as a patient, or more than a few copies of images:
             `refuse` or `warn`. Published lists that do so are only warned of.
         max_pixels: The most pixels of an image. JPEGs of more are read at a half, a quarter or an eighth of their size,
@@ -114,12 +115,12 @@ class FileDataModule(OrdinalDataModule):
         check_choice("decode", self.decode, get_args(Decode))
         check_choice("cache", self.cache, get_args(Cache))
         if not self.cache_gigabytes > 0:
-            raise ConfigError(f"cache_gigabytes={self.cache_gigabytes} must be a number above 0")
+            refuse(f"cache_gigabytes={self.cache_gigabytes} must be a number above 0")
         check_choice("on_bad_image", self.on_bad_image, get_args(OnBadImage))
         if not 0 <= self.max_bad_fraction <= 1:
-            raise ConfigError(f"max_bad_fraction={self.max_bad_fraction} must be from 0 to 1, both included")
+            refuse(f"max_bad_fraction={self.max_bad_fraction} must be from 0 to 1, both included")
         if self.max_bad_fraction < 1 and self.on_bad_image != "skip":
-            raise ConfigError(
+            refuse(
                 f"max_bad_fraction={self.max_bad_fraction} limits what on_bad_image=skip leaves out, but on_bad_image "
                 f"is {self.on_bad_image!r}, which leaves out none; set data.on_bad_image=skip"
             )
@@ -128,9 +129,9 @@ class FileDataModule(OrdinalDataModule):
         check_attributes(self.attributes)
         require_least("max_pixels", self.max_pixels, 1)
         if self.grey_range is not None and not self.grey_range[0] < self.grey_range[1]:
-            raise ConfigError(f"grey_range={list(self.grey_range)}: give black and then white, such as [0, 4095]")
+            refuse(f"grey_range={list(self.grey_range)}: give black and then white, such as [0, 4095]")
         if self.select_on == "test" and not self.may_select_on_test():
-            raise ConfigError(
+            refuse(
                 f"select_on='test': the papers of these data ({type(self).__name__}) don't select on the test set; "
                 "leave it 'val', or give lists of your own (train_file and test_file)"
             )
@@ -261,7 +262,7 @@ class FileDataModule(OrdinalDataModule):
             self.split_lists.refuse_test_images()
         skips = stage == "predict" and self.on_bad_image == "skip"
         how = "none" if skips else self.check_images
-        images = chain.from_iterable(tables)
+        images = tables[0] if len(tables) == 1 else chain.from_iterable(tables)
         once_per_node(lambda: check_images(images, self.root, how, self.reading), self.trainer)
         for table in tables:
             report_rounding(table)
@@ -288,5 +289,4 @@ class FileDataModule(OrdinalDataModule):
 
     @property
     def _cache_folder(self) -> Path:
-        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(expand_home("cache_folder", self.cache_folder or str(Path(caches, "numclip_lightning", "pixels"))))
+        return Path(expand_home("cache_folder", self.cache_folder or str(caches("pixels"))))

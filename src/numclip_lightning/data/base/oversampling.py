@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.splits import group_by_value
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import ConfigError, refuse
 
 __all__ = ["NO_FEATURES", "OversampleSpec", "oversample"]
 
@@ -49,11 +49,11 @@ class OversampleSpec:
     def __post_init__(self) -> None:
         """Check every argument."""
         if not 0 <= self.to <= 1:
-            raise ConfigError(f"oversample.to={self.to} must be a share from 0 to 1")
+            refuse(f"oversample.to={self.to} must be a share from 0 to 1")
         if self.neighbours < 1:
-            raise ConfigError(f"oversample.neighbours={self.neighbours} must be at least 1")
+            refuse(f"oversample.neighbours={self.neighbours} must be at least 1")
         if not (math.isfinite(self.width) and self.width >= 0):
-            raise ConfigError(f"oversample.width={self.width} must be 0 or a positive number, in the target's unit")
+            refuse(f"oversample.width={self.width} must be 0 or a positive number, in the target's unit")
 
 
 def oversample(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from numclip_lightning.data.base.arguments import require_fraction, require_least
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.splits import few_shots, long_tail, shift_values
-from numclip_lightning.errors import ConfigError, format_number
+from numclip_lightning.errors import format_number, refuse
 
 __all__ = ["Reduction"]
 
@@ -36,15 +36,15 @@ class Reduction(NamedTuple):
         if self.shift_factor != 1:
             require_fraction("shift_factor", self.shift_factor)
         if not 1 <= self.long_tail < float("inf"):
-            raise ConfigError(f"long_tail={self.long_tail} must be a number of at least 1; 1 changes nothing")
+            refuse(f"long_tail={self.long_tail} must be a number of at least 1; 1 changes nothing")
         if (self.shift_values > 0) != (self.shift_factor < 1):
-            raise ConfigError(
+            refuse(
                 f"shift_values={self.shift_values} and shift_factor={self.shift_factor} work together alone; give "
                 "both, such as shift_values=10 and shift_factor=0.1, or neither"
             )
         if len(self.asked) > 1:
             given = " and ".join(f"{name}={value}" for name, value in self.asked.items())
-            raise ConfigError(f"{given} each choose the training images; give one of them alone")
+            refuse(f"{given} each choose the training images; give one of them alone")
 
     def finds_no_value_twice(self, train: Sequence[Label]) -> bool:
         """Return whether it counts images of equal value, and all values differ."""

@@ -33,6 +33,7 @@ class ShardIndex:
         sizes: How many they are, int64 (N,).
         targets: The number of each image, float64 (N,); NaN for all of a shard without labels.
         num_bytes: The size of the shard.
+        time_ns: The time of its last change, 0 where it lies behind a URL.
     """
 
     paths: Sequence[str]
@@ -40,13 +41,14 @@ class ShardIndex:
     sizes: npt.NDArray[np.int64]
     targets: npt.NDArray[np.float64]
     num_bytes: int
+    time_ns: int
 
     @classmethod
-    def of(cls, samples: Iterable[tuple[str, int, int, float]], num_bytes: int) -> Self:
+    def of(cls, samples: Iterable[tuple[str, int, int, float]], num_bytes: int, time_ns: int) -> Self:
         """Make one of samples: path, offset, size and target of each."""
         paths, offsets, sizes, targets = zip(*samples, strict=True)
-        integers = (np.array(column, dtype=np.int64) for column in (offsets, sizes))
-        return cls(paths, *integers, np.array(targets, dtype=np.float64), num_bytes)
+        starts, lengths = (np.array(column, dtype=np.int64) for column in (offsets, sizes))
+        return cls(paths, starts, lengths, np.array(targets, dtype=np.float64), num_bytes, time_ns)
 
 
 def name_of(url: str) -> str:
@@ -85,7 +87,8 @@ def index_shard(file: Path, url: str, field: str) -> ShardIndex:
         raise DataError(f"{url} can't be read as a plain tar: {error}; pack it again, without compression.") from error
     if not samples:
         raise DataError(f"{url} has no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-    index = ShardIndex.of(samples, file.stat().st_size)
+    status = file.stat()
+    index = ShardIndex.of(samples, status.st_size, 0 if "://" in url else status.st_mtime_ns)
     unknown = np.isnan(index.targets)
     if unknown.any() and not unknown.all():
         raise DataError(
@@ -139,7 +142,7 @@ def write_index(place: Path, index: ShardIndex, field: str) -> None:
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     names = np.frombuffer("\0".join(index.paths).encode("utf-8", "surrogateescape"), dtype=np.uint8)
-    about = np.array([_FORMAT, index.num_bytes], dtype=np.int64)
+    about = np.array([_FORMAT, index.num_bytes, index.time_ns], dtype=np.int64)
     part = place.with_name(f"{place.name}.{hashlib.sha256(names.tobytes()).hexdigest()[:8]}.part")
     with part.open("wb") as file:
         np.savez(file, about=about, field=np.array(field), names=names, offsets=index.offsets, sizes=index.sizes,
@@ -160,10 +163,10 @@ def read_index(content: bytes, field: str, num_bytes: int | None) -> ShardIndex 
     """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as found:
-            known, size = found["about"].tolist()
+            known, size, time_ns = found["about"].tolist()
             if known != _FORMAT or str(found["field"]) != field or num_bytes not in (None, size):
                 return None
             paths = found["names"].tobytes().decode("utf-8", "surrogateescape").split("\0")
-            return ShardIndex(paths, found["offsets"], found["sizes"], found["targets"], size)
+            return ShardIndex(paths, found["offsets"], found["sizes"], found["targets"], size, time_ns)
     except (ValueError, KeyError, OSError, EOFError):
         return None

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,19 +114,21 @@ class TarStore:
         return [self._index(url, field) for url in watched(urls, len(urls), "reading shards", "shard")]
 
     def _index(self, url: str, field: str) -> ShardIndex:
-        remote = "://" in url
-        size = None
+        remote, size, time_ns = "://" in url, None, 0
         if not remote:
             try:
-                size = Path(url).stat().st_size
+                status = Path(url).stat()
             except OSError as error:
                 raise DataError(f"the shard {url} can't be read: {error.strerror}.") from error
+            size, time_ns = status.st_size, status.st_mtime_ns
         own = self.folder / "indices" / f"{name_of(url)}{INDEX_SUFFIX}"
-        for content in (self._beside(url), own.read_bytes() if own.is_file() else b""):
-            if content and (found := read_index(content, field, size)):
-                if remote and not own.is_file():
-                    write_index(own, found, field)
-                return found
+        known = read_index(own.read_bytes(), field, size) if own.is_file() else None
+        if known and known.time_ns == time_ns:
+            return known
+        if found := read_index(self._beside(url), field, size):
+            if remote:
+                write_index(own, replace(found, time_ns=0), field)
+            return found
         found = index_shard(self.fetch(url), url, field)
         write_index(own, found, field)
         return found
@@ -137,9 +140,6 @@ class TarStore:
             shard = Path(url)
             fresh = place.is_file() and place.stat().st_mtime >= shard.stat().st_mtime
             return place.read_bytes() if fresh else b""
-        own = self.folder / "indices" / f"{name_of(url)}{INDEX_SUFFIX}"
-        if own.is_file():
-            return b""
         try:
             with library().gopen(url + INDEX_SUFFIX) as stream:
                 found: bytes = stream.read()

@@ -1,7 +1,7 @@
 """Reading the files of a request into memory, within limits; nothing is written to disk."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import NamedTuple
 
 from fastapi import Request
@@ -29,8 +29,13 @@ class File(NamedTuple):
     content: bytes
 
 
-async def read_files(request: Request, limits: Limits) -> list[File]:
+async def read_files(request: Request, limits: Limits, take: Callable[[int], None]) -> list[File]:
     """Read the images of a request.
+
+    Args:
+        request: The request.
+        limits: The most of everything.
+        take: Called with the size of each part that arrives; refuses what is too much for all requests together.
 
     Raises:
         Refusal: If there are none, too many, too much, or they come too slowly.
@@ -41,7 +46,7 @@ async def read_files(request: Request, limits: Limits) -> list[File]:
     if announced.isdigit() and int(announced) > limits.max_bytes:
         raise _too_large(limits)
     parser = MultiPartParser(
-        request.headers, _bounded(request, limits), max_files=limits.max_files, max_fields=8, max_part_size=10_000
+        request.headers, _bounded(request, limits, take), max_files=limits.max_files, max_fields=8, max_part_size=10_000
     )
     # What is larger would go to a file on disk.
     parser.spool_max_size = limits.max_bytes + 1
@@ -71,12 +76,13 @@ async def read_files(request: Request, limits: Limits) -> list[File]:
     return found
 
 
-async def _bounded(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
+async def _bounded(request: Request, limits: Limits, take: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
     total = 0
     async for chunk in request.stream():
         total += len(chunk)
         if total > limits.max_bytes:
             raise _too_large(limits)
+        take(len(chunk))
         yield chunk
 
 

@@ -13,7 +13,7 @@ from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.deploy.server.answers import Answer, answer_of
 from numclip_lightning.deploy.server.batches import Batches
 from numclip_lightning.deploy.server.decoding import Decoders
-from numclip_lightning.deploy.server.limits import Limits, Refusal
+from numclip_lightning.deploy.server.limits import Held, Limits, Refusal
 from numclip_lightning.deploy.server.reading import File, read_files
 
 __all__ = ["Meters", "Service"]
@@ -47,6 +47,7 @@ class Service:
 
     def __init__(self, predictor: OrdinalPredictor, limits: Limits) -> None:
         self.predictor, self.limits, self.meters = predictor, limits, Meters()
+        self._held = Held(limits.max_held)
         self._batches = Batches(predictor, limits, self.meters.batch.observe)
 
     @asynccontextmanager
@@ -74,9 +75,12 @@ class Service:
         """Predict the images of a request, each in its place.
 
         Raises:
-            Refusal: If it is broken, too large or too slow, too many images wait, or none can be read.
+            Refusal: If it is broken, too large or too slow, too much or too many images wait, or none can be read.
         """
-        sent = await read_files(request, self.limits)
+        with self._held.request() as take:
+            return await self._answer(await read_files(request, self.limits, take))
+
+    async def _answer(self, sent: list[File]) -> Answer:
         start = time.perf_counter()
         found = await self._predict(sent)
         bad = [reason for reason in found if isinstance(reason, str)]

@@ -36,7 +36,7 @@ class ClassesMethod(OrdinalMethod):
     Args:
         decode: How the number is read: the `expectation`, the `median`, at which the mean absolute error is least, or
             the number of the most probable class (`argmax`). A level counts as its centre; the median spreads its
-            probability evenly from its first to its last value.
+            probability evenly from its first to its last value. On a logarithmic scale all three read logarithms.
 
     Attributes:
         decoder: The module that reads the number from the logits.
@@ -63,7 +63,7 @@ class ClassesMethod(OrdinalMethod):
 
     @property
     def class_values(self) -> Tensor:
-        """The number of each class in the target's unit, (K,) or (R,)."""
+        """The place of each class on the axis of the scale, (K,) or (R,): its number, or the logarithm of it."""
         return self.decoder.centers
 
     def check(self) -> None:
@@ -77,11 +77,13 @@ class ClassesMethod(OrdinalMethod):
     def build(self) -> None:
         """Build towers and decoder."""
         super().build()
-        scale = self.scale
+        axis = self.scale.axis
         if self.over_levels:
-            self.decoder = build_decoder(self.decode, scale.centers, lower=scale.lower, upper=scale.upper)
+            self.decoder = build_decoder(
+                self.decode, axis.centers, lower=axis.lower, upper=axis.upper, logarithmic=axis.logarithmic
+            )
         else:
-            self.decoder = build_decoder(self.decode, scale.values)
+            self.decoder = build_decoder(self.decode, axis.values, logarithmic=axis.logarithmic)
 
     def class_output(self, logits: Tensor) -> Output:
         """Return the output for logits over the classes, (B, K) or (B, R), with the values (B,) of the decoder."""
@@ -169,8 +171,9 @@ class PromptClassifier(ClassesMethod, PromptedMethod[ConceptPrompts]):
 def _ranges(scale: OrdinalScale) -> list[str]:
     """Return the numbers of each level in words, K of them: "between 5 and 8 things", or "1 things" for one value."""
     numbers, unit = scale.numbers, f" {scale.unit}" if scale.unit else ""
-    ends = zip(scale.to_rank(scale.lower).tolist(), scale.to_rank(scale.upper).tolist(), strict=True)
+    sizes = scale.to_level(scale.values).bincount(minlength=scale.num_levels)
+    lasts = (sizes.cumsum(0) - 1).tolist()
     return [
-        (numbers[first] if first == last else f"between {numbers[first]} and {numbers[last]}") + unit
-        for first, last in ends
+        (numbers[last] if size == 1 else f"between {numbers[last - size + 1]} and {numbers[last]}") + unit
+        for size, last in zip(sizes.tolist(), lasts, strict=True)
     ]

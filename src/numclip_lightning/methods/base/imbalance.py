@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from numclip_lightning.errors import ConfigError, check_choice, check_weight
+from numclip_lightning.errors import ConfigError, check_choice, check_weight, refuse
 from numclip_lightning.losses.imbalance import balanced_mse, conr
 from numclip_lightning.losses.rarity import log_prior, rank_weights, smoothing_kernel
 from numclip_lightning.methods.base.many_values import check_number_of_values
@@ -41,7 +41,8 @@ class ImbalanceSpec:
         logit_adjustment: tau of the cross-entropy of `z + tau log p(class)`; 0 leaves it out.
         smooth_prior: Whether that p is smoothed as in `lds`.
         balanced_mse: The weight of the Balanced MSE of the number, in squared steps of the scale; 0 leaves it out.
-        noise: The noise scale of Balanced MSE, in the target's unit; None is one step of the scale.
+        noise: The noise scale of Balanced MSE, in the target's unit; None is one step of the scale. On a logarithmic
+            scale this and `conr_width` are distances of natural logarithms: 0.05 is about 5 %.
         conr: The weight of the contrast of confused images (ConR); 0 leaves it out.
         conr_width: From which distance two images differ for ConR, in the target's unit; None is one step of the scale.
         fds: Whether features are calibrated by those of neighbouring ranks (feature distribution smoothing).
@@ -72,11 +73,11 @@ class ImbalanceSpec:
         for name in ("noise", "conr_width", "kernel_sigma"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"imbalance.{name} is {value}; give a positive number.")
+                refuse(f"imbalance.{name} is {value}; give a positive number.")
         if not (math.isfinite(self.clip) and self.clip >= 1):
-            raise ConfigError(f"imbalance.clip is {self.clip}; give a number of at least 1, which weighs all alike.")
+            refuse(f"imbalance.clip is {self.clip}; give a number of at least 1, which weighs all alike.")
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
-            raise ConfigError(f"imbalance.kernel_size is {self.kernel_size}; give an odd number such as 5.")
+            refuse(f"imbalance.kernel_size is {self.kernel_size}; give an odd number such as 5.")
 
 
 class BalancedSteps(OrdinalSteps):
@@ -103,19 +104,19 @@ class BalancedSteps(OrdinalSteps):
         """
         asked, name = self.imbalance, type(self).__name__
         if asked.weights != "none" and not self.weighs_images:
-            raise ConfigError(
+            refuse(
                 f"imbalance.weights is {asked.weights!r}, but the losses of {name} give no image a weight of its own; "
                 "set it to none, or draw rare images more often with data.sample_power."
             )
         if asked.logit_adjustment and not self.adjusts_logits:
-            raise ConfigError(
+            refuse(
                 f"imbalance.logit_adjustment is {asked.logit_adjustment}, but {name} is not trained by the "
                 "cross-entropy of its classes alone; set it to 0."
             )
         if asked.fds:
-            check_number_of_values(f"{name} with imbalance.fds", self.scale)
+            check_number_of_values(f"{name} with imbalance.fds", self.scale, most=2000)
         if asked.fds and mix:
-            raise ConfigError("imbalance.fds needs the one rank of each image, which mixed images lack; set mix=null.")
+            refuse("imbalance.fds needs the one rank of each image, which mixed images lack; set mix=null.")
 
     def build_smoothing(self) -> None:
         """Build the statistics of features, if `fds` asks for it; the CLIP is built."""
@@ -207,17 +208,17 @@ class BalancedSteps(OrdinalSteps):
         losses, asked = super()._own_losses(output, batch), self.imbalance
         if not self.training:
             return losses
-        value, target, unit = output.value, batch["target"], self.loss_unit
+        (value, target), unit = self.value_places(output, batch), self.loss_unit
         if asked.balanced_mse:
             if not value.requires_grad:
                 raise ConfigError(
                     f"imbalance.balanced_mse needs a number that training can move, but {type(self).__name__} reads "
                     "it without a gradient; set decode to expectation, or balanced_mse to 0."
                 )
-            noise = (asked.noise or self.scale.step) / unit
+            noise = (asked.noise or self.scale.axis.step) / unit
             losses["balanced_mse"] = asked.balanced_mse * balanced_mse(value / unit, target / unit, noise)
         if asked.conr:
-            width = asked.conr_width or self.scale.step
+            width = asked.conr_width or self.scale.axis.step
             features = output.extras["image_features"]
             losses["conr"] = asked.conr * conr(features, value, target, width, batch.get("weight"))
         return losses

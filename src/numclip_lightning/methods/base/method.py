@@ -2,18 +2,19 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field, fields
 from itertools import product
-from typing import Any, ClassVar, Self, get_args
+from typing import Any, ClassVar, Self
 
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.construction import KeywordDataclass, from_plain, plain_arguments
 from numclip_lightning.methods.base.frozen import put_back, take_out
 from numclip_lightning.methods.base.imbalance import ImbalanceSpec
+from numclip_lightning.methods.base.many_values import check_number_of_levels
 from numclip_lightning.methods.base.mixing import MixSpec
 from numclip_lightning.methods.base.optimisers import (
     Interval,
@@ -23,7 +24,7 @@ from numclip_lightning.methods.base.optimisers import (
     build_optimizer,
     build_scheduler,
 )
-from numclip_lightning.methods.base.raters import Raters
+from numclip_lightning.methods.base.raters import Raters, check_raters
 from numclip_lightning.methods.base.second_order import (
     asks_for_hessian,
     backward_twice,
@@ -33,7 +34,7 @@ from numclip_lightning.methods.base.second_order import (
 from numclip_lightning.methods.base.towers import PatchDropSpec, TowerSteps
 from numclip_lightning.methods.base.tuning import Tune
 from numclip_lightning.methods.base.types import Batch
-from numclip_lightning.metrics import DEFAULT, default_tolerance
+from numclip_lightning.metrics import DEFAULT, choose, default_tolerance
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.layers import image_layers
 from numclip_lightning.scale import OrdinalScale
@@ -113,12 +114,9 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
         # `_class_path` says to `numclip test --ckpt_path` which method the checkpoint holds.
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         self.save_hyperparameters({**plain_arguments(self), "_class_path": path}, logger=False)
-        self.check_towers()
-        self.check()
-        self.check_imbalance(self.mix)
-        self._check_raters()
-        tolerance = default_tolerance(self.scale) if self.tolerance is None else self.tolerance
-        self.build_metrics(tolerance, self.metrics)
+        for check in self.checks():
+            check()
+        self.build_metrics(self._tolerance, self.metrics)
         # On the device, where `one_hot_output` needs them: copying them there in each step would wait for it.
         self.register_buffer("level_borders", self.scale.borders, persistent=False)
         self.build()
@@ -126,16 +124,26 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
         self._freeze_parts()
         self.found_again: dict[str, str] = {}
 
-    def check(self) -> None:
-        """Raise ConfigError if arguments contradict each other; a method calls `super().check()` first."""
+    def checks(self) -> list[Callable[[], object]]:
+        """Return all checks of arguments, which are called before anything is built."""
+        return [
+            self.check_towers,
+            lambda: check_number_of_levels(self.scale),
+            self.check,
+            lambda: self.check_imbalance(self.mix),
+            lambda: check_raters(self.raters, type(self).__name__, self.reads_raters),
+            lambda: choose(self.metrics, self._tolerance),
+        ]
 
-    def _check_raters(self) -> None:
-        check_choice("raters", self.raters, get_args(Raters))
-        if self.raters != "mean" and not self.reads_raters:
-            raise ConfigError(
-                f"raters is {self.raters!r}, but the losses of {type(self).__name__} take one number for each image; "
-                "set it to mean, or take a method of docs/raters.md."
-            )
+    @property
+    def _tolerance(self) -> float:
+        return default_tolerance(self.scale) if self.tolerance is None else self.tolerance
+
+    def check(self) -> None:
+        """Raise ConfigError if arguments contradict each other; a method calls `super().check()` first.
+
+        `errors.refuse` in place of `raise` lets a message name what the checks after it find too.
+        """
 
     def build(self) -> None:
         """Build towers, prompts and heads; a method calls `super().build()` first."""
@@ -227,9 +235,9 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
             planned = getattr(schedule.scheduler, name, duration)
             if planned < duration:
                 raise ConfigError(
-                    f"the checkpoint's {self.lr_scheduler.name} was laid out for {planned} "
+                    f"the checkpoint's {self.lr_scheduler.name} was planned for {planned} "
                     f"{self.lr_scheduler.interval}s, this training takes {duration}; resume with the length it had, "
-                    "or start a new fit."
+                    "or start a new fit (docs/howto/resume.md: train longer)."
                 )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

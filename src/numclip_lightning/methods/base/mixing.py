@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.errors import ConfigError, check_choice, refuse
 from numclip_lightning.methods.base.types import Batch
 
 __all__ = ["MixSpec", "is_mixed", "mix_batch", "of_partner"]
@@ -36,8 +36,8 @@ class MixSpec:
         beta: Both parameters of the Beta distribution of `lam`, the share of an image's own loss; 1 is uniform, a small
             one mostly leaves one image whole.
         width: The partner of an image is drawn with probability proportional to `exp(-(y_i - y_j)^2 / (2 width^2))`
-            among the others (C-Mixup), in the target's unit; the wider, the more alike all are. None permutes the
-            batch, as CutMix and mixup are published.
+            among the others (C-Mixup), in the target's unit (of logarithms, on a logarithmic scale); the wider, the
+            more alike all are. None permutes the batch, as CutMix and mixup are published.
 
     Raises:
         ConfigError: If an argument is out of its range.
@@ -52,13 +52,15 @@ class MixSpec:
         """Check every argument."""
         check_choice("mix.kind", self.kind, get_args(Kind))
         if not 0 <= self.prob <= 1:
-            raise ConfigError(f"mix.prob is {self.prob}; give a share of the batches from 0 to 1.")
+            refuse(f"mix.prob is {self.prob}; give a share of the batches from 0 to 1.")
         for name, value in (("beta", self.beta), ("width", self.width)):
             if value is not None and not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"mix.{name} is {value}; give a positive number.")
+                refuse(f"mix.{name} is {value}; give a positive number.")
 
 
-def mix_batch(batch: Batch, spec: MixSpec, epoch: int, batch_idx: int, process: int = 0) -> Batch:
+def mix_batch(
+    batch: Batch, spec: MixSpec, epoch: int, batch_idx: int, process: int = 0, places: Tensor | None = None
+) -> Batch:
     """Mix the images of a batch with partners, or return the batch as it is.
 
     Draws depend on the seed of the run, the epoch and the place of the batch alone, and take nothing from torch's
@@ -71,6 +73,7 @@ def mix_batch(batch: Batch, spec: MixSpec, epoch: int, batch_idx: int, process: 
         epoch: The number of the epoch.
         batch_idx: The place of the batch in it.
         process: The rank of this process.
+        places: What `width` is a distance of, (B,); None takes the targets.
 
     Returns:
         The batch with mixed `image`, `target_b`, `level_b` and `rank_b` of the partners (`weight_b` and
@@ -91,7 +94,8 @@ def mix_batch(batch: Batch, spec: MixSpec, epoch: int, batch_idx: int, process: 
     if len(targets) < 2 or shared.random() >= spec.prob:
         return batch
     lam = float(shared.beta(spec.beta, spec.beta))
-    partner = _partners(targets, spec.width, np.random.default_rng((seed, epoch, batch_idx, process + 1)))
+    rng = np.random.default_rng((seed, epoch, batch_idx, process + 1))
+    partner = _partners(targets if places is None else places, spec.width, rng)
     if spec.kind == "cutmix":
         box = _box(images.shape[-2], images.shape[-1], lam, shared)
         mixed, lam = _paste(images, images[partner], box)

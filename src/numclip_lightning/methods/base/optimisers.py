@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, get_args
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
 from numclip_lightning.errors import ConfigError, check_choice, near_matches
 from numclip_lightning.methods.base.radam import PublishedRAdam
@@ -141,7 +141,7 @@ def build_scheduler(spec: SchedulerSpec, optimizer: Optimizer, duration: int) ->
         duration: The length of the training in the units of `spec.interval`.
 
     Raises:
-        ConfigError: If the class refuses its arguments.
+        ConfigError: If the class refuses its arguments, or the schedule can't go on to the end of the training.
     """
     accepted = inspect.signature(spec.find()).parameters
     known = {"total_steps": duration, "T_max": duration, "max_lr": [group["lr"] for group in optimizer.param_groups]}
@@ -157,7 +157,23 @@ def build_scheduler(spec: SchedulerSpec, optimizer: Optimizer, duration: int) ->
             "set lr_scheduler.args.milestones or another lr_scheduler.name",
             duration, spec.interval, sorted(scheduler.milestones),
         )  # fmt: skip
+    _check_length(scheduler, spec, duration)
     return scheduler
+
+
+def _check_length(scheduler: LRScheduler, spec: SchedulerSpec, duration: int) -> None:
+    """Refuse a schedule that would stop with an error before the training ends; warn of one that climbs again."""
+    length = f"the training takes {duration} {spec.interval}s"
+    if isinstance(scheduler, OneCycleLR) and scheduler.total_steps < duration:
+        raise ConfigError(
+            f"lr_scheduler.args={spec.args} end after {scheduler.total_steps} {spec.interval}s, and {length}; leave "
+            "the length out of the arguments, which is then that of the training."
+        )
+    if isinstance(scheduler, CosineAnnealingLR) and scheduler.T_max < duration:
+        _log.warning(
+            "lr_scheduler: T_max=%d, and %s, so that the rates climb again; leave T_max out for one fall",
+            scheduler.T_max, length,
+        )  # fmt: skip
 
 
 def _build(argument: str, spec: OptimizerSpec | SchedulerSpec, build: Callable[[], _Built]) -> _Built:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import ConfigError, refuse
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.loading import load_clip
@@ -173,7 +173,7 @@ class ContextMethod(PromptedMethod[P]):
         """Refuse a context that is random and never trained."""
         super().check()
         if self.num_context is not None and self.learning_rates.context == 0:
-            raise ConfigError(
+            refuse(
                 "learning_rates.context is 0, but num_context asks for random context tokens, which would stay random; "
                 "raise the rate, or set num_context=null for the template's own words."
             )

@@ -1,18 +1,29 @@
 """Targets that several raters have given: the mean alone, or how their votes are distributed over the scale."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from numclip_lightning.errors import check_choice, refuse
 from numclip_lightning.losses import normal_over_values, votes_over_values
 from numclip_lightning.methods.base.types import Batch
 from numclip_lightning.scale import OrdinalScale
 
-__all__ = ["Raters", "rater_distribution"]
+__all__ = ["Raters", "check_raters", "rater_distribution"]
 
 Raters = Literal["mean", "distribution"]
 """What training makes of the raters' votes."""
+
+
+def check_raters(raters: Raters, method: str, reads_raters: bool) -> None:
+    """Raise ConfigError if the choice is unknown, or asks for votes that the losses of a method do not read."""
+    check_choice("raters", raters, get_args(Raters))
+    if raters != "mean" and not reads_raters:
+        refuse(
+            f"raters is {raters!r}, but the losses of {method} take one number for each image; set it to mean, or take "
+            "a method of docs/raters.md."
+        )
 
 
 def rater_distribution(batch: Batch, scale: OrdinalScale) -> Tensor:

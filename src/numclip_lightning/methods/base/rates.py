@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from torch import nn
 
-from numclip_lightning.errors import ConfigError, check_weight
+from numclip_lightning.errors import check_weight, refuse
 
 __all__ = ["LearningRates", "by_layer"]
 
@@ -53,7 +53,7 @@ class LearningRates:
         for part, rate in self.by_part().items():
             check_weight(f"learning_rates.{part}", rate, "frozen")
         if not 0 < self.layer_decay <= 1:
-            raise ConfigError(
+            refuse(
                 f"learning_rates.layer_decay is {self.layer_decay}; give a number above 0 and up to 1; 1 gives all "
                 "layers the same rate."
             )

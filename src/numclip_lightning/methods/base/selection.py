@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from numclip_lightning.errors import ConfigError, check_weight
+from numclip_lightning.errors import ConfigError, check_weight, refuse
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.samples import features_of
 from numclip_lightning.methods.base.types import Batch
@@ -113,6 +113,6 @@ def check_candidates(argument: str, values: Sequence[float]) -> None:
         ConfigError: If there is none, or one is negative or not finite.
     """
     if not values:
-        raise ConfigError(f"{argument} is empty; give at least one number.")
+        refuse(f"{argument} is empty; give at least one number.")
     for value in values:
         check_weight(argument, value, "left out")

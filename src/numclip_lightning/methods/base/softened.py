@@ -2,16 +2,20 @@
 
 from dataclasses import dataclass, field
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import refuse
 from numclip_lightning.losses import Distance, soft_labels, weighted_mean
 from numclip_lightning.methods.base.classes import ClassesMethod
 from numclip_lightning.methods.base.types import Batch, Output
 from numclip_lightning.precision import at_least_float32
 
 __all__ = ["Falling", "SoftenedMethod"]
+
+# Rows of labels at a time: a table of ten thousand classes would take gigabytes.
+_CLASSES = 1024
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Falling:
         """Check both."""
         for name, value in (("start", self.start), ("end", self.end)):
             if not 0 < value < float("inf"):
-                raise ConfigError(f"temperature.{name} is {value}; give a number greater than 0, such as 1.")
+                refuse(f"temperature.{name} is {value}; give a number greater than 0, such as 1.")
 
     def at(self, epoch: int, epochs: int) -> float:
         """Return the temperature of an epoch, from 0 on, of so many.
@@ -55,39 +59,50 @@ class SoftenedMethod(ClassesMethod):
         temperature: How soft the labels are, greater than 0: a number, or one that falls over the epochs
             (`{start: 2, end: 0.5}`). None leaves them hard.
 
-    Attributes:
-        labels: The soft label of each class, a row each.
     """
 
     distance: Distance = "absolute"
     temperature: float | Falling | None = None
-    labels: Tensor = field(init=False)
+    softness: float = field(init=False)
 
     def build(self) -> None:
-        """Build the table of soft labels."""
-        labels = self._soft_labels(0, 1)
+        """Set the softness of the labels, which is that of the first epoch."""
+        self.softness = self._softness(0, 1)
+        # Refuses a temperature that can't be one before anything is built.
+        soft_labels(1, self.distance, self.softness)
         super().build()
-        self.register_buffer("labels", labels, persistent=False)
+
+    @property
+    def labels(self) -> Tensor:
+        """The soft label of each class, a row each, (C, C); losses take the rows of their images alone."""
+        return soft_labels(self.num_classes, self.distance, self.softness).to(self.device)
 
     def on_train_epoch_start(self) -> None:
         """Soften the labels as this epoch has them, also of a fit that is resumed."""
         super().on_train_epoch_start()
         if isinstance(self.temperature, Falling):
-            labels = self._soft_labels(self.current_epoch, self.training_length("epoch"))
-            self.labels = labels.to(self.labels)
+            self.softness = self._softness(self.current_epoch, self.training_length("epoch"))
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy with the labels; its least value is the entropy of soft ones, not 0."""
         if self.temperature is None:
             return super().losses(output, batch)
         logits = at_least_float32(self.adjusted(output.logits))
-        wanted, known = self.wanted(batch, logits), self.labels.to(logits.dtype)
+        wanted = self.wanted(batch, logits)
         # Of votes: the mean over them of the labels that each has.
-        labels = wanted @ known if wanted.is_floating_point() else known[wanted]
+        labels = self._mean_labels(wanted) if wanted.is_floating_point() else self._labels_of(wanted)
+        labels = labels.to(logits.dtype)
         return {"soft_labels": weighted_mean(F.cross_entropy, batch.get("weight"), logits, labels)}
 
-    def _soft_labels(self, epoch: int, epochs: int) -> Tensor:
-        temperature = self.temperature
-        if isinstance(temperature, Falling):
-            temperature = temperature.at(epoch, epochs)
-        return soft_labels(self.num_classes, self.distance, 1.0 if temperature is None else temperature)
+    def _labels_of(self, index: Tensor) -> Tensor:
+        return soft_labels(self.num_classes, self.distance, self.softness, index)
+
+    def _mean_labels(self, shares: Tensor) -> Tensor:
+        """Return the mean of the labels of votes, (B, C), a part of the classes at a time."""
+        parts = torch.arange(self.num_classes, device=shares.device).split(_CLASSES)
+        return torch.stack([shares[:, part] @ self._labels_of(part).to(shares.dtype) for part in parts]).sum(dim=0)
+
+    def _softness(self, epoch: int, epochs: int) -> float:
+        if isinstance(self.temperature, Falling):
+            return self.temperature.at(epoch, epochs)
+        return 1.0 if self.temperature is None else self.temperature

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Subset
 
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.errors import refuse
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.samples import Samples, encode_share, gather_by_index
 from numclip_lightning.methods.base.selection import check_candidates
@@ -97,7 +97,7 @@ class SolvedStart(OrdinalMethod):
         if self.strengths:
             check_candidates("strengths", self.strengths)
             if 0 in self.strengths:
-                raise ConfigError("strengths contain 0, which would learn nothing; give numbers greater than 0.")
+                refuse("strengths contain 0, which would learn nothing; give numbers greater than 0.")
 
     def on_train_start(self) -> None:
         """Solve for the start, unless a fit is resumed."""

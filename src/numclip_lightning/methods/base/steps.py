@@ -91,9 +91,16 @@ class OrdinalSteps(L.LightningModule, ABC):
     def loss_unit(self) -> float:
         """Unit of losses of the number: a step of the scale, as published, but at least a thousandth of its range.
 
-        In steps of a dollar the loss of a price would be in millions, and the first training step would end in NaN.
+        In steps of a dollar the loss of a price would be in millions, and the first training step would end in NaN. On
+        a logarithmic scale it is a distance of logarithms: losses take the places of its axis.
         """
-        return max(self.scale.step, (self.scale.maximum - self.scale.minimum) / 1000)
+        axis = self.scale.axis
+        return max(axis.step, (axis.maximum - axis.minimum) / 1000)
+
+    def value_places(self, output: Output, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the places of predicted and true numbers on the axis of the scale, (B,) each; losses compare them."""
+        axis = self.scale.axis
+        return axis.of(output.value), axis.of(batch["target"])
 
     def forward(self, images: Tensor) -> Output:
         """Return logits and values (B,) for normalised images (B, 3, H, W)."""
@@ -131,7 +138,8 @@ class OrdinalSteps(L.LightningModule, ABC):
                 "give a list that has them (see docs/raters.md), or set raters=mean."
             )
         if self.mix:
-            batch = mix_batch(batch, self.mix, self.current_epoch, batch_idx, self.global_rank)
+            places = self.scale.axis.of(batch["target"])
+            batch = mix_batch(batch, self.mix, self.current_epoch, batch_idx, self.global_rank, places)
         return self._loss(batch, self._evaluate(batch, "train"), "train")
 
     def on_validation_epoch_start(self) -> None:

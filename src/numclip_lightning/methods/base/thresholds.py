@@ -5,7 +5,7 @@ from typing import ClassVar, get_args
 
 from torch import Tensor
 
-from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.errors import check_choice, refuse
 from numclip_lightning.methods.base.image import ImageMethod
 from numclip_lightning.methods.base.many_values import check_number_of_values
 from numclip_lightning.methods.base.types import Output
@@ -35,7 +35,7 @@ class ThresholdMethod(ImageMethod):
         check_choice("decode", self.decode, get_args(ThresholdDecode))
         check_number_of_values(type(self).__name__, self.scale)
         if self.scale.num_ranks < 2:
-            raise ConfigError(
+            refuse(
                 f"the scale {self.scale.describe()} has a single value, and no threshold to ask about; "
                 "raise scale.maximum."
             )
@@ -48,5 +48,6 @@ class ThresholdMethod(ImageMethod):
         """Return log-probabilities of the ranks, (B, R), values (B,), and the head's logits `thresholds`, (B, R-1)."""
         logits = self.head(features)
         log_beyond = self.log_beyond(logits)
-        value = self.scale.minimum + self.scale.step * decode_rank(log_beyond, self.decode)
+        axis = self.scale.axis
+        value = axis.number(axis.minimum + axis.step * decode_rank(log_beyond, self.decode))
         return Output(rank_log_probabilities(log_beyond), value, {"thresholds": logits})

@@ -28,7 +28,7 @@ class TipAdapterMethod(SelectingMethod, PromptClassifier):
     zero-shot CLIP. The number of entries is read from the datamodule; a checkpoint brings its own.
 
     Args:
-        tau: How far an entry counts for neighbouring classes, in the target's unit (`models.cache.soft_values`); None
+        tau: How far an entry counts for neighbouring classes, on the scale's axis (`models.cache.soft_values`); None
             is as published: for its own class alone.
         alphas: The weights of the cache to choose from.
         betas: How fast an entry's weight decays with distance, to choose from.

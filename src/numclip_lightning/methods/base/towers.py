@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError, check_choice, check_weight
+from numclip_lightning.errors import check_choice, check_weight, refuse
 from numclip_lightning.methods.base.imbalance import BalancedSteps
 from numclip_lightning.methods.base.rates import LearningRates
 from numclip_lightning.methods.base.tuning import TuneSpec, check_tune, fit_to_tuning, tune_towers
@@ -44,9 +44,9 @@ class PatchDropSpec:
         """Check the arguments."""
         check_choice("patch_dropout.by", self.by, get_args(By))
         if not 0 < self.share < 1:
-            raise ConfigError(f"patch_dropout.share is {self.share}; give a share between 0 and 1, such as 0.5.")
+            refuse(f"patch_dropout.share is {self.share}; give a share between 0 and 1, such as 0.5.")
         if self.until is not None and self.until < 1:
-            raise ConfigError(f"patch_dropout.until is {self.until}; give an epoch of 1 or more, or leave it out.")
+            refuse(f"patch_dropout.until is {self.until}; give an epoch of 1 or more, or leave it out.")
 
 
 class TowerSteps(BalancedSteps):
@@ -76,12 +76,12 @@ class TowerSteps(BalancedSteps):
         asked = {"patch_dropout": self.patch_dropout, "leash": self.leash}
         for name, value in asked.items():
             if value and not self.learning_rates.image_encoder:
-                raise ConfigError(
+                refuse(
                     f"{name} is for an image tower that is trained, and it is frozen; raise "
                     f"learning_rates.image_encoder, or leave {name} out."
                 )
             if value and self.reads_places:
-                raise ConfigError(
+                refuse(
                     f"{name} is for features of whole images, and {type(self).__name__} reads their places; leave it "
                     "out."
                 )

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
-from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.errors import ConfigError, check_choice, refuse
 from numclip_lightning.methods.base.frozen import LEFT_OUT
 from numclip_lightning.methods.base.rates import LearningRates
 from numclip_lightning.models.clip import CLIPBackbone
@@ -57,9 +57,9 @@ class TuneSpec:
         check_choice("tune.mode", self.mode, get_args(TuneMode))
         for name, value in (("blocks", self.blocks), ("rank", self.rank), ("alpha", self.alpha)):
             if value is not None and not 0 < value < float("inf"):
-                raise ConfigError(f"tune.{name} is {value}; give a number above 0.")
+                refuse(f"tune.{name} is {value}; give a number above 0.")
         if self.mode == "full" and self.blocks is not None:
-            raise ConfigError("tune.blocks goes with svd, lora or last_n; full tunes every block.")
+            refuse("tune.blocks goes with svd, lora or last_n; full tunes every block.")
 
     @property
     def rewrites(self) -> bool:
@@ -79,12 +79,12 @@ def check_tune(tune: TuneSpec, rates: LearningRates) -> None:
     if tune.mode == "full":
         return
     if not (rates.image_encoder or rates.text_encoder):
-        raise ConfigError(
+        refuse(
             f"tune={tune.mode}, but image and text tower are frozen; raise learning_rates.image_encoder or "
             "learning_rates.text_encoder."
         )
     if tune.rewrites and rates.by_size:
-        raise ConfigError(
+        refuse(
             f"learning_rates.by_size fits the rate of a whole tower, and tune={tune.mode} trains few numbers of it; "
             "set by_size=false and give image_encoder a rate for these, such as 5e-4."
         )

@@ -126,12 +126,8 @@ def confusion_section(runs: Sequence[ReportedRun]) -> Section:
     """Show which levels are read as which."""
 
     def show(run: ReportedRun) -> list[Element]:
-        assert run.levels is not None
-        size = len(run.phrases)
-        both = (run.levels[0] >= 0) & (run.levels[1] >= 0)
-        counts = np.zeros((size, size), dtype=np.int64)
-        np.add.at(counts, (run.levels[1][both], run.levels[0][both]), 1)
-        return [_confusion(counts, run.phrases)]
+        assert run.confusion is not None
+        return [_confusion(run.confusion, run.phrases)]
 
     lead = (
         "Each row is a true level: the share of its images, in %, that were read as each level. On a scale, a miss to "

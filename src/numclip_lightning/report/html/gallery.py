@@ -97,7 +97,7 @@ def _maps(run: ReportedRun, paths: Iterable[str]) -> tuple[dict[str, tuple[str, 
 
 def _rounded(error: float, run: ReportedRun) -> float:
     """Return an error to a thousandth of a step of the scale: 0.0000668 things are none."""
-    digits = 3 - math.floor(math.log10(run.scale.step)) if run.scale else 6
+    digits = 3 - math.floor(math.log10(run.scale.grid.finest)) if run.scale else 6
     # Not -0.0.
     return round(error, digits) + 0.0
 

@@ -15,7 +15,7 @@ __all__ = ["survey_sections", "write_survey_page"]
 def write_survey_page(facts: Mapping[str, Any], output: Path) -> Path:
     """Write the page; `facts` are those of check.json. Returns the file."""
     images = sum(part["images"] for part in facts["parts"])
-    verdict = "nothing that must be mended was found" if facts["usable"] else f"to mend: {', '.join(facts['mend'])}"
+    verdict = "nothing wrong was found" if facts["usable"] else f"to correct: {', '.join(facts['mend'])}"
     return write_html(
         render("The images and their numbers", f"{images:,} images, {verdict}", survey_sections(facts),
                program="numclip check"),

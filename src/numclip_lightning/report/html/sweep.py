@@ -60,8 +60,8 @@ def _best(facts: _Facts) -> Section:
     rows = [[Cell(name), _value(value)] for name, value in {**facts["constants"], **trial["values"]}.items()]
     table = Table(f"Trial {trial['number']}: {_title(facts)} {_text(facts, trial['value'])}", ["Key", "Value"], rows)
     lead = (
-        "Its configuration is `best.yaml`. The number is of validation images, and the best of several: on other images "
-        "expect a worse one. No test image was looked at."
+        "Its configuration is `best.yaml`. The number is of validation images, and the best of several: on other "
+        "images expect a worse one. No test image was looked at."
     )
     return Section("best", "The best trial", lead, [("", [table])])
 
@@ -205,8 +205,9 @@ def _made(facts: _Facts) -> Section:
     fixed = f" `{json.dumps(facts['constants'])}` was the same in all of them." if facts["constants"] else ""
     text = (
         f"`{facts['command']}`, method {facts['method']}, seed {facts['seed']}; every trial has the training seed "
-        f"{facts['training_seed']}.{fixed} The same command goes on with a sweep that was stopped; with more `--trials` "
-        "it adds some. The folder has `sweep.json`, `trials.csv`, Optuna's `study.db` and a folder for each trial."
+        f"{facts['training_seed']}.{fixed} The same command goes on with a sweep that was stopped; with more "
+        "`--trials` it adds some. The folder has `sweep.json`, `trials.csv`, Optuna's `study.db` and a folder for each "
+        "trial."
     )
     return Section("made", "How it was made", "", [("", [Note(text)])])
 

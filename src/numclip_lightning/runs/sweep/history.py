@@ -1,6 +1,7 @@
 """What a sweep leaves in its folder for others: the facts of all trials, and the best configuration."""
 
 import json
+import math
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -84,12 +85,12 @@ def _described(distribution: BaseDistribution) -> dict[str, Any]:
 def _trial(sweep: Sweep, trial: FrozenTrial, repeated_as: int | None) -> dict[str, Any]:
     record = find_record(sweep.planned(trial)) or {}
     killed = trial.user_attrs.get(KILLED, False)
-    measured = record.get("metrics", {}).get(sweep.space.metric)
+    measured = record.get("metrics", {}).get(sweep.space.metric, math.nan)
     return {
         "number": trial.number,
         "state": "killed" if killed else _STATES[trial.state],
         "repeated_as": repeated_as,
-        "value": trial.value if trial.state == TrialState.COMPLETE else measured,
+        "value": trial.value if trial.state == TrialState.COMPLETE else (measured if math.isfinite(measured) else None),
         "validations": {str(step): value for step, value in sorted(trial.intermediate_values.items())},
         "values": trial.params,
         "seconds": record.get("seconds"),

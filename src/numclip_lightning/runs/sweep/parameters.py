@@ -16,8 +16,8 @@ _KEYS = ("distribution", "value", "values", "min", "max", "q")
 _KINDS = ("constant", "categorical", "uniform", "q_uniform", "int_uniform", "log_uniform", "log_uniform_values")
 # W&B's, which nothing here draws from.
 _OTHER_KINDS = (
-    "categorical_w_probabilities", "beta", "q_beta", "normal", "q_normal", "log_normal", "q_log_normal", "q_log_uniform",
-    "q_log_uniform_values", "inv_log_uniform", "inv_log_uniform_values",
+    "categorical_w_probabilities", "beta", "q_beta", "normal", "q_normal", "log_normal", "q_log_normal",
+    "q_log_uniform", "q_log_uniform_values", "inv_log_uniform", "inv_log_uniform_values",
 )  # fmt: skip
 _OTHER_KEYS = ("probabilities", "mu", "sigma", "a", "b")
 
@@ -45,9 +45,8 @@ def read_parameter(file: SpaceFile, keys: Keys, entry: Any) -> BaseDistribution 
         ConfigError: If it is no parameter of W&B, or of a kind that is not known here.
     """
     if not isinstance(entry, Mapping):
-        raise file.error(
-            keys, f"this is {json.dumps(entry, default=str)}; give {{value: ...}}, {{values: [...]}} or {{min: ..., max: ...}}."
-        )  # fmt: skip
+        shown = json.dumps(entry, default=str)
+        raise file.error(keys, f"this is {shown}; give {{value: ...}}, {{values: [...]}} or {{min: ..., max: ...}}.")
     for name in entry:
         if name in _OTHER_KEYS:
             raise file.error((*keys, name), "W&B's distributions with this key are not known here; list values.")
@@ -145,7 +144,7 @@ def _steps(file: SpaceFile, keys: Keys, low: float, high: float, step: float) ->
         raise file.error((*keys, "q"), f"{step} is no step; give a number above 0.")
     # As decimals: 0.3 is three times 0.1.
     first, last, by = (Decimal(str(number)) for number in (low, high, step))
-    first, last = -(-first // by) * by, last // by * by
+    first, last = math.ceil(first / by) * by, math.floor(last / by) * by
     if last <= first:
         raise file.error(keys, f"between {low} and {high} there are no two multiples of {step}.")
     if all(isinstance(number, int) for number in (low, high, step)):

@@ -1,5 +1,6 @@
 """The space that a sweep searches, in the format of W&B's sweeps."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -45,8 +46,8 @@ class Space:
         constants: What all trials have, likewise.
         halving: When a trial is stopped early; None for never.
         run_cap: How many trials there are at most, if the file says so.
-        left_out: The keys of the file that are W&B's alone.
         command: How an agent of W&B calls the program; empty if the file doesn't say.
+        keys: The way to each parameter in the file.
     """
 
     file: SpaceFile
@@ -57,7 +58,6 @@ class Space:
     constants: Mapping[str, Any]
     halving: Halving | None
     run_cap: int | None
-    left_out: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     keys: Mapping[str, Keys] = field(default_factory=dict)
 
@@ -88,7 +88,7 @@ def read_space(path: Path) -> Space:
     file = SpaceFile(path)
     file.require_keys((), file.content, _KEYS)
     method = file.content.get("method")
-    if method is None:
+    if not isinstance(method, str):
         raise ConfigError(f"{path} has no method; give one of {', '.join(_METHODS)}.")
     file.require_keys(("method",), [method], _METHODS)
     metric, goal = _metric(file)
@@ -105,8 +105,7 @@ def read_space(path: Path) -> Space:
         distributions={name: one for name, one in found.items() if isinstance(one, BaseDistribution)},
         constants={name: one.value for name, one in found.items() if isinstance(one, Constant)},
         halving=read_halving(file), run_cap=_run_cap(file),
-        left_out=tuple(name for name in _OF_WANDB if name in file.content),
-        command=tuple(map(str, file.content.get("command") or ())), keys=keys,
+        command=_command(file), keys=keys,
     )  # fmt: skip
     _check(space)
     return space
@@ -123,18 +122,20 @@ def _metric(file: SpaceFile) -> tuple[str, str]:
     if name.startswith("test_"):
         raise file.error(
             ("metric", "name"),
-            f"{name} is of test images: what is chosen by them is no result on them. Give val_{name.removeprefix('test_')}.",
+            f"{name} is of test images: what is chosen by them is no result on them. Give "
+            f"val_{name.removeprefix('test_')}.",
         )
     if not name.startswith("val_"):
         raise file.error(("metric", "name"), f"{name!r} is no metric on validation images; give one, such as val_mae.")
     try:
-        lower_is_better = measure_of(name).lower_is_better
+        measure = measure_of(name)
     except ConfigError:
         # A metric of the user's own; the first trial says whether there is one.
         return name, goal
-    if lower_is_better != (goal == "minimize"):
-        better = "lower" if lower_is_better else "higher"
-        raise file.error(("metric", "goal"), f"{goal} would take the worst trial: {name} is better if it is {better}.")
+    if measure.better != {"minimize": "lower", "maximize": "higher"}[goal]:
+        raise file.error(
+            ("metric", "goal"), f"{goal} takes a bad trial: {name} is better if it is {measure.direction}."
+        )
     return name, goal
 
 
@@ -157,6 +158,11 @@ def _check_name(file: SpaceFile, name: str, where: Keys, known: Mapping[str, Key
     for other in known:
         if other.replace(".init_args.", ".") == plain:
             raise file.error(where, f"this parameter is there twice, first in line {file.line(known[other])}.")
+
+
+def _command(file: SpaceFile) -> tuple[str, ...]:
+    given = file.content.get("command") or []
+    return tuple(shlex.split(given) if isinstance(given, str) else map(str, given))
 
 
 def _run_cap(file: SpaceFile) -> int | None:

@@ -71,4 +71,4 @@ class SpaceFile:
         for name in map(str, found):
             if name not in known:
                 hint = near_matches(name, known, most=1) or f"; known here: {', '.join(known)}."
-                raise self.error((*keys, name), f"this key is not known{hint}")
+                raise self.error((*keys, name), f"not known{hint}")

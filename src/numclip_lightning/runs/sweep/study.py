@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.runs.flatten import flags_of, flatten
 from numclip_lightning.runs.planned import PlannedTrial
-from numclip_lightning.runs.records import find_record
+from numclip_lightning.runs.records import find_record, tidy_folder
 from numclip_lightning.runs.sweep.configuration import Configuration
 from numclip_lightning.runs.sweep.space import Space
 from numclip_lightning.runs.sweep.watching import STOPPED_AT, STUDY, TellStudy, storage_of
@@ -43,7 +43,8 @@ class Sweep:
         space: What is searched.
         configuration: What the trials start from.
         seed: The seed of the suggestions, 0 or more.
-        most: How many trials there are at most; a killed one that is repeated counts once. None if the grid ends it.
+        most: How many trials there are at most; a killed one that is repeated counts once. None for a grid, which
+            ends by itself.
 
     Raises:
         ConfigError: If another search is kept in the folder.
@@ -55,7 +56,7 @@ class Sweep:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.folder, self.space, self.configuration, self.seed = folder, space, configuration, seed
         self.grid = space.grid
-        self.most = min([len(self.grid)] * bool(self.grid) + [most] * (most is not None))
+        self.most = min(limit for limit in (len(self.grid) or None, most) if limit is not None)
         self._storage = storage_of(folder)
         self.study = optuna.create_study(
             study_name=STUDY, storage=self._storage, direction=space.goal, load_if_exists=True
@@ -88,6 +89,9 @@ class Sweep:
                 self.settle(run, record)
                 continue
             again += 1
+            if run.folder.is_dir():
+                # The log of what there was is kept.
+                tidy_folder(run.folder, keep_checkpoints=False)
             self._note(trial.number, KILLED, True)
             self.study.tell(trial.number, state=TrialState.FAIL)
             self.study.enqueue_trial(trial.params, user_attrs={REPEATS: trial.number})
@@ -188,6 +192,6 @@ class Sweep:
             if not is_new and before.get(name) != now.get(name):
                 raise ConfigError(
                     f"{self.folder} holds a sweep with {name.removeprefix('configuration.')}: "
-                    f"{before.get(name, 'nothing')}; now it is {now.get(name, 'nothing')}. To begin another sweep, give "
-                    "another --output."
+                    f"{before.get(name, 'nothing')}; now it is {now.get(name, 'nothing')}. To begin another sweep, "
+                    "give another --output."
                 )
