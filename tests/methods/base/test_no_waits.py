@@ -25,7 +25,8 @@ class Questions(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if str(func).startswith(ASKING):
             # `one_hot` looks at its argument on a CPU alone.
-            line = next(frame.line for frame in reversed(traceback.extract_stack()[:-1]) if frame.line)
+            frames = reversed(traceback.extract_stack()[:-1])
+            line = next(frame.line for frame in frames if frame.line and "/torch/" not in frame.filename)
             if "one_hot(" not in line:
                 self.asked.append(f"{func} in {line}")
         return func(*args, **(kwargs or {}))
