@@ -37,7 +37,7 @@ from numclip_lightning.runs.records import (
     tidy_folder,
     write_record,
 )
-from numclip_lightning.runs.released import ReleaseText, trained_parameters
+from numclip_lightning.runs.released import released_parameters, trained_parameters
 from numclip_lightning.runs.terminal import configure_logging, message_of
 
 __all__ = ["execute", "execute_next"]
@@ -220,7 +220,6 @@ def _measure(run: PlannedRun) -> dict[str, Any]:
             f"`trains: false` from {run.method!r}, or give it a checkpoint by `ckpt_path` in its args."
         )
     device = cli.trainer.strategy.root_device
-    released = sum(found.trained for found in cli.trainer.callbacks if isinstance(found, ReleaseText))
     metrics = json.loads((cli.folder / "metrics.json").read_text(encoding="utf-8"))
     return {
         "status": "finished",
@@ -229,7 +228,7 @@ def _measure(run: PlannedRun) -> dict[str, Any]:
         "seconds": round(seconds, 2),
         "device": device_name(device),
         "peak_memory_mib": round(peak_memory(device), 1),
-        "trained_parameters": trained_parameters(cli.model) + released,
+        "trained_parameters": trained_parameters(cli.model) + released_parameters(cli.trainer),
         "metrics": {name: value for name, value in metrics.items() if isinstance(value, float)},
     }
 
