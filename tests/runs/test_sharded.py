@@ -10,7 +10,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from numclip_lightning.methods import SORD
+from numclip_lightning.methods.sord import SORD
 from numclip_lightning.runs.checkpoints import BestCheckpoint
 from support.processes import in_processes
 from support.tiny_fit import TARGETS, TINY, bright, loader
