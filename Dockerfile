@@ -1,18 +1,23 @@
-# A server of predictions from an exported folder; it is not root and writes nothing.
+# A server of predictions from an exported folder, on CPUs; it is not root and writes nothing.
 #
 #   numclip export --run runs/... --output exported
 #   docker build --tag numclip .
 #   docker run --rm --read-only --cap-drop ALL --publish 8000:8000 --env NUMCLIP_API_KEY=secret \
 #       --volume "$PWD/exported:/model:ro" numclip
 FROM python:3.12-slim AS build
+# Another version of both: --build-arg TORCH=... --build-arg TORCHVISION=...
+ARG TORCH=2.14.1
+ARG TORCHVISION=0.29.1
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/numclip
 ENV PATH="/opt/numclip/bin:$PATH"
 # PyTorch for CPUs: a tenth of the size of that for GPUs.
-RUN pip install --index-url https://download.pytorch.org/whl/cpu torch torchvision
+RUN pip install --index-url https://download.pytorch.org/whl/cpu "torch==$TORCH" "torchvision==$TORCHVISION"
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
+# The version of what is here is in the source.
+# hadolint ignore=DL3013
 RUN pip install '.[serve]'
 
 FROM python:3.12-slim

@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow coverage docs tables bench mini lint types check format clean
+.PHONY: help setup demo test test-slow coverage docs tables bench mini dist matrix lint-files lint types check format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1|/' | column -t -s '|'
@@ -45,6 +45,27 @@ bench: $(READY) ## Measure what is beside the image tower, and write docs/perfor
 
 mini: $(READY) ## Pre-train the embedded CLIP again on one thread, about 20 minutes
 	$(BIN)/python scripts/pretrain_mini.py
+
+RELEASE := $(VENV)/.release
+
+$(RELEASE): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[release]'
+	@touch $@
+
+dist: $(RELEASE) ## Build wheel and source distribution into dist/, check them, try them in an empty environment
+	rm -rf build dist
+	$(BIN)/python -m build --installer uv
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/python scripts/packages.py dist
+
+# ROWS=lowest-3.11 for one row; `scripts/matrix.py --list` names them.
+matrix: $(RELEASE) ## Test the wheel on the lowest and highest versions of what it needs, on each Python that is here; an hour
+	$(BIN)/python scripts/matrix.py $(if $(ROWS),--rows $(ROWS))
+
+lint-files: $(RELEASE) ## Check Dockerfiles and workflows
+	$(BIN)/hadolint Dockerfile Dockerfile.cuda
+	$(BIN)/zizmor --offline --quiet .github
 
 lint: $(READY) ## Check style
 	$(BIN)/ruff check .

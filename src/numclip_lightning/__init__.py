@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OrdinalPredictor", "OrdinalScale", "__version__"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Imported when they are asked for (PEP 562): they need torch, `numclip --help` must not.
 _HOMES = {"OrdinalPredictor": "numclip_lightning.deploy.predictor", "OrdinalScale": "numclip_lightning.scale"}
