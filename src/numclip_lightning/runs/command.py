@@ -70,6 +70,7 @@ ABOUT = {
     "test": "Measure a checkpoint on the test images.",
     "predict": "Write the predicted number of each image to a CSV file.",
     "interpolate": "Go from a fit part of the way back to CLIP, as validation says.",
+    "features": "Encode the images of a dataset once, for many runs.",
 }
 
 
