@@ -2,9 +2,9 @@
 
     PYTHONPATH=tests python scripts/look_at_site.py site FOLDER [PART OF A NAME ...]
 
-It needs Chromium and a built site (`make docs`). It writes a picture of each page into the folder (`-`: none), and prints
-what is wrong with a page whatever its words: it can be pushed sideways, text runs out of the window, a picture is missing
-or has no words. The exit code is 1 if anything is wrong.
+It needs Chromium and a built site (`make docs`). It writes a picture of each page into the folder (`-`: none), and
+prints what is wrong with a page whatever its words: it can be pushed sideways, text runs out of the window, a picture
+is missing or has no words. The exit code is 1 if anything is wrong.
 """
 
 import sys

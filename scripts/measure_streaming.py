@@ -18,8 +18,8 @@ import lightning as L
 import torch
 from torch.utils.data import Dataset
 
-from numclip_lightning.data import ListDataModule
 from numclip_lightning.data.base.types import Split
+from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.methods import LinearProbe
 from numclip_lightning.runs.calibrating import Calibrate
 from numclip_lightning.runs.prediction_shards import WriteShards

@@ -7,7 +7,7 @@ import pytest
 
 import numclip_lightning
 from numclip_lightning.cli import VERBS, main
-from numclip_lightning.runs.command import ABOUT
+from numclip_lightning.runs.parser import ABOUT
 from numclip_lightning.scale import OrdinalScale
 
 # Libraries that take seconds to import.

@@ -73,7 +73,10 @@ def test_a_command_with_a_parser_of_its_own_can_be_parsed(words: list[str], caps
         # Without `--near=null` it would fetch a backbone. Its lists are not here, which it says.
         assert main([*words, "--near=null"]) == 1
     else:
-        stop = {"benchmark": ["--compare_to=nobody"], "sweep": ["--ckpt_path=none.ckpt"]}.get(words[0], [])
+        before = {"benchmark": ["--compare_to=nobody"], "sweep": ["--ckpt_path=none.ckpt"]}
+        if not {"--list", "--prune"} & {*words}:
+            before["features"] = ["--ckpt_path=none.ckpt"]
+        stop = before.get(words[0], [])
         assert failure(*words, *stop) == 2
     error = "".join(capsys.readouterr())
     assert any(stop in error for stop in _STOPS), error

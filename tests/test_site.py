@@ -12,10 +12,12 @@ import pytest
 import yaml
 
 import docs_hooks
+import look_at_site
 import write_reference
 from numclip_lightning.cli import VERBS
 from numclip_lightning.data import __all__ as data_names
 from numclip_lightning.methods import __all__ as method_names
+from support.browser import CHROMIUM, browser
 from support.places import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
@@ -116,13 +118,19 @@ def test_the_page_of_keys_has_every_method_and_dataset() -> None:
     assert "Takes the keys of [FileDataModule](#filedatamodule) too." in part
 
 
-@pytest.mark.slow
-def test_the_site_is_built_strictly_and_has_its_search(tmp_path: Path) -> None:
-    site = tmp_path / "site"
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site."""
+    folder = tmp_path_factory.mktemp("built") / "site"
     subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
         cwd=REPOSITORY, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, check=True, timeout=600,
     )  # fmt: skip
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_is_built_strictly_and_has_its_search(site: Path) -> None:
     for page in (*PAGES, "reference/verbs.md", "tutorials/01_quickstart.md"):
         name = re.sub(r"README\.md$", "index.md", page)
         assert (site / name).with_suffix(".html").is_file(), page
@@ -130,3 +138,15 @@ def test_the_site_is_built_strictly_and_has_its_search(tmp_path: Path) -> None:
     # Nothing that a browser would fetch from elsewhere by itself.
     start = (site / "index.html").read_text(encoding="utf-8")
     assert re.findall(r"<(?:script|img)[^>]+src=\"?https?:|<link[^>]+rel=\"?stylesheet\"?[^>]+https?:", start) == []
+    # A tutorial shows what its cells print and draw.
+    tutorial = (site / "tutorials" / "01_quickstart.html").read_text(encoding="utf-8")
+    assert "always 7 things" in tutorial
+    assert 'alt="Eight generated scenes' in tutorial
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_no_page_runs_out_of_a_phone_and_the_search_works_from_a_disk(site: Path, tmp_path: Path) -> None:
+    assert list(look_at_site.look(site, None)) == []
+    with browser(tmp_path) as page:
+        assert any("CORAL" in title for title in look_at_site.results(page, site, "CORAL"))

@@ -47,7 +47,13 @@ def test_a_page_takes_a_whole_report_or_what_there_is_if_asked(
     page = tmp_path / "page.md"
     page.write_text("Words.\n<!-- report -->\nall of it\n<!-- end of report -->\n", encoding="utf-8")
     broken = {"args": {"data.num_train": 0}}
-    words = ["benchmark", "--config", str(write({"Zero": ZERO_SHOT, "broken": broken})), "--page", str(page)]
+    words = [
+        "benchmark",
+        "--config",
+        str(write({"Zero": ZERO_SHOT, "broken": broken}, on_mistakes="run")),
+        "--page",
+        str(page),
+    ]
     assert main(words) == 1
     assert "all of it" in page.read_text(encoding="utf-8")
     assert f"{page} is left as it is until all runs have finished" in capsys.readouterr().err

@@ -128,6 +128,7 @@ def test_a_sweep_of_failures_ends_with_an_error(tmp_path: Path, capsys: pytest.C
     [
         ([], {"metric": {"name": "test_mae"}}, "test_mae is of test images"),
         (["--data.nonsense=1"], {}, "nonsense"),
+        (["--model.backbone=mini"], {}, "parameters: model.backbone: --model.backbone=mini is given as well"),
         ([], {"parameters": {"model.learning_rates.haed": {"values": [1, 2]}}}, "did you mean 'model.learning_rates.h"),
         (["--trials=0"], {}, "Expected a <class 'PositiveInt'>"),
         (["--workers=x"], {}, "Got value: x"),

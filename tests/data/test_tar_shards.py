@@ -41,9 +41,8 @@ def module(packed: Path | str, **arguments: Any) -> ShardDataModule:
 
 
 def test_samples_are_those_of_the_lists(data: Path, packed: Path, tmp_path: Path) -> None:
-    lists = ListDataModule(
-        root=str(data), **{f"{split}_file": f"{split}.txt" for split in SIZES}, image_size=32, num_workers=0
-    )  # type: ignore[arg-type]
+    files: dict[str, Any] = {f"{split}_file": f"{split}.txt" for split in SIZES}
+    lists = ListDataModule(root=str(data), **files, image_size=32, num_workers=0)
     shards = module(packed, shard_folder=str(tmp_path))
     shards.setup("fit")
     for split in ("val", "test"):
@@ -156,7 +155,7 @@ def test_strangers_shards_and_bad_ones(data: Path, tmp_path: Path) -> None:
         ({"x__txt": "1"}, "has no images"),
     ):
         with pytest.raises(DataError, match=message):
-            labels(tar(tmp_path / "b.tar", **members), kept)  # type: ignore[arg-type]
+            labels(tar(tmp_path / "b.tar", **members), kept)
     (tmp_path / "b.tar").write_bytes(b"torn" * 400)
     with pytest.raises(DataError, match="can't be read as a plain tar"):
         labels(str(tmp_path / "b.tar"), kept)

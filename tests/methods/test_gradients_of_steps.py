@@ -58,6 +58,6 @@ def test_the_gradient_of_a_step_is_that_of_its_loss(kind: Any) -> None:
         with torch.no_grad():
             for parameter, one in zip(parameters, direction, strict=True):
                 parameter.add_(one, alpha=sign * STEP)
-        values.append(float(loss_of(method, batch)))
+        values.append(loss_of(method, batch).item())
     assert abs(slope) > 1e-3
     assert (values[0] - values[1]) / (2 * STEP) == pytest.approx(slope, rel=1e-4, abs=1e-6)

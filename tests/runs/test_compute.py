@@ -197,5 +197,5 @@ class TestTheCommand:
             "[{class_path: BatchSizeFinder, init_args: {max_trials: 2, steps_per_trial: 1, init_val: 2, margin: 0.0}}]"
         )
         run = numclip("fit", f"--trainer.callbacks+={finder}", "--trainer.max_epochs=1", "--data.batch_size=2")
-        # 21 images in batches of 8: two doublings.
-        assert [row["step"] for row in rows_of(run / "metrics.csv") if row["val_mae"]] == ["2"]
+        # It tries 2 and 4: then 21 images are six steps.
+        assert [row["step"] for row in rows_of(run / "metrics.csv") if row["val_mae"]] == ["5"]

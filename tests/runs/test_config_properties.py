@@ -46,7 +46,7 @@ def test_what_is_valid_goes_through_yaml_and_back(spec: Any) -> None:
     assert from_plain(type(spec), yaml.safe_load(text)) == spec
 
 
-@holds_for(st.sampled_from(KINDS), st.dictionaries(st.sampled_from(KEYS), trees, max_size=4), few=40)
+@holds_for(st.sampled_from(KINDS), st.dictionaries(st.sampled_from(KEYS), trees, max_size=4), few=15)
 def test_what_is_not_is_named_and_ends_in_no_other_exception(kind: str, arguments: dict[str, Any]) -> None:
     given = {"model": {"class_path": kind, "init_args": arguments}, "data": None}
     for mistake in mistakes_of(given, "fit"):
@@ -57,7 +57,7 @@ def test_what_is_not_is_named_and_ends_in_no_other_exception(kind: str, argument
     assert all("changes nothing" in line or "keeps" in line for line in idle_arguments(given))
 
 
-@holds_for(st.sampled_from(KINDS), st.sampled_from([0, -1, 3]), st.sampled_from([-1.0, 0.5]), few=10, many=60)
+@holds_for(st.sampled_from(KINDS), st.sampled_from([0, -1, 3]), st.sampled_from([-1.0, 0.5]), few=6, many=60)
 def test_each_of_several_mistakes_is_named_once(kind: str, maximum: int, rate: float) -> None:
     scale = {"minimum": 1, "maximum": maximum}
     found = [str(error) for error in mistakes_in(getattr(methods, kind), {"scale": scale, "leash": -rate})]

@@ -22,7 +22,7 @@ from numclip_lightning.runs.prediction_shards import WriteShards
 from support.command import SIZES, Numclip
 from support.processes import in_processes
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork", "ignore:Using `DistributedSampler`")
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork", "ignore:Using `DistributedSampler`", "ignore:.*zero length")
 
 TOTAL = SIZES["test"]
 
@@ -91,8 +91,21 @@ def test_shards_have_the_rows_of_the_csv_and_a_stopped_prediction_goes_on(
 
     assert main([*words, *parquet(folder), "--data.predict_path=val.txt"]) == 2
     assert "holds predictions with another list of images" in capsys.readouterr().err
-    assert main([*words, *parquet(folder, 0)]) == 2
-    assert "--shard_size is 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--format=parquet", "--shard_size=0"], "--shard_size is 0"),
+        (["--shard_size=5"], "--shard_size=5 is of shards; add --format=parquet"),
+        (["--format=parquet", "--output=rows.csv"], "has the name of a file"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(
+    words: list[str], flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, *flags]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_skipped_images_are_listed_and_not_tried_again(
@@ -143,6 +156,9 @@ def test_two_processes_go_on_where_a_killed_one_was_and_give_each_image_once(dat
     seen = in_processes(2, tmp_path, go_on)
     # A batch of two was there; the rest is shared evenly.
     assert sorted(seen) == [7, 8]
+    # One image for two processes.
+    (folder / "000000000008-000000000009.parquet").unlink()
+    assert sorted(in_processes(2, tmp_path, go_on)) == [0, 1]
     found, known = pd.read_parquet(folder), pd.read_parquet(whole)
     assert list(found["index"]) == list(range(TOTAL))
     assert list(found["path"]) == list(known["path"])

@@ -128,6 +128,11 @@ def ended(trainer: L.Trainer) -> dict[str, Any]:
     }
 
 
+# With two processes.
+SHARED = (
+    "cutmix and rare values", "kept features and oversampling", "smoothed features", "averages", "Lightning's EMA",
+    "Lightning's SWA", "two workers",
+)  # fmt: skip
 # One resume of each; the others are of the slow ones, with two.
 QUICK = ("cutmix and rare values", "a schedule by steps")
 
@@ -153,7 +158,7 @@ def test_another_number_of_workers_and_another_seed_go_on_as_before(data: Path, 
 
 
 @pytest.mark.filterwarnings("ignore:.*fork")
-@pytest.mark.parametrize("name", ["plain", pytest.param("cutmix and rare values", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["plain", *(pytest.param(name, marks=pytest.mark.slow) for name in SHARED)])
 def test_two_processes_resume_as_one_does(data: Path, tmp_path: Path, name: str) -> None:
     def work(rank: int) -> list[dict[str, Any]]:
         expected = ended(fit(data, tmp_path / "whole", name, processes=2))

@@ -78,9 +78,9 @@ class TestTrials:
         assert not run.predicts
 
     def test_suggestions_learn_from_the_results(self, begin: Begin) -> None:
-        values = [value_of(run) for run in go_on(begin(most=40))]
-        # By chance, a third has the right words and rates are 0.8 powers of ten away on average.
-        assert sum(values[20:]) / 20 < 0.7 * sum(values[:10]) / 10
+        values = [value_of(run) for run in go_on(begin(most=26))]
+        # The first ten are drawn by chance.
+        assert sum(values[16:]) < 0.7 * sum(values[:10])
 
     def test_the_seed_decides(self, begin: Begin) -> None:
         first, again, other = (words_of(go_on(begin(name, 4, seed))) for name, seed in (("a", 1), ("b", 1), ("c", 2)))

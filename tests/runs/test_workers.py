@@ -52,7 +52,9 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "NumCLIP": {},
     }
     with chdir(REPOSITORY):
-        assert main(["benchmark", "--config", str(write_config(folder, methods)), "--processes=2"]) == 1
+        assert (
+            main(["benchmark", "--config", str(write_config(folder, methods, on_mistakes="run")), "--processes=2"]) == 1
+        )
     return folder
 
 

@@ -6,7 +6,9 @@ runs sweeps (`wandb_sweeps`). What it does not know it answers with an error, an
 
 import json
 import re
+import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,7 +35,7 @@ class Run:
         history: A dictionary for each row, in order.
         summary: The last summary.
         files: Uploaded files by name.
-        state: As in W&B: running, finished, failed, preempting, preempted.
+        state: As in W&B: running, finished, failed, killed (stopped by the sweep), preempting, preempted.
         starts: How many processes have begun it.
         stop: Whether it was asked to stop.
     """
@@ -246,7 +248,8 @@ class WandbServer:
             if told.get("complete"):
                 run.exit_code = told.get("exitcode") or 0
                 preempted = run.state == "preempting" and run.exit_code
-                run.state = "preempted" if preempted else "failed" if run.exit_code else "finished"
+                ended = "killed" if run.stop else "failed"
+                run.state = "preempted" if preempted else ended if run.exit_code else "finished"
             return {"exitcode": None, "limits": {}, "stopped": run.stop}
 
     def store(self, path: str, content: bytes) -> None:
@@ -310,7 +313,9 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
 
 class _Listener(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that hang up, as those do that are killed."""
+        """Show errors of the stand-in, but not that a client hangs up, as those do that are killed."""
+        if not isinstance(sys.exception(), ConnectionError):
+            traceback.print_exc()
 
 
 @contextmanager

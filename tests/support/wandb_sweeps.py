@@ -56,7 +56,8 @@ class Sweep:
         if alive:
             return []
         for name in self.given:
-            if name in runs and runs[name].state == "preempted" and name not in self.resumed:
+            # One that was asked to stop does not come back.
+            if name in runs and runs[name].state == "preempted" and not runs[name].stop and name not in self.resumed:
                 self.resumed.append(name)
                 return [self._start("resume", name, agent)]
         arguments = self.next_arguments(runs) if len(self.given) < self.config.get("run_cap", math.inf) else None
@@ -117,7 +118,9 @@ def _values(given: Mapping[str, Any]) -> list[Any]:
 
 
 def _draw(draws: random.Random, given: Mapping[str, Any], near: Any) -> Any:
-    """Draw a value, or one near another."""
+    """Draw a value, or one near another; nested parameters one by one."""
+    if "parameters" in given:
+        return {key: _draw(draws, inner, near and near[key]) for key, inner in given["parameters"].items()}
     if "min" not in given:
         return near if near is not None and draws.random() < 0.7 else draws.choice(_values(given))
     low, high = given["min"], given["max"]

@@ -17,6 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# Seconds for the imports, on a machine with much else to do.
+_PATIENCE = 900
+
 _CLIENT = """#!{python} -S
 import array, json, os, signal, socket, sys
 line = socket.socket(socket.AF_UNIX)
@@ -75,10 +78,10 @@ def warm_numclip(folder: Path) -> Iterator[Path]:
     client.chmod(0o755)
     process = subprocess.Popen([sys.executable, __file__, place])
     try:
-        for _ in range(1200):
-            if Path(place).exists():
-                break
+        end = time.monotonic() + _PATIENCE
+        while not Path(place).exists():
             assert process.poll() is None, "it could not be started"
+            assert time.monotonic() < end, "it takes too long"
             time.sleep(0.1)
         yield programs
     finally:

@@ -59,7 +59,7 @@ def benchmark(words: Sequence[str]) -> int:
     strangers = _strangers(chosen, here)
     # Before the trials: what is wrong in a configuration is said before anything is run.
     trials, runs = plan_trials(chosen), plan(chosen)
-    if not report_only:
+    if not report_only and chosen.on_mistakes == "refuse":
         refuse_planned_mistakes([*trials, *(run for run in runs if not has_finished(run))])
     if trials:
         if not (report_only or _run_all(chosen, trials)):

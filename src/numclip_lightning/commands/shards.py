@@ -46,12 +46,13 @@ def shards(words: Sequence[str]) -> int:
     if not isinstance(data, FileDataModule):
         raise ConfigError(f"{type(data).__name__} has no image files to pack; use data of lists.")
     folder = Path(config.output).expanduser()
+    data.labels("train")
+    # Shards can't tell afterwards that two splits share an image or a person.
+    data.split_lists.refuse_shared_images()
     for split in _SPLITS:
         try:
             data.labels(split)
         except MissingListError:
-            if split == "train":
-                raise
             continue
         images, number = pack_split(data, split, folder, config.shard_size)
         place = folder / f"{split}-{{000000..{number - 1:06d}}}.tar"

@@ -52,6 +52,7 @@ def sweep(words: Sequence[str]) -> int:
     space = read_space(Path(given.space))
     if not any(word.partition("=")[0] in ("--config", "-c") for word in rest):
         raise ConfigError(f"give --config, a complete configuration that the trials start from{_hint(space)}.")
+    _refuse_both(space, rest)
     configuration = Configuration(rest)
     configuration.check(space)
     if left_out := _left_out(space.command, rest):
@@ -109,6 +110,14 @@ def _hint(space: Space) -> str:
     """Return the configuration that the file's own command names."""
     named = [word for word in space.command if word.endswith((".yaml", ".yml"))]
     return f"; its command at W&B has --config {named[0]}" if named else ""
+
+
+def _refuse_both(space: Space, words: Sequence[str]) -> None:
+    """Refuse a flag that every trial would set again."""
+    for word in words:
+        name = word.partition("=")[0].removeprefix("--")
+        if name in space.keys:
+            raise space.error(name, f"{word} is given as well; remove one of them.")
 
 
 def _left_out(command: Sequence[str], words: Sequence[str]) -> list[str]:

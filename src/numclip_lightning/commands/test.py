@@ -4,9 +4,10 @@ import logging
 from functools import partial
 from typing import Any, Literal
 
-from lightning.pytorch.callbacks import Callback
+import lightning as L
 from lightning.pytorch.cli import LightningArgumentParser
 
+from numclip_lightning.commands.pictures import RunPictures
 from numclip_lightning.errors import NumClipError
 from numclip_lightning.runs.command import NumClipCLI, run_command
 
@@ -18,14 +19,12 @@ _log = logging.getLogger(__name__)
 class _DrawingCLI(NumClipCLI):
     """A run that ends with pictures, if they are asked for."""
 
-    def last_callbacks(self) -> list[Callback]:
-        """Return what draws."""
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Let a callback draw, after all others have written."""
         given = self.config_init[self.verb]
-        if not given.pictures or given.trainer.fast_dev_run:
-            return []
-        from numclip_lightning.commands.pictures import RunPictures
-
-        return [RunPictures(images=given.pictures != "no_images")]
+        if given.pictures and not given.trainer.fast_dev_run:
+            self.callbacks.append(RunPictures(images=given.pictures != "no_images"))
+        return super().instantiate_trainer(**kwargs)
 
 
 class _ReportingCLI(_DrawingCLI):

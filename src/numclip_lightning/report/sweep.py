@@ -59,16 +59,16 @@ def write_trials(facts: Mapping[str, Any], path: Path) -> None:
     rows = [
         {
             "trial": trial["number"], "state": trial["state"], facts["metric"]: trial["value"],
-            **{name: trial["values"].get(name) for name in facts["parameters"]},
+            **{name: _cell(trial["values"], name) for name in facts["parameters"]},
             "validations": len(trial["validations"]), "seconds": trial["seconds"],
             "repeated_as": "" if trial["repeated_as"] is None else str(trial["repeated_as"]),
             "error": trial["error"] or "",
         }
         for trial in facts["trials"]
     ]  # fmt: skip
-    frame = pd.DataFrame(rows)
-    # None where YAML has null, which a table would leave out.
-    for name in facts["parameters"]:
-        if name in frame and frame[name].dtype == object:
-            frame[name] = ["null" if value is None else value for value in frame[name]]
-    write_csv(frame, path)
+    write_csv(pd.DataFrame(rows), path)
+
+
+def _cell(values: Mapping[str, Any], name: str) -> Any:
+    """Return a value for a table, which leaves None out: `null` where YAML has it."""
+    return "null" if name in values and values[name] is None else values.get(name)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.runs.entries import DatasetEntry, EnsembleEntry, MeanEntry, MethodEntry
@@ -49,6 +49,8 @@ class Benchmark:
         processes: How many runs at once, each on one device. Several GPUs are used in turn.
         tuning_seed: The seed of the trials, none of `seeds`; None takes the number after the largest of them.
         keep_checkpoints: Whether the checkpoints of finished runs are kept; they take most of the space.
+        on_mistakes: What follows from methods whose names or values can't be, as words and checks of arguments show:
+            `refuse` names all of them before the first run, `run` lets them fail each by itself.
 
     Raises:
         ConfigError: If an entry is missing, doubled or unknown.
@@ -72,6 +74,7 @@ class Benchmark:
     processes: int = 1
     tuning_seed: int | None = None
     keep_checkpoints: bool = False
+    on_mistakes: Literal["refuse", "run"] = "refuse"
 
     def __post_init__(self) -> None:
         """Include the overlays, and check what no type checks."""

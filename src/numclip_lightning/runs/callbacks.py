@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
+from numclip_lightning.errors import ConfigError
 from numclip_lightning.images.corruptions import parse_corruptions
 from numclip_lightning.runs.averaging import AverageWeights
 from numclip_lightning.runs.calibrating import Calibrate
@@ -22,7 +23,7 @@ from numclip_lightning.runs.maps import MapExtremes, WriteMaps
 from numclip_lightning.runs.non_finite import NonFiniteSteps, OnNonFinite
 from numclip_lightning.runs.off_scale_test import TestOffScale
 from numclip_lightning.runs.on_scale import OnScale
-from numclip_lightning.runs.prediction_shards import WriteShards
+from numclip_lightning.runs.prediction_shards import SHARD_SIZE, WriteShards
 from numclip_lightning.runs.predictions import WritePredictions
 from numclip_lightning.runs.progress import Progress
 from numclip_lightning.runs.released import ReleaseText
@@ -110,9 +111,13 @@ def _writers(verb: str, given: Namespace, folder: Path) -> list[Callback]:
     on_scale = OnScale.asked(*asked, off_scale=off_scale)
     output = given.get("output")
     writer: Callback
+    size = given.get("shard_size")
     if given.get("format") == "parquet":
-        writer = WriteShards(Path(output or folder / "predictions"), given.shard_size, given.calibration, on_scale)
+        place = Path(output or folder / "predictions")
+        writer = WriteShards(place, SHARD_SIZE if size is None else size, given.calibration, on_scale)
     else:
+        if size is not None:
+            raise ConfigError(f"--shard_size={size} is of shards; add --format=parquet, or leave it out.")
         predicted = Path(output or folder / "predictions.csv")
         writer = WritePredictions(predicted, folder / "test_predictions.csv", given.calibration, on_scale)
     if on_scale is None:
@@ -142,7 +147,8 @@ def add_prediction_flags(parser: LightningArgumentParser) -> None:
     parser.add_argument("--format", type=Literal["csv", "parquet"], default="csv",
                         help="csv: one file, joined at the end. parquet: shards in a folder, for any number of images; "
                         "a prediction that was stopped goes on with the same --output.")  # fmt: skip
-    parser.add_argument("--shard_size", type=int, default=100_000, help="The most images of a shard of Parquet.")
+    parser.add_argument("--shard_size", type=int | None, default=None,
+                        help=f"The most images of a shard of Parquet; {SHARD_SIZE:,} by default.")  # fmt: skip
     parser.add_argument("--maps", type=bool, nargs="?", const=True, default=False,
                         help="Write which number each place of an image reads, to maps/")  # fmt: skip
 

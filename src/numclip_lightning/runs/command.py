@@ -45,7 +45,7 @@ from numclip_lightning.runs.folder import (
 from numclip_lightning.runs.in_wandb import interrupted_fit
 from numclip_lightning.runs.mistakes import refuse_mistakes
 from numclip_lightning.runs.orphans import named_as_starter, watch_starter
-from numclip_lightning.runs.parser import Parser, parse_words
+from numclip_lightning.runs.parser import ABOUT, USAGE, Parser, parse_words
 from numclip_lightning.runs.released import ReleaseText, trained_parameters
 from numclip_lightning.runs.remarks import say_what_is_idle
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
@@ -56,22 +56,9 @@ from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.trainer import Trainer
 from numclip_lightning.runs.unfitted import calibrate_unfitted
 
-__all__ = ["ABOUT", "NumClipCLI", "fit", "predict", "run_command", "test", "validate"]
+__all__ = ["NumClipCLI", "fit", "predict", "run_command", "test", "validate"]
 
 _log = logging.getLogger(__name__)
-
-# In place of the names of all flags, which would hide the error that follows.
-_USAGE = "numclip {} [--config FILE]... [--KEY=VALUE]..."
-
-# What each verb does, as in `numclip --help`. Lightning's own words are of its functions, and one ends in the middle.
-ABOUT = {
-    "fit": "Train a method and keep its best checkpoint.",
-    "validate": "Measure a checkpoint on the validation images.",
-    "test": "Measure a checkpoint on the test images.",
-    "predict": "Write the predicted number of each image to a CSV file.",
-    "interpolate": "Go from a fit part of the way back to CLIP, as validation says.",
-    "features": "Encode the images of a dataset once, for many runs.",
-}
 
 
 class NumClipCLI(LightningCLI):
@@ -110,7 +97,7 @@ class NumClipCLI(LightningCLI):
             parser_class=Parser,
             parser_kwargs={
                 "prog": "numclip",
-                self.verb: {"own_flags": True, "usage": _USAGE.format(self.name), "description": ABOUT[self.name]},
+                self.verb: {"own_flags": True, "usage": USAGE.format(self.name), "description": ABOUT[self.name]},
             },
             subclass_mode_model=True,
             subclass_mode_data=True,

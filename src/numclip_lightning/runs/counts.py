@@ -38,7 +38,6 @@ def count_images(targets: Sequence[float], scale: OrdinalScale) -> dict[str, Any
     """
     numbers = torch.tensor(targets, dtype=torch.float64)
     ranks = Counter(scale.to_rank(numbers).tolist())
-    values = scale.grid.values
     levels = scale.to_level(numbers).bincount(minlength=scale.num_levels)
     return {
         "minimum": float(scale.minimum),
@@ -46,7 +45,7 @@ def count_images(targets: Sequence[float], scale: OrdinalScale) -> dict[str, Any
         **({"spacing": scale.spacing, "ratio": scale.grid.ratio} if isinstance(scale.grid, LogGrid) else {}),
         "images": len(targets),
         "median": float(statistics.median(targets)),
-        "values": {format_number(values[rank]): count for rank, count in sorted(ranks.items())},
+        "values": {format_number(scale.grid.value(rank)): count for rank, count in sorted(ranks.items())},
         "levels": dict(zip(scale.phrases, levels.tolist(), strict=True)),
     }
 

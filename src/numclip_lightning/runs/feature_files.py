@@ -109,7 +109,7 @@ def read_features(file: Path, total: int) -> Tensor | None:
         return None
     try:
         with safe_open(file, "pt") as content:
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
+            tensors: dict[str, Tensor] = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
             known = content.metadata() or {}
     except (SafetensorError, OSError) as error:
         _log.warning("features: %s can't be read (%s); the images are encoded again", file, error)

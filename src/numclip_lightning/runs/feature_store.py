@@ -80,7 +80,8 @@ def _look(place: Path) -> Kept:
     files = [file for file in place.iterdir() if file.is_file()] if unfinished else [place]
     num_bytes = sum(file.stat().st_size for file in files)
     age = max(0.0, time.time() - status.st_mtime)
-    shape, dtype, about = (), "?", {}
+    shape: tuple[int, ...] = ()
+    dtype, about = "?", {}
     try:
         with safe_open(place / ABOUT if unfinished else place, "pt") as content:
             known = content.metadata() or {}
@@ -143,7 +144,7 @@ def prune(folder: Path, found: Iterable[Kept]) -> list[Kept]:
 
 def table_of(found: Iterable[Kept]) -> str:
     """Return features as a table for people: a line each, and the sum."""
-    rows = [("backbone", "list", "split", "images", "numbers", "size", "age", "state")]
+    rows: list[tuple[str, ...]] = [("backbone", "list", "split", "images", "numbers", "size", "age", "state")]
     total = count = 0
     for kept in found:
         total, count = total + kept.num_bytes, count + 1

@@ -93,7 +93,7 @@ def _runs(trainer: L.Trainer) -> Sequence[Any]:
     return [logger.experiment for logger in loggers] if trainer.is_global_zero else []
 
 
-def interrupted_fit(root: Path) -> Path | None:
+def interrupted_fit(root: str) -> str | None:
     """Return the last checkpoint of an earlier process of this run of a sweep, if there is one.
 
     A sweep gives a run that was preempted to an agent again, with the arguments that it had.
@@ -105,7 +105,7 @@ def interrupted_fit(root: Path) -> Path | None:
     if not (run and sweep):
         return None
     # Names of run folders sort by time: the last is the one that has come furthest.
-    for file in sorted(root.glob(f"*/{WANDB_RUN}"), reverse=True):
+    for file in sorted(Path(root).glob(f"*/{WANDB_RUN}"), reverse=True):
         try:
             told = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -113,5 +113,5 @@ def interrupted_fit(root: Path) -> Path | None:
         last = file.parent / "checkpoints" / "last.ckpt"
         if isinstance(told, dict) and (told.get("id"), told.get("sweep")) == (run, sweep) and last.is_file():
             _log.warning("this run of the sweep was interrupted; it goes on from %s", last)
-            return last
+            return str(last)
     return None

@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from numclip_lightning.runs.shorten import shorten
 
-__all__ = ["Parser", "parse_words"]
+__all__ = ["ABOUT", "USAGE", "Parser", "parse_words"]
 
 _SELECT_ON = (
     "use data.select_on=val (before: protocol=clean) or data.select_on=test (before: protocol=paper, or "
@@ -50,6 +50,20 @@ def _with_others(first: str) -> str:
     known = any(re.search(rf"\b{re.escape(line.partition(':')[0].rpartition('.')[2])}\b", first) for line in found)
     lines = found if known else [first, *found]
     return f"{len(lines)} mistakes:" + "".join(f"\n- {line}" for line in lines)
+
+
+# In place of the names of all flags, which would hide the error that follows.
+USAGE = "numclip {} [--config FILE]... [--KEY=VALUE]..."
+
+# What each verb does, as in `numclip --help`. Lightning's own words are of its functions, and one ends in the middle.
+ABOUT = {
+    "fit": "Train a method and keep its best checkpoint.",
+    "validate": "Measure a checkpoint on the validation images.",
+    "test": "Measure a checkpoint on the test images.",
+    "predict": "Write the predicted number of each image to a CSV file.",
+    "features": "Encode the images of a dataset once, for many runs.",
+    "interpolate": "Go from a fit part of the way back to CLIP, as validation says.",
+}
 
 
 class Parser(LightningArgumentParser):

@@ -35,7 +35,10 @@ def refuse_planned_mistakes(runs: Sequence[PlannedRun]) -> None:
             places.setdefault(mistake, []).append(f"{name} on {run.dataset}")
     if places:
         lines = (f"\n- {_few(where)}: {mistake}" for mistake, where in places.items())
-        raise ConfigError(f"nothing was run, because of {len(places)} mistakes of the methods:" + "".join(lines))
+        raise ConfigError(
+            f"nothing was run, because of {len(places)} mistakes (--on_mistakes=run lets these fail by themselves):"
+            + "".join(lines)
+        )
 
 
 def _mistakes_of(run: PlannedRun) -> list[str]:

@@ -19,9 +19,12 @@ from numclip_lightning.runs.row_maker import PredictionWriter, RowMaker, not_fin
 from numclip_lightning.runs.skipped import Skipped
 from numclip_lightning.shards import ShardFolder, ShardWriter, divide
 
-__all__ = ["WriteShards"]
+__all__ = ["SHARD_SIZE", "WriteShards"]
 
 _log = logging.getLogger(__name__)
+
+SHARD_SIZE = 100_000
+"""The images of a shard unless another number is asked for."""
 
 
 class WriteShards(PredictionWriter):
@@ -38,12 +41,14 @@ class WriteShards(PredictionWriter):
         on_scale: What adds columns that say whether an image is on the scale; None adds none.
 
     Raises:
-        ConfigError: If `size` is less than 1.
+        ConfigError: If `size` is less than 1, or the folder has the name of a file.
     """
 
     def __init__(self, folder: Path, size: int, calibrate: Calibrate, on_scale: OnScale | None = None) -> None:
         if size < 1:
             raise ConfigError(f"--shard_size is {size}; give the most images of a shard, 1 or more.")
+        if folder.suffix in (".csv", ".parquet"):
+            raise ConfigError(f"--output={folder} has the name of a file, but --format=parquet writes a folder.")
         self.folder, self.size, self.calibrate = folder, size, calibrate
         self._on_scale = on_scale
         self._shards: ShardFolder | None = None
@@ -71,6 +76,9 @@ class WriteShards(PredictionWriter):
                 found = self._shards.open(self._identity(trainer, pl_module), self._total)
             except NumClipError as error:
                 found = error
+            except OSError as error:
+                # The other processes wait for an answer.
+                found = ConfigError(f"{self.folder} can't be written to: {error.strerror or error}.")
         found = trainer.strategy.broadcast(found)
         if isinstance(found, NumClipError):
             raise found
@@ -86,7 +94,6 @@ class WriteShards(PredictionWriter):
         if not left:
             # Lightning would warn of an empty loader.
             self._limit, trainer.limit_predict_batches = trainer.limit_predict_batches, 0
-            self._finish(trainer)
 
     def on_predict_batch_end(
         self,
@@ -124,8 +131,6 @@ class WriteShards(PredictionWriter):
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Finish the last shard."""
         self._close()
-        trainer.strategy.barrier()
-        self._finish(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Keep the rows that were computed before an error."""
@@ -142,12 +147,18 @@ class WriteShards(PredictionWriter):
         self._shards.close()
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Leave the data as they were."""
-        data: Any = getattr(trainer, "datamodule", None)
-        if stage == "predict" and data is not None:
-            data.predict_ranges = None
-            if self._limit is not None:
-                trainer.limit_predict_batches, self._limit = self._limit, None
+        """Say what is there, and leave the data as they were.
+
+        Here, and not at the end of the prediction: a process that had nothing to do has none.
+        """
+        if stage != "predict":
+            return
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        data.predict_ranges = None
+        if self._limit is not None:
+            trainer.limit_predict_batches, self._limit = self._limit, None
+        trainer.strategy.barrier()
+        self._finish(trainer)
 
     def _close(self) -> None:
         writer, self._writer = self._writer, None
@@ -180,13 +191,15 @@ class WriteShards(PredictionWriter):
         paths = hashlib.sha256()
         for path in columns.paths if columns else (label.path for label in labels):
             paths.update(path.encode("utf-8", "surrogateescape") + b"\0")
+        # Images that are in no files are made from a seed.
+        made_from = "" if hasattr(dataset, "files") or hasattr(dataset, "urls") else str(data.seed)
         transform = getattr(dataset, "transform", None)
         made = [transform.settings, transform.normalization] if transform else []
         calibration = self.calibrate.calibration
         added = [repr(calibration) if calibration else "", self._on_scale.columns if self._on_scale else []]
         return {
             "model": _digest(trainer, method),
-            "list of images": [self._total, paths.hexdigest(), str(getattr(data, "root", ""))],
+            "list of images": [self._total, paths.hexdigest(), str(getattr(data, "root", "")), made_from],
             "preprocessing": made,
             "precision": str(trainer.precision),
             "calibration or columns": hashlib.sha256(json.dumps(added).encode()).hexdigest(),

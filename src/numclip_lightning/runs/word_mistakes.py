@@ -1,6 +1,7 @@
 """All names and values in the words of a command that can't be, with near names: the parser stops at the first one."""
 
 import inspect
+import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -115,18 +116,18 @@ def _class_mistakes(source: Source, section: str, value: Any, kinds: dict[str, A
 
 
 def _mistakes(
-    source: Source, path: str, values: Mapping[str, Any], types: Mapping[str, Any], of: str = ""
+    source: Source, path: str, values: Mapping[str, Any], known: Mapping[str, Any], of: str = ""
 ) -> list[str]:
     """Return the mistakes of a mapping of arguments, and of those that are mappings of arguments themselves."""
     found = []
     for name, value in values.items():
         where = f"{path}.{name}"
-        if name not in types:
+        if name not in known:
             taker = f"{of} takes" if of else "there is"
-            hint = near_matches(str(name), types, most=1)
+            hint = near_matches(str(name), known, most=1)
             found.append(f"{where}: {taker} no {name!r}{hint or '.'} ({source.where})")
             continue
-        kind = types[name]
+        kind = known[name]
         if is_dataclass(kind) and isinstance(value, Mapping):
             found += _mistakes(source, where, value, _types_of(kind))
         elif reason := _misfit(kind, value, source.raw if not isinstance(value, Mapping) else None):
@@ -147,9 +148,20 @@ def _misfit(kind: Any, value: Any, raw: str | None) -> str | None:
         with suppress(TypeError, ValueError, AttributeError, KeyError, ImportError):
             parser.parse_object({"value": value}) if raw is None else parser.parse_args([f"--value={raw}"])
     except ArgumentError as error:
+        if isinstance(kind, types.UnionType) and not isinstance(value, Mapping | list):
+            return f"expected {_in_words(kind)}. Got value: {value if raw is None else raw}"
         text = shorten(str(error)).partition('Parser key "value":')[2] or shorten(str(error))
         return " ".join(text.split())
     return None
+
+
+def _in_words(kind: Any) -> str:
+    """Return a type for people: `float | None` is "float or null"."""
+    if isinstance(kind, types.UnionType):
+        return " or ".join(map(_in_words, typing.get_args(kind)))
+    if typing.get_origin(kind) is typing.Literal:
+        return " or ".join(map(str, typing.get_args(kind)))
+    return "null" if kind is type(None) else getattr(kind, "__name__", str(kind))
 
 
 @lru_cache(maxsize=512)

@@ -43,8 +43,12 @@ class LinearGrid:
     @property
     def values(self) -> list[float]:
         """The values in order, R of them."""
+        return [self.value(rank) for rank in range(self.count)]
+
+    def value(self, rank: int) -> float:
+        """Return the value of a rank."""
         # Rounded to 12 digits, so that 0.1 * 3 reads 0.3; multiplied, not summed, so that errors don't add up.
-        return [float(f"{self.minimum + rank * self.step:.12g}") for rank in range(self.count)]
+        return float(f"{self.minimum + rank * self.step:.12g}")
 
     @property
     def words(self) -> list[str]:
@@ -114,11 +118,16 @@ class LogGrid:
         steps = self.count - 1
         return float((self.maximum / self.minimum) ** (1 / steps)) if steps else self.step
 
-    @cached_property
+    @property
     def values(self) -> list[float]:
-        """The values in order, R of them; the first and the last are exact."""
-        between = [float(f"{self.minimum * self.ratio**rank:.12g}") for rank in range(1, self.count - 1)]
-        return [float(self.minimum), *between, *([float(self.maximum)] if self.count > 1 else [])]
+        """The values in order, R of them."""
+        return [self.value(rank) for rank in range(self.count)]
+
+    def value(self, rank: int) -> float:
+        """Return the value of a rank; that of the last one is the maximum, to the digit."""
+        if 0 < rank == self.count - 1:
+            return float(self.maximum)
+        return float(f"{self.minimum * self.ratio**rank:.12g}")
 
     @property
     def words(self) -> list[str]:
@@ -170,7 +179,7 @@ class LogGrid:
 
     def _upper(self, starts: Sequence[float]) -> list[float]:
         ends = [*self.first_ranks(starts)[1:], self.count]
-        return [self.values[end - 1] for end in ends]
+        return [self.value(end - 1) for end in ends]
 
 
 Grid: TypeAlias = LinearGrid | LogGrid

@@ -10,6 +10,7 @@ from numclip_lightning.data.base import checked, checking
 from numclip_lightning.data.base.checking import check_images
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.errors import DataError
+from numclip_lightning.images.loading import inspect_image
 from support.fake_data import make_images
 
 
@@ -20,7 +21,7 @@ def inspected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     monkeypatch.setattr(checked, "LEAST_IMAGES", 10)
     monkeypatch.setattr(checked, "_AT_ONCE", 4)
     seen: list[str] = []
-    plain = checking.inspect_image
+    plain = inspect_image
 
     def look(file: Path, *arguments: Any, **named: Any) -> Any:
         seen.append(file.name)

@@ -32,7 +32,7 @@ def lines(labels: list[Label]) -> list[int]:
     return [label.line for label in labels]
 
 
-@holds_for(numbers, st.integers(2, 8), st.integers(0, 9), few=40)
+@holds_for(numbers, st.integers(2, 8), st.integers(0, 9), few=20)
 def test_folds_partition_a_list_and_every_value_alike(targets: list[int], folds: int, seed: int) -> None:
     labels = table(targets)
     if len(labels) < folds:

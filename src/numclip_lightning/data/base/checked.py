@@ -17,7 +17,7 @@ from numclip_lightning.images.loading import Reading
 __all__ = ["Checked", "in_threads"]
 
 # Shorter lists are checked in a moment, and each time.
-LEAST_IMAGES = 1_000
+LEAST_IMAGES = 2_000
 _THREADS = 8
 _AT_ONCE = 1_000
 _BYTES = 8

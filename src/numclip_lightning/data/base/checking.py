@@ -41,7 +41,7 @@ def check_images(
         labels: The entries to check.
         root: Folder that the entries are relative to.
         how: `"full"` decodes every image (JPEGs at an eighth of their size, which still reads every byte),
-            `"header"` only opens it, `"none"` checks nothing. Of lists of 1,000 images and more, those that were good
+            `"header"` only opens it, `"none"` checks nothing. Of lists of 2,000 images and more, those that were good
             before and have not changed since are passed over.
         reading: How images are read; None takes the defaults.
 

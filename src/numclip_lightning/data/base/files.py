@@ -53,7 +53,7 @@ class FileDataModule(OrdinalDataModule):
             selected on the test list, as in the papers of some datasets and for lists of your own, refused for other
             datasets; a `val_file` may then have images of the test list. Every result says which.
         check_images: Before a run: `full` decodes every image, `header` opens it, `none` checks nothing. Of lists of
-            1,000 images and more, those that were good before and have not changed since are passed over.
+            2,000 images and more, those that were good before and have not changed since are passed over.
         leaks: What to do if lists of your own share a group, such as a patient, or more than a few copies of images:
             `refuse` or `warn`. Published lists that do so are only warned of.
         max_pixels: The most pixels of an image. JPEGs of more are read at a half, a quarter or an eighth of their size,

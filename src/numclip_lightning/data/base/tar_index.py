@@ -47,8 +47,8 @@ class ShardIndex:
     def of(cls, samples: Iterable[tuple[str, int, int, float]], num_bytes: int, time_ns: int) -> Self:
         """Make one of samples: path, offset, size and target of each."""
         paths, offsets, sizes, targets = zip(*samples, strict=True)
-        integers = (np.array(column, dtype=np.int64) for column in (offsets, sizes))
-        return cls(paths, *integers, np.array(targets, dtype=np.float64), num_bytes, time_ns)
+        starts, lengths = (np.array(column, dtype=np.int64) for column in (offsets, sizes))
+        return cls(paths, starts, lengths, np.array(targets, dtype=np.float64), num_bytes, time_ns)
 
 
 def name_of(url: str) -> str:

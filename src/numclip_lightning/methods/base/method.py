@@ -140,7 +140,10 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
         return default_tolerance(self.scale) if self.tolerance is None else self.tolerance
 
     def check(self) -> None:
-        """Raise ConfigError if arguments contradict each other; a method calls `super().check()` first."""
+        """Raise ConfigError if arguments contradict each other; a method calls `super().check()` first.
+
+        `errors.refuse` in place of `raise` lets a message name what the checks after it find too.
+        """
 
     def build(self) -> None:
         """Build towers, prompts and heads; a method calls `super().build()` first."""

@@ -70,7 +70,5 @@ def read_halving(file: SpaceFile) -> Halving | None:
 def _whole(file: SpaceFile, given: Mapping[str, Any], name: str, default: int, *, least: int) -> int:
     value = given.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise file.error(
-            ("early_terminate", name), f"{value!r} is not known here; give a whole number of {least} or more."
-        )
+        raise file.error(("early_terminate", name), f"{value!r} is no whole number of {least} or more.")
     return value

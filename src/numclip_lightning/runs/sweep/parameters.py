@@ -144,7 +144,7 @@ def _steps(file: SpaceFile, keys: Keys, low: float, high: float, step: float) ->
         raise file.error((*keys, "q"), f"{step} is no step; give a number above 0.")
     # As decimals: 0.3 is three times 0.1.
     first, last, by = (Decimal(str(number)) for number in (low, high, step))
-    first, last = -(-first // by) * by, last // by * by
+    first, last = math.ceil(first / by) * by, math.floor(last / by) * by
     if last <= first:
         raise file.error(keys, f"between {low} and {high} there are no two multiples of {step}.")
     if all(isinstance(number, int) for number in (low, high, step)):
