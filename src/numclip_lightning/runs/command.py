@@ -17,7 +17,6 @@ import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.runs.agents import with_plain_values
 from numclip_lightning.runs.averaging import end_lightnings_averages
 from numclip_lightning.runs.callbacks import (
     add_callback_flags,
@@ -133,7 +132,7 @@ class NumClipCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the words."""
-        self.config = parse_words(parser, with_plain_values(args))
+        self.config = parse_words(parser, args)
         refuse_secrets(self.config[self.verb].as_dict())
         given = self.config[self.verb]
         if self.verb == "fit" and self.until == "run":
