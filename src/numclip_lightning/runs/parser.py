@@ -27,11 +27,9 @@ _words: ContextVar[Sequence[str]] = ContextVar("words", default=())
 
 def parse_words(parser: LightningArgumentParser, words: Sequence[str]) -> Namespace:
     """Parse a verb and its words; an error names all that is wrong with them, not only what is met first."""
-    # A W&B agent writes Python's None.
-    words = [re.sub(r"^(--[^=]+=)None$", r"\1null", word) for word in words]
     token = _words.set(words[1:])
     try:
-        found: Namespace = parser.parse_args(words)
+        found: Namespace = parser.parse_args(list(words))
         return found
     finally:
         _words.reset(token)
