@@ -36,3 +36,6 @@ class ReleasedText(TextTower):
                 "load the model again and keep it (OrdinalPredictor.load(..., keep_text=True), numclip fit)."
             )
         return super().__getattr__(name)
+
+    def set_checkpointing(self, enabled: bool) -> None:
+        """Accept what has no effect: a run puts its settings back at the end of every prediction."""
