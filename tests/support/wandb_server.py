@@ -191,7 +191,7 @@ class WandbServer:
         return {"updateArtifactManifest": {"artifactManifest": {"id": number, "file": file}}}
 
     def _on_create_artifact_files(self, given: dict[str, Any]) -> dict[str, Any]:
-        nodes = []
+        nodes: list[dict[str, Any]] = []
         for file in given["input"]["artifactFiles"]:
             place = f"artifacts/{file['artifactID']}/{file['name']}"
             nodes.append({
