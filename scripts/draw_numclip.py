@@ -1,51 +1,36 @@
-"""Draw the figures of docs/explanation/numclip.md from a real run: NumCLIP, trained for a minute on generated scenes.
+"""Draw the figures of docs/explanation/numclip.md from the runs of `make demo`: NumCLIP on generated scenes.
 
-    python scripts/draw_numclip.py [FOLDER]
+    python scripts/draw_numclip.py [FOLDER OF THE RUNS] [FOLDER OF THE FIGURES]
 
-It fits configs/counting.yaml, shortened, with the small CLIP in the package, so that it needs no file and no network.
-The figures are SVGs of 400 pixels, made to be read on a phone too. What they show is printed as well.
+Everything is read from the files of the runs (`runs/demo` by default): similarities of prompts before and after
+training, predictions of the test scenes. The figures are SVGs of 400 pixels, made to be read on a phone too.
 """
 
+import json
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
-import torch
-import torch.nn.functional as F
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from numclip_lightning.data.counting import CountingDataModule
+from numclip_lightning.data.counting.scenes import make_scenes, paint
 from numclip_lightning.losses import distance_weights
-from numclip_lightning.methods import NumCLIP, ZeroShotCLIP
-from numclip_lightning.runs.command import NumClipCLI
 from numclip_lightning.scale import OrdinalScale
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-FIT = ("fit", f"--config={REPOSITORY / 'configs/counting.yaml'}", "--data.num_train=4000", "--data.num_val=300",
-       "--data.num_test=300", "--trainer.max_epochs=4", "--trainer.enable_model_summary=false",
-       "--trainer.enable_progress_bar=false", "--test_after_fit=true")  # fmt: skip
-_SCENES = (3, 8, 20, 45)
+Matrix = npt.NDArray[np.float64]
+# The counts of the scenes that are shown.
+_COUNTS = (3, 8, 20, 45)
 _BLUE, _RED, _GREY = "#3f6fb5", "#b4380f", "#5b6472"
 
 
-def similarities(prototypes: Tensor) -> Tensor:
-    """Return the cosine similarities of prototypes.
-
-    Args:
-        prototypes: Shape (K, D).
-
-    Returns:
-        Shape (K, K).
-    """
-    directions = F.normalize(prototypes.detach().float().cpu(), dim=-1)
-    return directions @ directions.T
-
-
-def draw_similarities(matrix: Tensor, labels: list[str], title: str) -> Figure:
+def draw_similarities(matrix: Matrix, labels: list[str], title: str) -> Figure:
     """Return the picture of a similarity matrix; where few prompts are compared, with its numbers.
 
     Args:
@@ -55,52 +40,53 @@ def draw_similarities(matrix: Tensor, labels: list[str], title: str) -> Figure:
     """
     figure = Figure(figsize=(4, 3.7), layout="constrained")
     axes = figure.subplots()
-    drawn = axes.imshow(matrix.numpy(), cmap="cividis", vmin=0, vmax=1)
+    drawn = axes.imshow(matrix, cmap="cividis", vmin=0, vmax=1)
     figure.colorbar(drawn, ax=axes, label="cosine similarity", shrink=0.85)
     shown = range(len(labels)) if len(labels) < 12 else range(0, len(labels), 10)
     axes.set_xticks(shown, [labels[place] for place in shown], rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(shown, [labels[place] for place in shown])
     axes.set_title(title)
     if len(labels) < 12:
-        for row, column in torch.cartesian_prod(torch.arange(len(labels)), torch.arange(len(labels))).tolist():
-            value = matrix[row, column].item()
+        for (row, column), value in np.ndenumerate(matrix):
             colour = "black" if value > 0.55 else "white"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
     return figure
 
 
-def draw_answers(method: NumCLIP, data: CountingDataModule, scale: OrdinalScale) -> Figure:
+def draw_answers(predictions: pd.DataFrame, scale: OrdinalScale) -> Figure:
     """Return the picture of some scenes: the probability of each phrase, and the number before and after the fine step.
 
     Args:
-        method: The trained method, in evaluation.
-        data: The scenes; those of its test split are shown.
-        scale: The scale.
+        predictions: The `test_predictions.csv` of the fit.
+        scale: Its scale.
     """
-    scenes = data.dataset("test")
-    chosen = [int((scenes.targets - count).abs().argmin()) for count in _SCENES]
-    with torch.inference_mode():
-        output = method(torch.stack([scenes[index]["image"] for index in chosen]))
-    shares = output.logits.softmax(dim=1)
-    coarse = shares @ scale.centers.to(shares)
+    chosen = [(predictions["target"] - count).abs().idxmin() for count in _COUNTS]
     figure = Figure(figsize=(4, 6.6), layout="constrained")
-    grid = figure.subplots(len(chosen), 2, width_ratios=[1, 2.2])
-    for (left, right), index, share, mean, value in zip(grid, chosen, shares, coarse, output.value, strict=True):
-        true = scenes.targets[index].item()
-        left.imshow(scenes.pixels[index].numpy())
-        left.set_title(f"{true:g} things", fontsize=9)
+    for (left, right), index in zip(figure.subplots(len(chosen), 2, width_ratios=[1, 2.2]), chosen, strict=True):
+        row = predictions.loc[index]
+        true, shares = int(row["target"]), np.array([row[f"p({phrase})"] for phrase in scale.phrases], dtype=float)
+        # The scenes are drawn again, from the number in their name.
+        (scene,) = make_scenes(0, "test", [int(row["path"].rpartition("/")[2]) - 1], [true])
+        left.imshow(paint(scene))
+        left.set_title(f"{true} things", fontsize=9)
         left.axis("off")
-        right.barh(range(len(share)), share.numpy(), color=_BLUE, height=0.7)
-        right.set_yticks(range(len(share)), scale.phrases, fontsize=8)
-        right.set(xlim=(0, 1), xticks=[])
-        right.invert_yaxis()
-        right.spines[["top", "right", "bottom"]].set_visible(False)
-        right.set_title(f"centres: {mean:.1f}   fine: {value:.1f}", fontsize=9, color=_RED)
-        for place, part in enumerate(share.tolist()):
-            if part >= 0.05:
-                right.text(part + 0.02, place, f"{part:.0%}", va="center", fontsize=8, color=_GREY)
-        print(f"{true:g} things: mean of the centres {mean:.2f}, fine {value:.2f}")
+        coarse = float(shares @ scale.centers.numpy())
+        _draw_shares(right, shares, scale.phrases)
+        right.set_title(f"mean of centres {coarse:.1f}, fine {row['value']:.1f}", fontsize=9, color=_RED)
+        print(f"{true} things: mean of the centres {coarse:.2f}, fine {row['value']:.2f}")
     return figure
+
+
+def _draw_shares(axes: Axes, shares: Matrix, phrases: list[str]) -> None:
+    """Draw a bar for the probability of each phrase."""
+    axes.barh(range(len(shares)), shares, color=_BLUE, height=0.7)
+    axes.set_yticks(range(len(shares)), phrases, fontsize=8)
+    axes.set(xlim=(0, 1.15), xticks=[])
+    axes.invert_yaxis()
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    for place, part in enumerate(shares):
+        if part >= 0.05:
+            axes.text(part + 0.02, place, f"{part:.0%}", va="center", fontsize=8, color=_GREY)
 
 
 def draw_weights(phrases: list[str]) -> Figure:
@@ -131,46 +117,37 @@ def _draw_row(axes: Axes, weights: Tensor, true: int, phrases: list[str]) -> Non
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def draw(method: NumCLIP, data: CountingDataModule) -> dict[str, Figure]:
-    """Return all figures by name.
-
-    Args:
-        method: The trained method, in evaluation.
-        data: Its scenes.
-    """
-    scale = method.scale
-    same: dict[str, Any] = {"scale": method.hparams["scale"], "backbone": "mini", "pretrained": "auto"}
-    with torch.inference_mode():
-        numbers = similarities(ZeroShotCLIP(**same, names="numbers").eval().prototypes())
-        before, after = (similarities(one.prototypes()) for one in (NumCLIP(**same).eval(), method))
-    print(f"largest change of a similarity: {(after - before).abs().max():.3f}")
+def main(runs: Path, folder: Path) -> None:
+    """Read the runs of the demo, and write the figures."""
+    # Text stays text, and the same runs give the same files.
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "numclip", "font.size": 9, "axes.titlesize": 10})
+    *_, fit = sorted(runs.glob("*-fit-*"))
+    untrained = [_similarities(run) for run in sorted(runs.glob("*-test-*"))]
+    config = yaml.safe_load((fit / "config.yaml").read_text(encoding="utf-8"))
+    scale = OrdinalScale.of(config["model"]["init_args"]["scale"])
+    before, numbers = (next(m for m in reversed(untrained) if len(m) == n) for n in (scale.num_levels, scale.num_ranks))
+    after = _similarities(fit)
+    print(f"largest change of a similarity: {abs(after - before).max():.3f}; of numbers: {numbers.min():.3f} at least")
     edges = zip(scale.lower.tolist(), scale.upper.tolist(), strict=True)
     ranges = [f"{low:g}" if low == high else f"{low:g}-{high:g}" for low, high in edges]
-    return {
+    figures = {
         "numbers": draw_similarities(numbers, scale.numbers, "a prompt for each number, untrained"),
         "before": draw_similarities(before, ranges, "phrases, untrained"),
         "after": draw_similarities(after, ranges, "phrases, trained"),
-        "answers": draw_answers(method, data, scale),
-        "weights": draw_weights(list(scale.phrases)),
+        "answers": draw_answers(pd.read_csv(fit / "test_predictions.csv"), scale),
+        "weights": draw_weights(scale.phrases),
     }
-
-
-def main(folder: Path) -> None:
-    """Fit, and write the figures into a folder."""
-    # Text stays text, and the same run gives the same file.
-    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "numclip", "font.size": 9, "axes.titlesize": 10})
-    with tempfile.TemporaryDirectory() as runs:
-        cli = NumClipCLI([*FIT, f"--trainer.default_root_dir={runs}"])
-    method, data = cli.model.cpu().eval(), cli.datamodule
-    assert isinstance(method, NumCLIP)
-    assert isinstance(data, CountingDataModule)
-    print(f"test_mae {cli.trainer.callback_metrics['test_mae']:.2f} things")
     folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in draw(method, data).items():
-        file = folder / f"{name}.svg"
-        figure.savefig(file, metadata={"Date": None})
-        print(f"{file}: {file.stat().st_size / 1e3:.0f} kB")
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+        print(f"{name}.svg: {(folder / f'{name}.svg').stat().st_size / 1e3:.0f} kB")
+
+
+def _similarities(run: Path) -> Matrix:
+    """Return the similarities of a run's prompts, (K, K)."""
+    return np.array(json.loads((run / "prototypes.json").read_text(encoding="utf-8"))["similarity"])
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else REPOSITORY / "docs" / "explanation" / "numclip")
+    given = [Path(word) for word in sys.argv[1:]]
+    main(*given, *(REPOSITORY / "runs" / "demo", REPOSITORY / "docs" / "explanation" / "numclip")[len(given) :])

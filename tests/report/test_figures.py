@@ -1,6 +1,7 @@
 """Pictures hold the numbers they were given, and errors by value are those of a slow count."""
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,21 @@ class TestErrors:
         assert [label.get_text() for label in above.get_yticklabels()] == ["B †", "A"]
         assert [label.get_text() for label in below.get_xticklabels()] == ["0 to 5", "5 to 10"]
         assert [bar.get_height() for bar in below.patches] == [3, 2]
+
+    @pytest.mark.parametrize("width", [1, 30], ids=["ages", "prices"])
+    def test_the_names_of_the_bins_do_not_run_into_each_other(self, width: int) -> None:
+        rows = [("L1", "val", low * width, low * width + width - 1, 5, 1.0) for low in range(12)]
+        figure = Figure(figsize=(10, 4.5), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True)
+        draw_errors(above, below, pd.DataFrame(rows, columns=COLUMNS))
+        figure.draw_without_rendering()
+        slanted = {label.get_rotation() for label in below.get_xticklabels()}
+        ends = [label.get_window_extent() for label in below.get_xticklabels()]
+        assert slanted == ({0.0} if width == 1 else {30.0})
+        # Slanted ones end at their place, one beside the other.
+        assert all(left.x1 < right.x1 - 5 for left, right in pairwise(ends))
+        if width == 1:
+            assert all(left.x1 < right.x0 for left, right in pairwise(ends))
 
     def test_the_file_is_a_picture_made_without_pyplot(self, tmp_path: Path) -> None:
         rows = [("A", "test", 1, 1, 3, 1.0), ("A", "test", 2, 2, 3, 2.0)]

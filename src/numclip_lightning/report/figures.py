@@ -90,6 +90,10 @@ def _spread_errors(axes: Axes, means: pd.Series, measure: Measure) -> None:
     axes.set_ylim(bottom=_MARGIN * means.min())
 
 
+# How many letters of bins fit side by side below a picture of errors.
+_MOST_LETTERS = 72
+
+
 def draw_errors(axes: Axes, below: Axes, errors: pd.DataFrame) -> None:
     """Draw the mean absolute error by target, a row for each method, and below it how many images there are.
 
@@ -115,7 +119,12 @@ def draw_errors(axes: Axes, below: Axes, errors: pd.DataFrame) -> None:
     axes.get_figure(root=True).colorbar(picture, ax=axes, label="mean absolute error")  # type: ignore[union-attr]
     images = errors.groupby(["low", "high"])["images"].mean()
     below.bar(range(len(images)), images, color="0.6")
-    below.set_xticks(range(len(images)), [_bin_name(low, high) for low, high in images.index], fontsize="small")
+    names = [_bin_name(low, high) for low, high in images.index]
+    # Long names would run into each other.
+    slanted: dict[str, Any] = (
+        {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len("".join(names)) > _MOST_LETTERS else {}
+    )
+    below.set_xticks(range(len(names)), names, fontsize="small", **slanted)
     below.set_ylabel("test images")
     below.set_xlabel("target")
 

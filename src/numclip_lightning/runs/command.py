@@ -45,7 +45,7 @@ from numclip_lightning.runs.in_wandb import interrupted_fit
 from numclip_lightning.runs.mistakes import refuse_mistakes
 from numclip_lightning.runs.orphans import named_as_starter, watch_starter
 from numclip_lightning.runs.parser import ABOUT, USAGE, Parser, parse_words
-from numclip_lightning.runs.released import ReleaseText, trained_parameters
+from numclip_lightning.runs.released import released_parameters, trained_parameters
 from numclip_lightning.runs.remarks import say_what_is_idle
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
 from numclip_lightning.runs.row_maker import raise_problem
@@ -237,8 +237,7 @@ class NumClipCLI(LightningCLI):
     @property
     def is_untrained(self) -> bool:
         """Whether the method has parameters to train and no checkpoint was given for them."""
-        released = sum(found.trained for found in self.trainer.callbacks if isinstance(found, ReleaseText))
-        learns = trained_parameters(self.model) + released > 0
+        learns = trained_parameters(self.model) + released_parameters(self.trainer) > 0
         return learns and not self.config[self.verb].ckpt_path
 
     def before_fit(self) -> None:
