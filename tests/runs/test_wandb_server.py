@@ -10,7 +10,8 @@ import wandb
 from support.command import Numclip, config_of, make_data, metrics_of
 from support.places import REPOSITORY
 from support.processes import in_processes
-from support.wandb_server import Run, WandbServer, wandb_server
+from support.wandb_records import Run
+from support.wandb_server import WandbServer, wandb_server
 
 OVERLAY = REPOSITORY / "configs" / "loggers" / "wandb.yaml"
 

@@ -69,6 +69,9 @@ class Sweep:
         return [self._start("run", name, agent)]
 
     def _start(self, kind: str, name: str, agent: Agent) -> dict[str, Any]:
+        for other in self.agents:
+            # An agent that was ended says nothing more of a run that it had.
+            other.alive = [run for run in other.alive if run != name]
         agent.runs.append(name)
         agent.alive = [name]
         arguments = {key: {"value": value} for key, value in self.given[name].items()}
