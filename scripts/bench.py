@@ -104,10 +104,10 @@ def main() -> None:
         for what, target, found in PARTS[name](run):
             print(f"{name}: {what}: {found}", flush=True)
             lines.append(f"| {what} | {target} | {found if ' | ' in found else found + ' |'} |")
-        if args.write:
-            # At once: what is measured is not lost if a later part fails.
-            page = args.write.read_text(encoding="utf-8")
-            args.write.write_text(replaced(page, {name: "\n".join(lines)}), encoding="utf-8")
+            if args.write:
+                # At once: what is measured is not lost if a later row fails.
+                page = args.write.read_text(encoding="utf-8")
+                args.write.write_text(replaced(page, {name: "\n".join(lines)}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ def end_to_end(run: Run) -> Iterator[Row]:
             method = method_of(run, levels).eval()
             ratios = []
             for attempt in range(4):
-                lists = {f"{split}_file": "list.csv" for split in ("train", "val", "test")}
+                lists: dict[str, Any] = {f"{split}_file": "list.csv" for split in ("train", "val", "test")}
                 data = ListDataModule(root=str(place), **lists, batch_size=run.batch, num_workers=1, image_size=224)
                 clock = _Clock()
                 writer = WritePredictions(place / "p.csv", place / f"t{levels}-{attempt}.csv", Calibrate(coverage=None))

@@ -14,9 +14,6 @@ from numclip_lightning.scale import Level, OrdinalScale
 
 Row = tuple[str, str, str]
 
-# What would make a step wait for a device, as the profiler calls it.
-WAITS = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::unique")
-
 
 @dataclass(frozen=True)
 class Run:
@@ -108,7 +105,7 @@ def evaluation(run: Run) -> Iterator[Row]:
 
 
 def losses(run: Run) -> Iterator[Row]:
-    """Losses of a large batch over loops over its images, as published code has them; and waits for a device."""
+    """Losses of a large batch over loops over its images, as published code has them."""
     from numclip_lightning.losses import crps_loss, fcrc_image_to_text
 
     size, ranks = 2048, 101
@@ -139,15 +136,6 @@ def losses(run: Run) -> Iterator[Row]:
             torch.autograd.backward(fast())
 
         yield f"{name}, batch 2,048, 101 ranks: a loop over images over vectors", "50", run.paired(loops, vectors)
-    for levels in (5, 101):
-        method = method_of(Run(run.device, 2, run.backbone, run.paired), levels).train()
-        images, targets = torch.randn(2, 3, 224, 224, device=run.device), torch.tensor([3.0, 70.0], device=run.device)
-        torch.autograd.backward(loss_of(method, images, targets))
-        batch = {"target": targets, "level": method.scale.to_level(targets), "rank": method.scale.to_rank(targets)}
-        with torch.profiler.profile() as profile:
-            torch.autograd.backward(torch.stack(list(method.losses(method(images), batch).values())).sum())
-        waits = sum(event.count for event in profile.key_averages() if event.key in WAITS)
-        yield f"waits for the device in forward, loss and backward, {levels} prompts", "0", str(waits)
 
 
 def kernels(run: Run) -> Iterator[Row]:

@@ -34,7 +34,7 @@ OF_LIGHTNING = ("fit", "test", "predict")
 _STOPS = (
     "compare_to is 'nobody'", "none of the datasets", "there is no train list", "neither a file, a folder nor",
     "doesn't exist", "scans.csv", "runs/RUN", "boxes.csv can't be read", "scale.yaml: no such file", "is no folder",
-    "ckpt_path is none.ckpt",
+    "ckpt_path is none.ckpt", "none.ckpt is no file",
 )  # fmt: skip
 
 

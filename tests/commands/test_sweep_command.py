@@ -95,7 +95,7 @@ def test_the_best_configuration_gives_what_the_trial_gave(ended: Path, tmp_path:
     facts = facts_of(ended)
     values = {trial["number"]: trial["value"] for trial in facts["trials"] if trial["state"] == "finished"}
     assert facts["best"] == min(values, key=values.__getitem__)
-    flags = ["--test_after_fit=true", f"--trainer.default_root_dir={tmp_path}"]
+    flags = ["--test_after_fit=true", "--trainer.log_every_n_steps=1", f"--trainer.default_root_dir={tmp_path}"]
     assert main(["fit", "--config", str(ended / "best.yaml"), *flags]) == 0
     (run,) = tmp_path.iterdir()
     metrics = metrics_of(run)
@@ -129,10 +129,9 @@ def test_a_sweep_of_failures_ends_with_an_error(tmp_path: Path, capsys: pytest.C
         ([], {"metric": {"name": "test_mae"}}, "test_mae is of test images"),
         (["--data.nonsense=1"], {}, "nonsense"),
         (["--model.backbone=mini"], {}, "parameters: model.backbone: --model.backbone=mini is given as well"),
-        ([], {"parameters": {"model.learning_rates.haed": {"values": [1, 2]}}}, "did you mean 'model.learning_rates.h"),
-        (["--trials=0"], {}, "Expected a <class 'PositiveInt'>"),
-        (["--workers=x"], {}, "Got value: x"),
-        (["--seed", "-1"], {}, "Got value: -1"),
+        (["--trials=0"], {}, 'Parser key "trials"'),
+        (["--workers=x"], {}, 'Parser key "workers"'),
+        (["--seed", "-1"], {}, 'Parser key "seed"'),
     ],
 )  # fmt: skip
 def test_mistakes_are_said_before_the_first_trial(

@@ -76,7 +76,12 @@ class TestEqual:
         for checkpoints in (False, True):
             method.clip.text.set_checkpointing(checkpoints)
             sizes: list[int] = []
-            with torch.autograd.graph.saved_tensors_hooks(lambda x, s=sizes: s.append(x.nbytes) or x, lambda x: x):
+
+            def keep(x: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+                sizes.append(x.nbytes)
+                return x
+
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
                 method.prototypes().sum()
             kept[checkpoints] = sum(sizes)
         assert kept[True] < kept[False] / 2
@@ -115,8 +120,8 @@ class TestInAFit:
         assert not method.clip.text._checkpoints()
 
     def test_a_fit_in_parts_ends_with_the_same_weights(self) -> None:
-        ends = []
-        for options in ({}, {"images_at_once": 2, "checkpoint_text": True}):
+        ends, both = [], [dict[str, Any](), {"images_at_once": 2, "checkpoint_text": True}]
+        for options in both:
             method = build(**RATES)
             samples = loader([in_double(one) for one in images_of(method, EVEN)], 8)
             quiet_trainer(max_epochs=2, callbacks=[Compute(**options)]).fit(method, samples)
@@ -189,7 +194,7 @@ class TestTheCommand:
     def test_a_run_with_all_of_them_ends_as_a_plain_one(self, numclip: Numclip) -> None:
         flags = ["--model.learning_rates.image_encoder=1e-4", "--trainer.max_epochs=1"]
         options = ["--compute={images_at_once: 3, checkpoint_text: true, attention: math}"]
-        plain, other = (metrics_of(numclip("fit", *flags, *more)) for more in ([], options))
+        plain, other = metrics_of(numclip("fit", *flags)), metrics_of(numclip("fit", *flags, *options))
         assert other["val_mae"] == pytest.approx(plain["val_mae"], rel=1e-4)
 
     def test_lightnings_finder_doubles_the_batch_of_the_datamodule(self, numclip: Numclip) -> None:

@@ -10,7 +10,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from numclip_lightning.methods import SORD
+from numclip_lightning.methods.sord import SORD
 from numclip_lightning.runs.checkpoints import BestCheckpoint
 from support.processes import in_processes
 from support.tiny_fit import TARGETS, TINY, bright, loader
@@ -19,12 +19,17 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork", "ignore:Using `Distribu
 
 
 class ShardedSORD(SORD):
-    """SORD whose blocks are divided."""
+    """SORD that is divided: each block by itself, and whatever is left, whose gradients would not be averaged."""
 
     def configure_model(self) -> None:
         if self.device_mesh:
+            mesh = self.device_mesh["data_parallel"]
+            for parameter in self.parameters():
+                # The first convolution is in channels-last order, which can't be divided.
+                parameter.data = parameter.data.contiguous()
             for block in self.clip.visual.transformer.resblocks:
-                fully_shard(block, mesh=self.device_mesh["data_parallel"])
+                fully_shard(block, mesh=mesh)
+            fully_shard(self, mesh=mesh)
 
 
 def fit(kind: Any, folder: Path, strategy: Any) -> list[Any]:
@@ -54,12 +59,12 @@ def test_divided_layers_are_trained_and_kept_as_whole_ones_are(tmp_path: Path) -
             ShardedSORD, tmp_path / "divided", ModelParallelStrategy(2, 1, save_distributed_checkpoint=False)
         ),
     )
-    assert [number for number, _ in found] == [24, 24]
+    assert [number for number, _ in found] == [len(list(SORD(**TINY).parameters()))] * 2
     assert [number for number, _ in expected] == [0, 0]
-    assert [error for _, error in found] == pytest.approx([error for _, error in expected], abs=1e-4)
+    assert [error for _, error in found] == pytest.approx([error for _, error in expected], abs=1e-3)
     kept, whole = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("divided", "whole"))
     for name, weight in whole["state_dict"].items():
         assert type(kept["state_dict"][name]) is torch.Tensor
-        torch.testing.assert_close(kept["state_dict"][name], weight, atol=1e-4, rtol=1e-4, msg=name)
+        torch.testing.assert_close(kept["state_dict"][name], weight, atol=1e-3, rtol=1e-3, msg=name)
     # Whole, so that one process loads it.
     SORD(**TINY).load_state_dict(kept["state_dict"])

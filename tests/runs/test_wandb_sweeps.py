@@ -86,10 +86,9 @@ class Place:
         """Start agents of the sweep, and end what is left of them."""
         started = []
         for _ in range(number):
-            log = (self.folder / f"agent{len(self.server.agents)}-{len(started)}.log").open("wb")
-            sweep = f"team/numclip/{next(iter(self.server.sweeps))}"
-            started.append(subprocess.Popen([sys.executable, "-c", _AGENT, *words, sweep], cwd=self.folder,
-                                            env=self.environment, stdout=log, stderr=log))  # fmt: skip
+            command = [sys.executable, "-c", _AGENT, *words, f"team/numclip/{next(iter(self.server.sweeps))}"]
+            with (self.folder / f"agent{len(self.server.agents)}-{len(started)}.log").open("wb") as log:
+                started.append(subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=log, stderr=log))
         try:
             yield started
         finally:

@@ -145,7 +145,8 @@ class WandbServer:
         run.sweep = given.get("sweep") or run.sweep
         if given.get("config"):
             run.config = {key: entry["value"] for key, entry in json.loads(given["config"]).items()}
-        if inserted or run.state != "running":
+        # The client tells it again and again while it runs.
+        if inserted or run.state not in ("running", "preempting"):
             run.state, run.exit_code, run.starts = "running", None, run.starts + 1
         return {"upsertBucket": {"bucket": run.fields(), "inserted": inserted}}
 

@@ -64,11 +64,11 @@ class CLIPBackbone(ImageTower):
 
     @property
     def logit_multiplier(self) -> Tensor:
-        """Factor between cosine similarities and logits: a scalar in float32, at most 100 (CLIP, section 2.5).
+        """Factor of the cosine similarities in the logits: a scalar in float32 at least, up to 100 (CLIP, section 2.5).
 
         The limit lets the gradient through: OpenAI's models are at 100 already, and could not go down otherwise.
         """
-        scale = self.logit_scale.float().reshape(())
+        scale = at_least_float32(self.logit_scale).reshape(())
         excess = (scale - _MAX_LOG_SCALE).clamp(min=0).detach()
         return (scale - excess).exp()
 

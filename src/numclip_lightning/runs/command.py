@@ -17,7 +17,6 @@ import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.runs.agents import with_plain_values
 from numclip_lightning.runs.averaging import end_lightnings_averages
 from numclip_lightning.runs.callbacks import (
     add_callback_flags,
@@ -46,7 +45,7 @@ from numclip_lightning.runs.in_wandb import interrupted_fit
 from numclip_lightning.runs.mistakes import refuse_mistakes
 from numclip_lightning.runs.orphans import named_as_starter, watch_starter
 from numclip_lightning.runs.parser import ABOUT, USAGE, Parser, parse_words
-from numclip_lightning.runs.released import ReleaseText, trained_parameters
+from numclip_lightning.runs.released import released_parameters, trained_parameters
 from numclip_lightning.runs.remarks import say_what_is_idle
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
 from numclip_lightning.runs.row_maker import raise_problem
@@ -133,7 +132,7 @@ class NumClipCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the words."""
-        self.config = parse_words(parser, with_plain_values(args))
+        self.config = parse_words(parser, args)
         refuse_secrets(self.config[self.verb].as_dict())
         given = self.config[self.verb]
         if self.verb == "fit" and self.until == "run":
@@ -238,8 +237,7 @@ class NumClipCLI(LightningCLI):
     @property
     def is_untrained(self) -> bool:
         """Whether the method has parameters to train and no checkpoint was given for them."""
-        released = sum(found.trained for found in self.trainer.callbacks if isinstance(found, ReleaseText))
-        learns = trained_parameters(self.model) + released > 0
+        learns = trained_parameters(self.model) + released_parameters(self.trainer) > 0
         return learns and not self.config[self.verb].ckpt_path
 
     def before_fit(self) -> None:

@@ -81,8 +81,7 @@ class Compute(Callback):
             _check_parts(pl_module)
             pl_module.clip.images_at_once = self.images_at_once
         if self.checkpoint_text:
-            _check_text(pl_module)
-            pl_module.clip.text.set_checkpointing(True)
+            _checkpoint_text(pl_module)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prepare a validation by itself; that of a fit finds everything as it is."""
@@ -159,8 +158,12 @@ def _check_parts(method: OrdinalMethod) -> None:
         )
 
 
-def _check_text(method: OrdinalMethod) -> None:
-    """Refuse a method whose text tower is not run in training, or is run with tokens put in by hooks."""
+def _checkpoint_text(method: OrdinalMethod) -> None:
+    """Let the text tower forget what it can compute again.
+
+    Raises:
+        ConfigError: If it is not run in training, or hooks put tokens into it, which are gone when it is run again.
+    """
     if not (isinstance(method, PromptedMethod) and method.words_move()):
         raise ConfigError(
             f"compute.checkpoint_text is for prompts that are learned, and {type(method).__name__} learns none here; "
@@ -168,3 +171,4 @@ def _check_text(method: OrdinalMethod) -> None:
         )
     if isinstance(method.prompts, DeepPrompts):
         raise ConfigError("compute.checkpoint_text can't run deep tokens again; leave it out.")
+    method.clip.text.set_checkpointing(True)

@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 from jsonargparse.typing import register_type
 from lightning.pytorch.cli import LightningArgumentParser
 
+from numclip_lightning.runs.agents import with_plain_values
 from numclip_lightning.runs.shorten import shorten
 
 __all__ = ["ABOUT", "USAGE", "Parser", "parse_words"]
@@ -27,8 +28,7 @@ _words: ContextVar[Sequence[str]] = ContextVar("words", default=())
 
 def parse_words(parser: LightningArgumentParser, words: Sequence[str]) -> Namespace:
     """Parse a verb and its words; an error names all that is wrong with them, not only what is met first."""
-    # A W&B agent writes Python's None.
-    words = [re.sub(r"^(--[^=]+=)None$", r"\1null", word) for word in words]
+    words = with_plain_values(words)
     token = _words.set(words[1:])
     try:
         found: Namespace = parser.parse_args(words)

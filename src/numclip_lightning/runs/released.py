@@ -6,12 +6,17 @@ from torch import nn
 
 from numclip_lightning.methods.base.method import OrdinalMethod
 
-__all__ = ["ReleaseText", "trained_parameters"]
+__all__ = ["ReleaseText", "released_parameters", "trained_parameters"]
 
 
 def trained_parameters(module: nn.Module) -> int:
     """Return how many numbers of a module are trained."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def released_parameters(trainer: L.Trainer) -> int:
+    """Return how many trained numbers a run has freed with the text tower."""
+    return sum(found.trained for found in trainer.callbacks if isinstance(found, ReleaseText))  # type: ignore[attr-defined]
 
 
 class ReleaseText(Callback):

@@ -59,7 +59,7 @@ def contradictions(given: Mapping[str, Any]) -> list[NumClipError]:
     Args:
         given: The sections of a run as plain values.
     """
-    flat, found = _flat(given), []
+    flat, found = _flat(given), list[str]()
     patience, share = flat.get("early_stopping.patience"), flat.get("trainer.limit_val_batches")
     if patience is not None and share == 0:
         found.append(

@@ -17,7 +17,7 @@ from contextlib import closing
 from multiprocessing import connection, get_context, parent_process, set_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from filelock import FileLock, Timeout
@@ -37,13 +37,13 @@ from numclip_lightning.runs.records import (
     tidy_folder,
     write_record,
 )
-from numclip_lightning.runs.released import ReleaseText, trained_parameters
+from numclip_lightning.runs.released import released_parameters, trained_parameters
 from numclip_lightning.runs.terminal import configure_logging, message_of
 
-__all__ = ["Ended", "execute", "execute_next"]
+__all__ = ["execute", "execute_next"]
 
-# Each run as it ends, with its record.
-Ended = Generator[tuple[PlannedRun, dict[str, Any] | None], None, None]
+_Run = TypeVar("_Run", bound=PlannedRun)
+_Record = dict[str, Any] | None
 
 _LOCK = "lock"
 # One device, as Lightning would start the processes of the others with the benchmark's own words.
@@ -51,7 +51,9 @@ _EVERY_RUN = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_sum
 _TAKEN = 3
 
 
-def execute(runs: Sequence[PlannedRun], code: CodeVersion, *, processes: int, keep_checkpoints: bool = False) -> Ended:
+def execute(
+    runs: Sequence[PlannedRun], code: CodeVersion, *, processes: int, keep_checkpoints: bool = False
+) -> Generator[tuple[PlannedRun, _Record], None, None]:
     """Execute the runs that aren't finished yet; yield each with its record as it ends, in any order.
 
     If the iteration is stopped, by `close` or Ctrl-C, the current runs are ended and leave no record. The tests of a
@@ -81,13 +83,13 @@ def execute(runs: Sequence[PlannedRun], code: CodeVersion, *, processes: int, ke
 
 
 def execute_next(
-    next_run: Callable[[], PlannedRun | None],
+    next_run: Callable[[], _Run | None],
     code: CodeVersion,
     *,
     processes: int,
     keep_checkpoints: bool = False,
     preload: Sequence[str] = (),
-) -> Ended:
+) -> Generator[tuple[_Run, _Record], None, None]:
     """Execute runs that are known one by one, as what has ended says what comes next; otherwise as `execute`.
 
     Args:
@@ -103,7 +105,7 @@ def execute_next(
     """
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__, *preload])
-    free, at_work = list(range(processes)), list[tuple[PlannedRun, BaseProcess, int]]()
+    free, at_work = list(range(processes)), list[tuple[_Run, BaseProcess, int]]()
     # OMP_NUM_THREADS is the user's choice, on a machine that others use too.
     threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // processes))
     try:
@@ -218,7 +220,6 @@ def _measure(run: PlannedRun) -> dict[str, Any]:
             f"`trains: false` from {run.method!r}, or give it a checkpoint by `ckpt_path` in its args."
         )
     device = cli.trainer.strategy.root_device
-    released = sum(found.trained for found in cli.trainer.callbacks if isinstance(found, ReleaseText))
     metrics = json.loads((cli.folder / "metrics.json").read_text(encoding="utf-8"))
     return {
         "status": "finished",
@@ -227,7 +228,7 @@ def _measure(run: PlannedRun) -> dict[str, Any]:
         "seconds": round(seconds, 2),
         "device": device_name(device),
         "peak_memory_mib": round(peak_memory(device), 1),
-        "trained_parameters": trained_parameters(cli.model) + released,
+        "trained_parameters": trained_parameters(cli.model) + released_parameters(cli.trainer),
         "metrics": {name: value for name, value in metrics.items() if isinstance(value, float)},
     }
 

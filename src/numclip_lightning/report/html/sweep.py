@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.metrics import measure_of
@@ -83,10 +84,16 @@ def _draw_progress(facts: _Facts, best: Sequence[tuple[int, float]]) -> Figure:
         if shown:
             numbers, values = [trial["number"] for trial in shown], [trial["value"] for trial in shown]
             axes.scatter(numbers, values, s=22, color=colour, marker=marker, label=state)
-    numbers, values = zip(*best, strict=True)
-    axes.step(numbers, values, where="post", color=MARK, linewidth=1.4, label="best so far")
+    axes.step(
+        [number for number, _ in best],
+        [value for _, value in best],
+        where="post",
+        color=MARK,
+        linewidth=1.4,
+        label="best so far",
+    )
     axes.set(xlabel="trial", ylabel=plain(_title(facts)))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="best")
     alt = (
         f"{_title(facts)} of the trials. The best so far goes from {_text(facts, best[0][1])} at trial {best[0][0]} to "
@@ -176,7 +183,7 @@ def _draw_courses(facts: _Facts, shown: Sequence[_Facts]) -> Figure:
         if trial["state"] == "stopped early":
             axes.plot(steps[-1:], values[-1:], "x", color=INK, markersize=5)
     axes.set(xlabel="validation", ylabel=plain(_title(facts)))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     stopped = sum(trial["state"] == "stopped early" for trial in shown)
     alt = (
         f"{_title(facts)} after each validation, a line for each of {len(shown)} trials; {stopped} were stopped early."
