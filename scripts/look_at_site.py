@@ -50,10 +50,12 @@ def faults(page: Page, file: Path, width: int, colours: str) -> list[str]:
         width: Of the window, in pixels.
         colours: `light` or `dark`.
     """
-    page("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": colours}])
     page("Emulation.setDeviceMetricsOverride", width=width, height=1000, deviceScaleFactor=1, mobile=False)
     page("Page.navigate", url=file.resolve().as_uri())
     page.wait_for(f"document.readyState === 'complete' && location.href.includes({file.name!r})")
+    # Said here and not by the browser: the theme remembers the colours of its last visit.
+    scheme = {"light": "default", "dark": "slate"}[colours]
+    page.value(f"document.body.setAttribute('data-md-color-scheme', {scheme!r})")
     page.value("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
     page.wait_for("[...document.images].every((image) => image.complete)", seconds=20)
     found: list[str] = page.value(_FAULTS)

@@ -43,7 +43,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The shipped configurations, and the page's own."""
     (tmp_path / "configs").symlink_to(REPOSITORY / "configs", target_is_directory=True)
     ((_, mine),) = blocks((REPOSITORY / "docs/howto/own_data.md").read_text(encoding="utf-8"), "yaml")
-    for name in ("mine.yaml", "ratings.yaml", "scans.yaml", "runs/RUN/config.yaml"):
+    for name in ("hands.yaml", "mine.yaml", "ratings.yaml", "scans.yaml", "runs/RUN/config.yaml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         # What `start` writes for one list has no test list, but a share of the images.
         text = mine.replace("test_file: test.csv", "test_fraction: 0.2") if name == "scans.yaml" else mine
