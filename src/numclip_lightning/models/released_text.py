@@ -36,6 +36,3 @@ class ReleasedText(TextTower):
                 "load the model again and keep it (OrdinalPredictor.load(..., keep_text=True), numclip fit)."
             )
         return super().__getattr__(name)
-
-    def set_checkpointing(self, enabled: bool) -> None:
-        """Accept what has no effect: a run puts its settings back at the end of every prediction."""
