@@ -13,8 +13,7 @@ setup: $(READY) ## Create the virtual environment and install everything
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	# Without bytecode: Python compiles what is imported, a small part of what is installed.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 demo: $(READY) ## Show what NumCLIP adds to a CLIP that knows no numbers: a table and a picture; 2 to 4 minutes
