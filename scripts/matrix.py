@@ -114,7 +114,7 @@ def _test(python: Path, tests: Sequence[str]) -> str:
     settings = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
     settings.pop("PYTHONPATH", None)
     # Other versions have other warnings, which CI refuses for its own versions only.
-    command = [python, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-W", "default",
+    command = [str(python), "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-W", "default",
                "--disable-warnings", *tests]  # fmt: skip
     lines = []
     with subprocess.Popen(command, cwd=REPOSITORY, env=settings, stdout=subprocess.PIPE, text=True) as running:

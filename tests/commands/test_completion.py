@@ -47,7 +47,7 @@ def completed(scripts: Path, words: str, folder: Path | None = None) -> set[str]
 class TestBash:
     def test_verbs(self, scripts: Path) -> None:
         assert completed(scripts, "numclip ''") >= set(VERBS)
-        assert completed(scripts, "numclip f") == {"fit"}
+        assert completed(scripts, "numclip fi") == {"fit"}
 
     def test_flags_are_those_of_the_verb(self, scripts: Path) -> None:
         assert completed(scripts, "numclip fit --test") == {"--test_after_fit"}
