@@ -79,7 +79,7 @@ def main() -> None:
     """Read the reports that are named, and write the page."""
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    found = []
+    found: list[str] = []
     for word in sys.argv[1:]:
         file, _, page = word.partition("=")
         if not (PAGE.parents[1] / page).is_file():

@@ -102,12 +102,13 @@ class TestInAFit:
         seen: list[tuple[bool, list[SDPBackend], int | None, bool]] = []
         before = _cur_sdpa_kernel_backends()
 
-        class Spy(NumCLIP):
+        class Spy(NumCLIP):  # type: ignore[misc]
             def encode_images(self, images: torch.Tensor) -> torch.Tensor:
                 clip = self.clip
                 checkpoints = bool(clip.text.transformer.grad_checkpointing)
                 seen.append((self.training, _cur_sdpa_kernel_backends(), clip.images_at_once, checkpoints))
-                return super().encode_images(images)
+                features: torch.Tensor = super().encode_images(images)
+                return features
 
         method = Spy(**TINY)
         samples = loader(images_of(method, TARGETS))

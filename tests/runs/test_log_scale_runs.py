@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from numclip_lightning.calibration import LevelValues
 from numclip_lightning.cli import main
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.report.answers import read_scale
-from numclip_lightning.runs.calibrating import LevelValues
 from numclip_lightning.scale import OrdinalScale
 from support.command import Numclip, config_of, failure, metrics_of, rows_of
 

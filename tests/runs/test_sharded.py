@@ -27,7 +27,8 @@ class ShardedSORD(SORD):
             for parameter in self.parameters():
                 # The first convolution is in channels-last order, which can't be divided.
                 parameter.data = parameter.data.contiguous()
-            for block in self.clip.visual.transformer.resblocks:
+            visual: Any = self.clip.visual
+            for block in visual.transformer.resblocks:
                 fully_shard(block, mesh=mesh)
             fully_shard(self, mesh=mesh)
 

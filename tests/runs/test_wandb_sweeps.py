@@ -84,7 +84,7 @@ class Place:
     @contextmanager
     def agents(self, number: int, *words: str) -> Iterator[list[subprocess.Popen[bytes]]]:
         """Start agents of the sweep, and end what is left of them."""
-        started = []
+        started: list[subprocess.Popen[bytes]] = []
         for _ in range(number):
             command = [sys.executable, "-c", _AGENT, *words, f"team/numclip/{next(iter(self.server.sweeps))}"]
             with (self.folder / f"agent{len(self.server.agents)}-{len(started)}.log").open("wb") as log:

@@ -19,7 +19,7 @@ from numclip_lightning.scale.spread import SHARES, class_moments, quantiles_of, 
 
 QUICK = settings(max_examples=25, deadline=None, database=None, derandomize=True,
                  suppress_health_check=list(HealthCheck))  # fmt: skip
-HOUSES = {
+HOUSES: dict[str, Any] = {
     "minimum": 100_000, "maximum": 4_000_000, "step": 1.05, "unit": "dollars", "spacing": "log",
     "levels": [{"phrase": "cheap", "start": 100_000}, {"phrase": "dear", "start": 1_500_000}],
 }  # fmt: skip
@@ -34,9 +34,11 @@ def log_scales(draw: st.DrawFn) -> OrdinalScale:
     starts = sorted(draw(st.sets(st.integers(1, max(steps, 1)), max_size=4))) if steps else []
     ratio = (high / low) ** (1 / steps) if steps else factor
     # Between two values, or on one.
-    levels = [{"phrase": f"level {start}", "start": low * ratio ** (start - draw(st.sampled_from([0.0, 0.3, 0.9])))}
-              for start in starts]  # fmt: skip
-    levels = [{"phrase": "first", "start": low}, *levels]
+    levels: list[Any] = [{"phrase": "first", "start": low}]
+    for start in starts:
+        levels.append(
+            {"phrase": f"level {start}", "start": low * ratio ** (start - draw(st.sampled_from([0.0, 0.3, 0.9])))}
+        )
     return OrdinalScale(low, high, step=factor, spacing="log", levels=levels if draw(st.booleans()) else [])
 
 

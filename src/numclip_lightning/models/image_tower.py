@@ -95,7 +95,7 @@ class ImageTower(nn.Module):
             features = self.visual(images)
             return features
         # GradCache (Gao et al., RepL4NLP 2021, arXiv 2101.06983), by PyTorch's checkpointing.
-        parts = [checkpoint(self.visual, part, use_reentrant=False) for part in images.split(most)]
+        parts = [checkpoint(self.visual, part, use_reentrant=False) for part in torch.split(images, most)]
         return torch.cat(parts)
 
     def encode_image_tokens(self, images: Tensor) -> Tensor:

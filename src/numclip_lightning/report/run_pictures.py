@@ -115,7 +115,8 @@ def _confusion(run: ReportedRun) -> Figure | None:
     if (counts := run.confusion) is None or not counts.sum():
         return None
     shares = counts / np.maximum(counts.sum(axis=1), 1)[:, None]
-    figure, (axes,) = _figure(*[max(4.6, min(0.5 * len(counts) + 2, 9))] * 2)
+    side = _side(len(counts))
+    figure, (axes,) = _figure(side, side)
     plot_grid(axes, shares, run.phrases, "share of the true level", (0, 1), "Blues")
     axes.set_xlabel("read as")
     axes.set_ylabel("true level")
@@ -130,7 +131,8 @@ def _prototypes(run: ReportedRun) -> Figure | None:
     if run.prototypes is None or len(run.prototypes[0]) < 2:
         return None
     phrases, similarity = run.prototypes
-    figure, (axes,) = _figure(*[max(4.6, min(0.5 * len(phrases) + 2, 9))] * 2)
+    side = _side(len(phrases))
+    figure, (axes,) = _figure(side, side)
     plot_grid(axes, similarity, list(phrases), "cosine similarity", (-1, 1), "RdBu_r")
     return figure
 
@@ -157,6 +159,11 @@ def _worst(run: ReportedRun, load: Loader) -> Figure | None:
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def _side(levels: int) -> float:
+    """Return the inches of each side of a table of levels by levels."""
+    return max(4.6, min(0.5 * levels + 2, 9))
 
 
 def _save(figures: Mapping[str, Figure], folder: Path) -> dict[str, Path]:

@@ -16,7 +16,8 @@ def trained_parameters(module: nn.Module) -> int:
 
 def released_parameters(trainer: L.Trainer) -> int:
     """Return how many trained numbers a run has freed with the text tower."""
-    return sum(found.trained for found in trainer.callbacks if isinstance(found, ReleaseText))  # type: ignore[attr-defined]
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return sum(found.trained for found in callbacks if isinstance(found, ReleaseText))
 
 
 class ReleaseText(Callback):

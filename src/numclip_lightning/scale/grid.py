@@ -153,11 +153,11 @@ class LogGrid:
 
     def places(self, numbers: Tensor) -> Tensor:
         """Return where numbers are, in steps above the minimum; of the same shape."""
-        return (numbers / self.minimum).log() / math.log(self.ratio)
+        return torch.log(numbers / self.minimum) / math.log(self.ratio)
 
     def contains(self, numbers: Tensor) -> Tensor:
         """Return for each number whether it is in the range, but for rounding; False for NaN, 0 and less."""
-        slack = self.ratio**GRID_TOLERANCE
+        slack = float(self.ratio**GRID_TOLERANCE)
         return (numbers >= self.minimum / slack) & (numbers <= self.maximum * slack)
 
     def upper(self, starts: Sequence[float]) -> Tensor:

@@ -15,11 +15,11 @@ ASKING = ("aten._local_scalar_dense", "aten.nonzero", "aten.masked_select", "ate
 TARGETS = [0.0, 6.0, 2.0, 5.0]
 
 
-class Questions(TorchDispatchMode):
+class Questions(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records what asks a tensor for numbers."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.asked: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -37,7 +37,7 @@ def asked_in_a_step(method: OrdinalMethod) -> list[str]:
     with Questions() as questions:
         output = method._output(batch)
         torch.autograd.backward(torch.stack(list(method._joined_losses(output, batch).values())).sum())
-    return questions.asked
+    return list(questions.asked)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in TRAINED if kind is not AttentionMIL], ids=lambda kind: kind.__name__)
@@ -47,7 +47,7 @@ def test_forward_loss_and_backward_ask_nothing(kind: type[OrdinalMethod]) -> Non
 
 
 def test_a_question_is_seen() -> None:
-    class Asking(NumCLIP):
+    class Asking(NumCLIP):  # type: ignore[misc]
         def losses(self, output: Any, batch: Any) -> Any:
             losses = super().losses(output, batch)
             assert float(losses["value"].detach()) >= 0

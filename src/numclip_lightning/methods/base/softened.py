@@ -99,7 +99,7 @@ class SoftenedMethod(ClassesMethod):
 
     def _mean_labels(self, shares: Tensor) -> Tensor:
         """Return the mean of the labels of votes, (B, C), a part of the classes at a time."""
-        parts = torch.arange(self.num_classes, device=shares.device).split(_CLASSES)
+        parts = torch.split(torch.arange(self.num_classes, device=shares.device), _CLASSES)
         return torch.stack([shares[:, part] @ self._labels_of(part).to(shares.dtype) for part in parts]).sum(dim=0)
 
     def _softness(self, epoch: int, epochs: int) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -15,13 +15,15 @@ from numclip_lightning.runs.sweep.halving import Halving, read_halving
 from numclip_lightning.runs.sweep.parameters import Constant, read_parameter
 from numclip_lightning.runs.sweep.space_file import Keys, SpaceFile
 
-__all__ = ["Space", "read_space"]
+__all__ = ["Goal", "Space", "read_space"]
+
+Goal = Literal["minimize", "maximize"]
 
 # Where the sweep lives at W&B, and how its agents call this program: nothing that a search depends on.
 _OF_WANDB = ("command", "description", "entity", "name", "program", "project")
 _KEYS = ("method", "metric", "parameters", "early_terminate", "run_cap", *_OF_WANDB)
 _METHODS = ("bayes", "random", "grid")
-_GOALS = ("minimize", "maximize")
+_BETTER: dict[Goal, str] = {"minimize": "lower", "maximize": "higher"}
 # What a search may not choose, and why.
 _FIXED = {
     "test_after_fit": "no trial looks at test images",
@@ -53,7 +55,7 @@ class Space:
     file: SpaceFile
     method: str
     metric: str
-    goal: str
+    goal: Goal
     distributions: Mapping[str, BaseDistribution]
     constants: Mapping[str, Any]
     halving: Halving | None
@@ -111,14 +113,14 @@ def read_space(path: Path) -> Space:
     return space
 
 
-def _metric(file: SpaceFile) -> tuple[str, str]:
+def _metric(file: SpaceFile) -> tuple[str, Goal]:
     """Return the name of the metric and its goal; without any, the metric that also chooses checkpoints."""
     given = file.content.get("metric", {"name": "val_mae"})
     if not isinstance(given, Mapping) or "name" not in given:
         raise file.error(("metric",), "give {name: val_mae, goal: minimize}.")
     file.require_keys(("metric",), given, ("name", "goal"))
-    name, goal = str(given["name"]), str(given.get("goal", "minimize"))
-    file.require_keys(("metric", "goal"), [goal], _GOALS)
+    name, goal = str(given["name"]), cast("Goal", str(given.get("goal", "minimize")))
+    file.require_keys(("metric", "goal"), [goal], _BETTER)
     if name.startswith("test_"):
         raise file.error(
             ("metric", "name"),
@@ -132,7 +134,7 @@ def _metric(file: SpaceFile) -> tuple[str, str]:
     except ConfigError:
         # A metric of the user's own; the first trial says whether there is one.
         return name, goal
-    if measure.better != {"minimize": "lower", "maximize": "higher"}[goal]:
+    if measure.better != _BETTER[goal]:
         raise file.error(
             ("metric", "goal"), f"{goal} takes a bad trial: {name} is better if it is {measure.direction}."
         )
