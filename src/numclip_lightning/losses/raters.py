@@ -99,7 +99,7 @@ def soft_vote_loss(logits: Tensor, target: Tensor, values: Tensor, width: Tensor
     # Some votes at a time: a table of ten thousand values would take gigabytes.
     mean = [
         shares @ (-((part[:, None] - v) / width).square() / 2).softmax(dim=1).to(z.dtype)
-        for part, shares in zip(v.split(_VALUES), target.to(z.dtype).split(_VALUES, dim=1), strict=True)
+        for part, shares in zip(torch.split(v, _VALUES), torch.split(target.to(z.dtype), _VALUES, dim=1), strict=True)
     ]
     return functional.cross_entropy(z, torch.stack(mean).sum(dim=0))
 
