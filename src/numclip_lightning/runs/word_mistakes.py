@@ -112,7 +112,7 @@ def _class_mistakes(source: Source, section: str, value: Any, kinds: dict[str, A
     arguments.pop("init_args", None)
     if not isinstance(kind, type) or not is_dataclass(kind):
         return []
-    return _mistakes(source, section, arguments, _types_of(cast(Any, kind)), kind.__name__)
+    return _mistakes(source, section, arguments, _types_of(cast("Any", kind)), kind.__name__)
 
 
 def _mistakes(
@@ -129,7 +129,7 @@ def _mistakes(
             continue
         kind = known[name]
         if is_dataclass(kind) and isinstance(value, Mapping):
-            found += _mistakes(source, where, value, _types_of(cast(Any, kind)))
+            found += _mistakes(source, where, value, _types_of(cast("Any", kind)))
         elif reason := _misfit(kind, value, source.raw if not isinstance(value, Mapping) else None):
             found.append(f"{where}: {reason} ({source.where})")
     return found

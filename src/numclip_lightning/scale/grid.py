@@ -157,8 +157,9 @@ class LogGrid:
 
     def contains(self, numbers: Tensor) -> Tensor:
         """Return for each number whether it is in the range, but for rounding; False for NaN, 0 and less."""
-        slack = float(self.ratio**GRID_TOLERANCE)
-        return (numbers >= self.minimum / slack) & (numbers <= self.maximum * slack)
+        slack = self.ratio**GRID_TOLERANCE
+        found: Tensor = (numbers >= self.minimum / slack) & (numbers <= self.maximum * slack)
+        return found
 
     def upper(self, starts: Sequence[float]) -> Tensor:
         """Return the last value of each level, float32 (K,), for where levels start: that before the next start."""
