@@ -126,7 +126,7 @@ def ended(trainer: L.Trainer) -> dict[str, Any]:
 
 
 # With two processes.
-SHARED = ("cutmix and rare values", "smoothed features", "Lightning's EMA")
+SHARED = ("cutmix and rare values", "smoothed features", "Lightning's EMA", "two workers")
 # One resume of each; the others are of the slow ones, with two.
 QUICK = ("cutmix and rare values", "a schedule by steps")
 
