@@ -10,7 +10,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, StochasticWeightAveraging
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 
 from numclip_lightning import methods
 from numclip_lightning.data import ListDataModule
@@ -65,9 +65,6 @@ FITS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, 
     "smoothed features": ({"learning_rates": TRAINED, "imbalance": {"fds": True}}, {}, {}, {}),
     "averages": ({"learning_rates": TRAINED, "backbone": "tiny-resnet"}, {"batch_size": 6}, {}, {"averaging": 0.9}),
     "Lightning's EMA": ({"learning_rates": TRAINED}, {}, {}, {"callback": lambda: EMAWeightAveraging(decay=0.9)}),
-    "Lightning's SWA": (
-        {"learning_rates": TRAINED}, {}, {}, {"callback": lambda: StochasticWeightAveraging(0.005, 1, 1)},
-    ),
     "plateau": (
         {"lr_scheduler": {"name": "ReduceLROnPlateau", "args": {"patience": 0, "threshold": 10.0}}}, {}, {}, {},
     ),
@@ -129,10 +126,7 @@ def ended(trainer: L.Trainer) -> dict[str, Any]:
 
 
 # With two processes.
-SHARED = (
-    "cutmix and rare values", "kept features and oversampling", "smoothed features", "averages", "Lightning's EMA",
-    "Lightning's SWA", "two workers",
-)  # fmt: skip
+SHARED = ("cutmix and rare values", "smoothed features", "Lightning's EMA", "two workers")
 # One resume of each; the others are of the slow ones, with two.
 QUICK = ("cutmix and rare values", "a schedule by steps")
 
