@@ -39,12 +39,14 @@ def rows(results: pd.DataFrame, page: str) -> Iterator[str]:
             means = errors.mean().dropna().sort_values(kind="stable")
             if means.empty:
                 continue
-            guess = found[(found["metric"] == _GUESS) & (found["trains"] if found["trains"].any() else True)]["value"]
+            guesses = found[(found["metric"] == _GUESS) & (found["trains"] if found["trains"].any() else True)]
+            # The same for all methods of a seed, but for rounding.
+            guess = guesses.groupby("seed")["value"].median().dropna()
             best = "; ".join(f"{name} {_number(errors.get_group(name))}" for name in means.index[:3])
             numclip = _number(errors.get_group("NumCLIP")) if "NumCLIP" in means else ""
             runs = int(errors.count()[means.index[:3]].min())
             link = f"[{runs} run{'s' if runs > 1 else ''}](../{page})"
-            cells = (f"{dataset}, {shots_name(int(shots))}", best, numclip, _number(guess.dropna()), link)
+            cells = (f"{dataset}, {shots_name(int(shots))}", best, numclip, _number(guess), link)
             yield f"| {' | '.join(cells)} |"
 
 
