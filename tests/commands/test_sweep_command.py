@@ -61,6 +61,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
     return facts
 
 
+@pytest.mark.slow
 def test_failed_trials_are_counted_and_hide_no_others(ended: Path) -> None:
     trials = facts_of(ended)["trials"]
     states = {(trial["values"][RATE], trial["values"]["model.backbone"]): trial["state"] for trial in trials}
@@ -74,6 +75,7 @@ def test_failed_trials_are_counted_and_hide_no_others(ended: Path) -> None:
     assert "4 trials: 2 finished, 2 failed" in page
 
 
+@pytest.mark.slow
 def test_the_values_are_those_of_the_best_epochs(ended: Path) -> None:
     for trial in facts_of(ended)["trials"]:
         if trial["state"] == "finished":
@@ -84,6 +86,7 @@ def test_the_values_are_those_of_the_best_epochs(ended: Path) -> None:
             assert config_of(run)["model"]["init_args"]["learning_rates"]["head"] == trial["values"][RATE]
 
 
+@pytest.mark.slow
 def test_no_trial_looks_at_test_images(ended: Path) -> None:
     assert not list(ended.rglob("test_predictions.csv"))
     assert not [run for run in ended.glob("trials/*/metrics.json") if "test_" in run.read_text(encoding="utf-8")]

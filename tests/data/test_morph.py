@@ -94,7 +94,7 @@ def test_missing_lists(tmp_path: Path) -> None:
         ("A", 3, ["Setting_A_fold3_train.txt"], ["Setting_A_fold3_test.txt"]),
         ("B", 0, ["Setting_B_fold0.txt"], ["Setting_B_fold2.txt", "Setting_B_fold1.txt"]),
         ("B", 1, ["Setting_B_fold2.txt"], ["Setting_B_fold0.txt", "Setting_B_fold1.txt"]),
-        ("C", 0, [f"morph_D_0{i}.txt" for i in range(1, 5)], ["morph_D_00.txt"]),
+        pytest.param("C", 0, [f"morph_D_0{i}.txt" for i in range(1, 5)], ["morph_D_00.txt"], marks=pytest.mark.slow),
     ],
 )
 def test_real_lists(setting: Literal["A", "B", "C"], fold: int, train: list[str], test: list[str]) -> None:

@@ -179,7 +179,14 @@ def test_the_parts_of_the_mean_variance_loss_have_their_weights() -> None:
 @pytest.mark.parametrize(
     ("method", "arguments"),
     # Soft labels keep the expectation off the ends of the scale, unless they are nearly hard.
-    [(method, {"temperature": 0.3} if method is SORD else {}) for method in METHODS],
+    [
+        pytest.param(
+            method,
+            {"temperature": 0.3} if method is SORD else {},
+            marks=[pytest.mark.slow] * (method in (CORAL, L1Regression)),
+        )
+        for method in METHODS
+    ],
 )
 def test_a_small_set_is_learnt_and_every_trained_parameter_gets_a_gradient(
     method: Any, arguments: dict[str, Any]

@@ -198,6 +198,7 @@ class TestTheCommand:
         plain, other = metrics_of(numclip("fit", *flags)), metrics_of(numclip("fit", *flags, *options))
         assert other["val_mae"] == pytest.approx(plain["val_mae"], rel=1e-4)
 
+    @pytest.mark.slow
     def test_lightnings_finder_doubles_the_batch_of_the_datamodule(self, numclip: Numclip) -> None:
         finder = (
             "[{class_path: BatchSizeFinder, init_args: {max_trials: 2, steps_per_trial: 1, init_val: 2, margin: 0.0}}]"

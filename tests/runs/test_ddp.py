@@ -42,7 +42,7 @@ def run_processes(words: Sequence[str], folder: Path) -> str:
     # Gloo listens where nobody else can reach it.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     result = subprocess.run(
-        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600
     )
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout + result.stderr

@@ -64,7 +64,11 @@ def failing(rank: int, how: str, place: Path, module: str = __name__) -> list[st
 
 
 @pytest.mark.parametrize(
-    ("how", "codes"), [("image", [1, 2]), pytest.param("raise", [1, "ValueError"], marks=pytest.mark.slow)]
+    ("how", "codes"),
+    [
+        pytest.param("image", [1, 2], marks=pytest.mark.slow),
+        pytest.param("raise", [1, "ValueError"], marks=pytest.mark.slow),
+    ],
 )
 def test_a_fault_of_the_second_process_ends_the_first(
     tmp_path: Path, fitted: Path, numclip: Numclip, how: str, codes: list[Any]

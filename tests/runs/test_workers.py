@@ -122,6 +122,7 @@ def benchmark_process(config: Path) -> Iterator[subprocess.Popen[str]]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_benchmark_that_is_killed_goes_on_where_it_stopped(write: Write, tmp_path: Path) -> None:
     # The second run waits until it is killed, at the first call alone.
     slow = {"args": {"model": "support.benchmark_victim.Slow", "model.wait_for": str(tmp_path / "go")}}

@@ -1,7 +1,9 @@
 """The coordinates in which the values of a scale are equally far apart: numbers, or their logarithms."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
 
 from torch import Tensor
 
@@ -11,6 +13,14 @@ __all__ = ["Axis", "axis_of"]
 
 # Of a natural logarithm: a head without bounds must not end in infinity, nor in 0, whose logarithm is none.
 _FARTHEST = 80.0
+
+
+class _Numbered(Protocol):
+    """What has the numbers of all values: a scale."""
+
+    @property
+    def values(self) -> Tensor:
+        """Every value in order, (R,), float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +35,9 @@ class Axis:
         minimum: The place of the smallest value.
         maximum: The place of the largest one.
         step: The distance of the places of neighbouring values.
-        values: The place of every value, (R,), float32.
         lower: The place of the first value of each level, (K,), float32.
         upper: The place of its last value, (K,), float32.
+        values: The place of every value, (R,), float32.
         centers: The middle of both, (K,), float32.
 
     Example:
@@ -42,9 +52,15 @@ class Axis:
     minimum: float
     maximum: float
     step: float
-    values: Tensor
     lower: Tensor
     upper: Tensor
+    # Asked for its values only if somebody needs them: a scale may have millions.
+    _scale: _Numbered = field(repr=False)
+
+    @cached_property
+    def values(self) -> Tensor:
+        """The place of every value, (R,), float32."""
+        return _logarithms(self._scale.values) if self.logarithmic else self._scale.values
 
     @property
     def centers(self) -> Tensor:
@@ -60,10 +76,14 @@ class Axis:
         return places.clamp(-_FARTHEST, _FARTHEST).exp() if self.logarithmic else places
 
 
-def axis_of(grid: Grid, values: Tensor, lower: Tensor, upper: Tensor) -> Axis:
-    """Return the axis of a scale: its grid, every value (R,), and the first and last value of each level, (K,)."""
+def axis_of(grid: Grid, lower: Tensor, upper: Tensor, scale: _Numbered) -> Axis:
+    """Return the axis of a scale: its grid, the first and last value of each level, (K,), and the scale."""
     if not isinstance(grid, LogGrid):
-        return Axis(False, grid.minimum, grid.maximum, grid.step, values, lower, upper)
-    # In float64, then rounded: a step may be a thousandth.
-    places = (found.double().log().float() for found in (values, lower, upper))
-    return Axis(True, math.log(grid.minimum), math.log(grid.maximum), math.log(grid.ratio), *places)
+        return Axis(False, grid.minimum, grid.maximum, grid.step, lower, upper, scale)
+    ends = math.log(grid.minimum), math.log(grid.maximum)
+    return Axis(True, *ends, math.log(grid.ratio), _logarithms(lower), _logarithms(upper), scale)
+
+
+def _logarithms(numbers: Tensor) -> Tensor:
+    """Return natural logarithms, computed in float64, then rounded: a step may be a thousandth."""
+    return numbers.double().log().float()

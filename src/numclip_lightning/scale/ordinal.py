@@ -105,7 +105,7 @@ class OrdinalScale:
     @cached_property
     def axis(self) -> Axis:
         """The coordinates in which methods learn: numbers, or on a logarithmic scale their logarithms."""
-        return axis_of(self.grid, self.values, self.lower, self.upper)
+        return axis_of(self.grid, self.lower, self.upper, self)
 
     @property
     def num_levels(self) -> int:

@@ -133,6 +133,7 @@ def test_random_split_chooses_every_image_equally_often() -> None:
     assert all(0.25 < counts[line] / 2000 < 0.35 for line in range(1, 11))
 
 
+@pytest.mark.slow
 def test_draws_are_the_same_in_every_process() -> None:
     """Python salts the hash of strings in each process; neither draw may depend on it."""
     code = (
