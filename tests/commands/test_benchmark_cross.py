@@ -13,6 +13,7 @@ from support.places import REPOSITORY
 from support.tiny_benchmark import SMALL, ZERO_SHOT, write_config
 
 
+@pytest.mark.slow
 def test_finished_runs_are_tested_on_other_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

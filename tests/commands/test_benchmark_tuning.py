@@ -33,6 +33,7 @@ def trial_folders(root: Path) -> dict[str, Path]:
     return {record["trial"]: folder for folder, record in read.items() if "trial" in record}
 
 
+@pytest.mark.slow
 def test_the_best_trial_on_validation_images_is_run_with_the_seeds(write: Write, tmp_path: Path) -> None:
     words = ["benchmark", "--config", str(write({"CORAL": CORAL, "Zero": ZERO_SHOT}, tuning_seed=7))]
     assert main(words) == 0

@@ -4,9 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -29,6 +29,8 @@ PARTS_AT_REST = {
     "CLIPEBCBlocks": [],
     "AnomalyCLIP": ["--model.num_context=4"],
 }
+# One of each kind for every run of the tests; the others are slow.
+QUICK = ("L2RCLIP", "GDA")
 
 AVERAGED = ["--averaging.decay=0.9", "--model.learning_rates={image_encoder: 0.01, head: 0.1}"]
 TUNED = ["--model.tune=svd", "--model.learning_rates={image_encoder: 0.01, text_encoder: 0.01, context: 0, head: 0.1}",
@@ -98,7 +100,7 @@ class ByTwo(NamedTuple):
 
 @pytest.fixture(scope="module")
 def by_two(folder: Path, fitted_by_two: Path) -> ByTwo:
-    """All commands under one torchrun: to start Python twice takes longer than any of them."""
+    """The quick commands under one torchrun: to start Python twice takes longer than any of them."""
     few = make_data(folder / "few", test=3)
     one = make_data(folder / "one", test=1)
     bad = make_data(folder / "bad")
@@ -111,19 +113,39 @@ def by_two(folder: Path, fitted_by_two: Path) -> ByTwo:
         "one": ["test", *base, f"--data.root={one}"],
         "predict": ["predict", *base, "--data.predict_path=test.txt"],
         "skip": ["predict", *base, f"--data.root={bad}", "--data.predict_path=test.txt", "--data.on_bad_image=skip"],
-        **{name: [*fit_with(folder, name, *words), *TWO] for name, words in PARTS_AT_REST.items()},
-        **{name: [*solve(folder, name), *TWO] for name in SOLVED},
-        "averaged": [*fit_with(folder, "SORD", f"--model.backbone=local-dir:{folder / 'resnet'}", *AVERAGED), *TWO],
+        **{name: words for name, words in fits(folder).items() if name in QUICK},
         "tuned": [*fit_with(folder, "NumCLIP", *TUNED), *TWO],
         "predict_one": ["predict", *base, f"--data.predict_path={one / 'test_000.png'}"],
     }
-    file, runs = folder / "commands.json", folder / "runs"
+    return run_by_two(folder, folder / "runs", commands)
+
+
+@pytest.fixture(scope="module")
+def more_by_two(folder: Path) -> ByTwo:
+    """The other fits, for slow tests."""
+    averaged = fit_with(folder, "SORD", f"--model.backbone=local-dir:{folder / 'resnet'}", *AVERAGED)
+    commands = {name: words for name, words in fits(folder).items() if name not in QUICK}
+    return run_by_two(folder, folder / "more", {**commands, "averaged": [*averaged, *TWO]})
+
+
+def fits(folder: Path) -> dict[str, list[str]]:
+    """Return the commands that fit a method, by its name."""
+    return {
+        **{name: [*fit_with(folder, name, *words), *TWO] for name, words in PARTS_AT_REST.items()},
+        **{name: [*solve(folder, name), *TWO] for name in SOLVED},
+    }
+
+
+def run_by_two(folder: Path, runs: Path, commands: dict[str, list[str]]) -> ByTwo:
+    """Run commands in two processes, each in a folder of its own below `runs`."""
+    runs.mkdir()
+    file = runs / "commands.json"
     words = [[*command, f"--trainer.default_root_dir={runs / name}"] for name, command in commands.items()]
     file.write_text(json.dumps(words), encoding="utf-8")
     worker = str(REPOSITORY / "tests" / "support" / "ddp_worker.py")
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", worker, str(file)]
     output = run_processes(torchrun, folder)
-    codes = [json.loads(part.read_text(encoding="utf-8")) for part in folder.glob("commands.codes*")]
+    codes = [json.loads(part.read_text(encoding="utf-8")) for part in runs.glob("commands.codes*")]
     by_name = {name: list(pair) for name, pair in zip(commands, zip(*codes, strict=True), strict=True)}
     kept = {name: only(runs / name) for name, pair in by_name.items() if pair == [0, 0]}
     return ByTwo(kept, by_name, output)
@@ -212,16 +234,28 @@ def test_one_image_is_not_divided_among_two_processes(by_two: ByTwo, folder: Pat
     assert not list((folder / "runs" / "predict_one").glob("*/predictions.csv"))
 
 
-@pytest.mark.parametrize("name", PARTS_AT_REST)
-def test_a_method_with_parts_at_rest_fits_in_two_processes(by_two: ByTwo, name: str) -> None:
+def quick_and_slow(names: Iterable[str]) -> list[Any]:
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in names]
+
+
+@pytest.fixture
+def of_method(request: pytest.FixtureRequest, name: str) -> ByTwo:
+    """What the commands left of which the fit of a method is one."""
+    found: ByTwo = request.getfixturevalue("by_two" if name in QUICK else "more_by_two")
+    return found
+
+
+@pytest.mark.parametrize("name", quick_and_slow(PARTS_AT_REST))
+def test_a_method_with_parts_at_rest_fits_in_two_processes(of_method: ByTwo, name: str) -> None:
     # A part without a gradient would stop the second step, or need find_unused_parameters.
-    assert by_two.codes[name] == [0, 0]
-    assert "find_unused_parameters" not in by_two.output
+    assert of_method.codes[name] == [0, 0]
+    assert "find_unused_parameters" not in of_method.output
 
 
-def test_averages_of_two_processes_are_those_of_their_checkpoint(folder: Path, by_two: ByTwo) -> None:
+@pytest.mark.slow
+def test_averages_of_two_processes_are_those_of_their_checkpoint(folder: Path, more_by_two: ByTwo) -> None:
     # What batch normalisation has seen differs between the processes.
-    run = by_two.runs["averaged"]
+    run = more_by_two.runs["averaged"]
     expected = metrics_of(by_one(folder, run, "validate"))["val_mae"]
     assert metrics_of(run)["val_mae"] == pytest.approx(expected, abs=1e-5)
 
@@ -234,9 +268,9 @@ def test_tuned_towers_of_two_processes_are_those_of_their_checkpoint(folder: Pat
     assert metrics_of(run)["val_mae"] == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", SOLVED)
-def test_features_of_two_processes_are_those_of_one(folder: Path, by_two: ByTwo, name: str) -> None:
-    assert "21 train images encoded once" in by_two.output
+@pytest.mark.parametrize("name", quick_and_slow(SOLVED))
+def test_features_of_two_processes_are_those_of_one(folder: Path, of_method: ByTwo, name: str) -> None:
+    assert "21 train images encoded once" in of_method.output
     single = numclip_in(folder, f"single-{name}").plain(
         *solve(folder, name),
         f"--trainer.default_root_dir={folder / f'single-{name}'}",
@@ -245,7 +279,7 @@ def test_features_of_two_processes_are_those_of_one(folder: Path, by_two: ByTwo,
     )
     found, expected = (
         {key: value for key, value in metrics_of(run).items() if key.startswith("test_")}
-        for run in (by_two.runs[name], single)
+        for run in (of_method.runs[name], single)
     )
     assert len(expected) == 8, "six that are measured, and what guessing costs"
     # The keys of Tip-Adapter-F are trained on one image twice, so that two processes have equally many.

@@ -90,7 +90,10 @@ def failing(numclip: Numclip, capsys: pytest.CaptureFixture[str], handlers: Any)
 
 
 class TestStopped:
-    @pytest.mark.parametrize(("callback", "code", "by"), [("Terminate", 143, "SIGTERM"), ("Interrupt", 130, "Ctrl-C")])
+    @pytest.mark.parametrize(
+        ("callback", "code", "by"),
+        [("Terminate", 143, "SIGTERM"), pytest.param("Interrupt", 130, "Ctrl-C", marks=pytest.mark.slow)],
+    )
     def test_it_says_what_is_kept_and_its_command_resumes_it(
         self, failing: Failing, numclip: Numclip, callback: str, code: int, by: str
     ) -> None:

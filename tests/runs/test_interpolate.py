@@ -182,6 +182,7 @@ def mini(numclip: Numclip) -> list[str]:
     return ["--model.backbone=mini", "--model.pretrained=auto", "--data.image_size=64", "--trainer.max_epochs=1"]
 
 
+@pytest.mark.slow
 def test_the_command_writes_tables_and_a_checkpoint_that_other_verbs_take(
     numclip: Numclip, mini: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

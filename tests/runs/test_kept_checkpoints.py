@@ -88,6 +88,7 @@ LIGHTNINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("average", LIGHTNINGS)
 def test_the_predictor_says_what_a_test_says_of_weights_that_lightning_has_averaged(
     average: str, numclip: Numclip

@@ -83,6 +83,7 @@ def test_what_the_agent_draws_is_what_is_run(draw: dict[str, Any], numclip: Numc
         assert type(at(config, key)) is type(value), key
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("offline")
 def test_two_runs_in_one_folder_keep_apart(numclip: Numclip, tmp_path: Path) -> None:
     words = ["fit", "--config", "configs/aesthetics.yaml", "--config", "configs/loggers/wandb.yaml", *small(numclip)]
