@@ -13,6 +13,9 @@ setup: $(READY) ## Create the virtual environment and install everything
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	# uv does in two minutes what takes pip six; where it can't be had, or reaches no index, pip does it.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv && \
+	UV_HTTP_RETRIES=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -e '.[dev]' || \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
