@@ -45,10 +45,10 @@ from numclip_lightning.runs.in_wandb import interrupted_fit
 from numclip_lightning.runs.mistakes import refuse_mistakes
 from numclip_lightning.runs.orphans import named_as_starter, watch_starter
 from numclip_lightning.runs.parser import ABOUT, USAGE, Parser, parse_words
+from numclip_lightning.runs.prediction_writer import raise_problem
 from numclip_lightning.runs.released import released_parameters, trained_parameters
 from numclip_lightning.runs.remarks import say_what_is_idle
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
-from numclip_lightning.runs.row_maker import raise_problem
 from numclip_lightning.runs.secret_values import refuse_secrets
 from numclip_lightning.runs.stopping import slurm_job
 from numclip_lightning.runs.terminal import unwrap_errors

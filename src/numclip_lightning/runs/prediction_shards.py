@@ -3,19 +3,19 @@
 import hashlib
 import json
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import BasePredictionWriter
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from numclip_lightning.errors import ConfigError, NumClipError, RunError
+from numclip_lightning.data.base.datamodule import Split
+from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.frozen import fingerprint
-from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.runs.calibrating import Calibrate
 from numclip_lightning.runs.on_scale import OnScale
-from numclip_lightning.runs.row_maker import PredictionWriter, RowMaker, not_finite
+from numclip_lightning.runs.prediction_writer import PredictionWriter, Unread, problem_of
+from numclip_lightning.runs.rows import Row
 from numclip_lightning.runs.skipped import Skipped
 from numclip_lightning.shards import ShardFolder, ShardWriter, divide
 
@@ -49,12 +49,10 @@ class WriteShards(PredictionWriter):
             raise ConfigError(f"--shard_size is {size}; give the most images of a shard, 1 or more.")
         if folder.suffix in (".csv", ".parquet"):
             raise ConfigError(f"--output={folder} has the name of a file, but --format=parquet writes a folder.")
-        self.folder, self.size, self.calibrate = folder, size, calibrate
-        self._on_scale = on_scale
+        super().__init__(calibrate, on_scale)
+        self.folder, self.size = folder, size
         self._shards: ShardFolder | None = None
-        self._rows: RowMaker | None = None
         self._writer: ShardWriter | None = None
-        self._skipped = Skipped()
         self._total = 0
         self._limit: int | float | None = None
 
@@ -95,38 +93,14 @@ class WriteShards(PredictionWriter):
             # Lightning would warn of an empty loader.
             self._limit, trainer.limit_predict_batches = trainer.limit_predict_batches, 0
 
-    def on_predict_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Write the predictions of a batch.
+    def _open(self, trainer: L.Trainer, split: Split, heading: list[str]) -> None:
+        """Open the first shard of this process."""
+        self._writer = ShardWriter(self.folder, heading, self.size)
 
-        Raises:
-            SIGTERMException: If the run was asked to end; Lightning looks for that in fits alone.
-        """
-        found, readable = Prediction(*outputs), batch.get("readable")
-        if self._writer is None:
-            self._rows = RowMaker(trainer, pl_module, "predict", found, self.calibrate, self._on_scale)
-            self._writer = ShardWriter(self.folder, self._rows.heading, self.size)
-        assert self._rows is not None
-        loader: Any = trainer.predict_dataloaders
-        unread = {}
-        if readable is not None:
-            unread = self._skipped.add(loader.dataset, found.index[~readable].tolist())
-            found = Prediction(*(tensor[readable] for tensor in found))
-        self._writer.append(self._rows.rows(found), unread)
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        self._skipped.refuse_many(self._total, getattr(data, "max_bad_fraction", 1.0))
-        if not any(isinstance(callback, BasePredictionWriter) for callback in trainer.callbacks):  # type: ignore[attr-defined]
-            # Lightning keeps the index of every image for such callbacks.
-            getattr(loader.batch_sampler, "seen_batch_indices", []).clear()
-        if trainer.received_sigterm:
-            raise SIGTERMException
+    def _append(self, rows: Iterable[Row], unread: Unread) -> None:
+        """Write rows, and what could not be read beside them."""
+        assert self._writer is not None
+        self._writer.append(rows, unread)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Finish the last shard."""
@@ -161,7 +135,7 @@ class WriteShards(PredictionWriter):
         self._finish(trainer)
 
     def _close(self) -> None:
-        writer, self._writer = self._writer, None
+        writer, self._writer, self._rows = self._writer, None, None
         if writer is not None:
             writer.close()
 
@@ -176,10 +150,7 @@ class WriteShards(PredictionWriter):
             missing = self._total - done.rows - len(skipped)
             if missing:
                 _log.warning("%d of %d images have no row yet in %s", missing, self._total, self.folder)
-            if done.not_finite:
-                found = not_finite(done.not_finite, done.rows, done.first_not_finite, self.folder)
-            elif skipped:
-                found = RunError(skipped.message(self.folder, done.rows), exit_code=3)
+            found = problem_of(done.not_finite, done.rows, done.first_not_finite, self.folder, skipped)
             self._shards.close()
         self.problem = trainer.strategy.broadcast(found)
 

@@ -1,22 +1,20 @@
 """Writing predictions to CSV files while they are computed."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch import Tensor
 
 from numclip_lightning.data.base.datamodule import Split
-from numclip_lightning.errors import ConfigError, DataError, RunError
+from numclip_lightning.errors import ConfigError, DataError
 from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.runs.calibrating import Calibrate
 from numclip_lightning.runs.on_scale import OnScale
-from numclip_lightning.runs.row_maker import PredictionWriter, RowMaker, not_finite
-from numclip_lightning.runs.rows import RowsFile, is_finite
+from numclip_lightning.runs.prediction_writer import PredictionWriter, Unread, problem_of
+from numclip_lightning.runs.rows import Row, RowsFile, is_finite
 from numclip_lightning.runs.skipped import Skipped
 
 __all__ = ["WritePredictions"]
@@ -45,13 +43,10 @@ class WritePredictions(PredictionWriter):
     """
 
     def __init__(self, predicted: Path, tested: Path, calibrate: Calibrate, on_scale: OnScale | None = None) -> None:
+        super().__init__(calibrate, on_scale)
         self.path = predicted
         self.tested = tested
-        self.calibrate = calibrate
-        self._on_scale = on_scale
         self._file: RowsFile | None = None
-        self._rows: RowMaker | None = None
-        self._skipped = Skipped()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Agree on the files, and refuse a folder as one, and fewer images than processes: Lightning can't divide them.
@@ -77,24 +72,6 @@ class WritePredictions(PredictionWriter):
                 f"{trainer.world_size} processes can't share {number} images; predict them with --trainer.devices=1."
             )
 
-    def on_predict_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Write the predictions of a batch.
-
-        Raises:
-            SIGTERMException: If the run was asked to end; Lightning looks for that in fits alone.
-        """
-        self._append(trainer, pl_module, "predict", Prediction(*outputs), batch.get("readable"))
-        if trainer.received_sigterm:
-            raise SIGTERMException
-
     def on_test_batch_end(
         self,
         trainer: L.Trainer,
@@ -105,7 +82,7 @@ class WritePredictions(PredictionWriter):
         dataloader_idx: int = 0,
     ) -> None:
         """Write the predictions of a batch."""
-        self._append(trainer, pl_module, "test", Prediction(**outputs), None)
+        self._take(trainer, pl_module, "test", Prediction(**outputs), None)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Join the rows of all processes."""
@@ -117,7 +94,7 @@ class WritePredictions(PredictionWriter):
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Keep the rows that were computed before an error."""
-        file, self._file = self._file, None
+        file, self._file, self._rows = self._file, None, None
         if file is None:
             return
         rows = file.read()
@@ -132,25 +109,18 @@ class WritePredictions(PredictionWriter):
             "%d of %d images were predicted before the error; their rows are kept in %s", len(rows), total, file.path
         )
 
-    def _append(
-        self, trainer: L.Trainer, method: Any, split: Split, batch: Prediction, readable: Tensor | None
-    ) -> None:
-        if self._file is None or self._rows is None:
-            self._rows = RowMaker(trainer, method, split, batch, self.calibrate, self._on_scale)
-            path = self.tested if split == "test" else self.path
-            self._file = RowsFile(path, self._rows.heading, trainer.global_rank)
-        if readable is not None:
-            # The dataset of the loader: to build another one, every image of the list would be looked up again.
-            loader: Any = trainer.predict_dataloaders
-            self._skipped.add(loader.dataset, batch.index[~readable].tolist())
-            batch = Prediction(*(tensor[readable] for tensor in batch))
-            data: Any = trainer.datamodule  # type: ignore[attr-defined]
-            self._skipped.refuse_many(len(self._rows.labels), getattr(data, "max_bad_fraction", 1.0))
-        self._file.append(self._rows.rows(batch))
+    def _open(self, trainer: L.Trainer, split: Split, heading: list[str]) -> None:
+        """Open the part of this process."""
+        self._file = RowsFile(self.tested if split == "test" else self.path, heading, trainer.global_rank)
+
+    def _append(self, rows: Iterable[Row], unread: Unread) -> None:
+        """Write rows."""
+        assert self._file is not None
+        self._file.append(rows)
 
     def _finish(self, trainer: L.Trainer, method: Any, split: Split) -> None:
         """Write the file, and remember what is wrong with it; all processes agree on that."""
-        file, self._file = self._file, None
+        file, self._file, self._rows = self._file, None, None
         rows = file.read() if file else []
         skipped, self._skipped = self._skipped, Skipped()
         if trainer.world_size > 1:
@@ -166,12 +136,5 @@ class WritePredictions(PredictionWriter):
             unit = f" in {method.scale.unit}" if method.scale.unit else ""
             _log.info("%d predictions written to %s (value%s, and its phrase)", written, file.path, unit)
         file.discard()
-        self.problem = _problem([cells for _, cells in rows], file, skipped)
-
-
-def _problem(rows: Sequence[list[str]], file: RowsFile, skipped: Skipped) -> RunError | None:
-    """Return what is wrong with the rows of a file: values that are not finite, or images that were skipped."""
-    wrong = [row for row in rows if not is_finite(row, file.heading)]
-    if wrong:
-        return not_finite(len(wrong), len(rows), wrong[0][0], file.path)
-    return RunError(skipped.message(file.path, len(rows)), exit_code=3) if skipped else None
+        wrong = [cells[0] for _, cells in rows if not is_finite(cells, file.heading)]
+        self.problem = problem_of(len(wrong), len(rows), next(iter(wrong), ""), file.path, skipped)

@@ -4,10 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback
 
 from numclip_lightning.data.base.datamodule import Split
-from numclip_lightning.errors import RunError
 from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.runs.calibrating import Calibrate
 from numclip_lightning.runs.calibration import INTERVAL_COLUMNS, with_intervals
@@ -15,7 +13,7 @@ from numclip_lightning.runs.folder import selected_on
 from numclip_lightning.runs.on_scale import OnScale
 from numclip_lightning.runs.rows import Layout, Row, columns, rows_of, shares_of
 
-__all__ = ["PredictionWriter", "RowMaker", "not_finite", "raise_problem"]
+__all__ = ["RowMaker"]
 
 
 class RowMaker:
@@ -59,40 +57,3 @@ class RowMaker:
         if self._calibration:
             rows = with_intervals(rows, columns(self._scale, self._layout), self._calibration)
         return self._on_scale.with_cells(rows, batch) if self._on_scale else rows
-
-
-class PredictionWriter(Callback):
-    """Base class of the callbacks that write predictions.
-
-    Attributes:
-        problem: What is wrong with the rows that were written last; None if nothing is.
-    """
-
-    problem: RunError | None = None
-
-
-def not_finite(wrong: int, total: int, first: str, place: object) -> RunError:
-    """Return the error of values that are not finite.
-
-    Args:
-        wrong: How many.
-        total: Of how many rows.
-        first: The path of the first.
-        place: Where the rows are.
-    """
-    return RunError(
-        f"{wrong} of {total} predicted values are not finite (NaN or infinite), first that of {first}; the rows are in "
-        f"{place}. The training of this checkpoint may have diverged, or the precision (trainer.precision) may be too "
-        "low."
-    )
-
-
-def raise_problem(trainer: L.Trainer) -> None:
-    """Raise what is wrong with the predictions that a trainer has written, when all else is done.
-
-    Raises:
-        RunError: If values are not finite, or images were skipped.
-    """
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, PredictionWriter) and callback.problem:
-            raise callback.problem
