@@ -53,6 +53,25 @@ class TestCollecting:
 
 
 class TestNames:
+    def test_every_section_of_a_run_is_looked_through(self) -> None:
+        sections = {
+            "averaging",
+            "calibration",
+            "checkpoint",
+            "compute",
+            "early_stopping",
+            "features",
+            "length",
+            "trainer",
+        }
+        words = [f"--{section}.no_such_name=1" for section in sorted(sections)]
+        assert [line.partition(".")[0] for line in word_mistakes(words)] == sorted(sections)
+
+    def test_impossible_values_of_callbacks_are_named_together(self) -> None:
+        given = {"compute": {"images_at_once": 0}, "averaging": {"decay": 2.0}}
+        found = [str(mistake) for mistake in mistakes_of(given, "fit")]
+        assert [text.split()[0].partition("=")[0] for text in found] == ["compute.images_at_once", "averaging.decay"]
+
     def test_every_name_and_type_is_answered_with_the_near_name(self, tmp_path: Path) -> None:
         file = tmp_path / "run.yaml"
         file.write_text(

@@ -14,19 +14,22 @@ from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.mistakes import mistakes_in
 from numclip_lightning.runs.averaging import AverageWeights
 from numclip_lightning.runs.calibrating import Calibrate
+from numclip_lightning.runs.compute import Compute
 from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.runs.length import FitLength, StopEarly
 from numclip_lightning.runs.remarks import contradictions
 
-__all__ = ["find_class", "listed_mistakes", "mistakes_of", "refuse_mistakes"]
+__all__ = ["SECTIONS", "find_class", "listed_mistakes", "mistakes_of", "refuse_mistakes"]
 
-_SECTIONS: dict[str, type] = {
+SECTIONS: dict[str, type] = {
+    "compute": Compute,
     "features": KeepFeatures,
     "averaging": AverageWeights,
     "early_stopping": StopEarly,
     "length": FitLength,
     "calibration": Calibrate,
 }
+"""The callbacks with settings that are built from plain values, by their sections of a configuration."""
 
 
 def refuse_mistakes(given: Mapping[str, Any], verb: str) -> None:
@@ -58,7 +61,7 @@ def mistakes_of(given: Mapping[str, Any], verb: str) -> list[NumClipError]:
         # The constructors of a user's own classes may do anything; they are called once, later.
         if kind and kind.__module__.startswith("numclip_lightning."):
             _try(kind, data.get("init_args") or {}, found)
-        for name, section in _SECTIONS.items():
+        for name, section in SECTIONS.items():
             _try(section, given.get(name) or {}, found)
     return found + (contradictions(given) if verb == "fit" else [])
 

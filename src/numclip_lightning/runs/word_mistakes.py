@@ -20,25 +20,17 @@ import numclip_lightning.methods
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import near_matches
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.runs.averaging import AverageWeights
-from numclip_lightning.runs.calibrating import Calibrate
 from numclip_lightning.runs.checkpoints import BestCheckpoint
-from numclip_lightning.runs.features import KeepFeatures
-from numclip_lightning.runs.length import FitLength, StopEarly
-from numclip_lightning.runs.mistakes import find_class
+from numclip_lightning.runs.mistakes import SECTIONS, find_class
 from numclip_lightning.runs.shorten import shorten
 
 __all__ = ["Source", "sources_of", "word_mistakes"]
 
 _BASES: dict[str, type] = {"model": OrdinalMethod, "data": OrdinalDataModule}
-_SECTIONS: dict[str, tuple[Any, ...]] = {
+_TYPED: dict[str, tuple[Any, ...]] = {
     "trainer": (L.Trainer,),
-    "features": (KeepFeatures,),
     "checkpoint": (BestCheckpoint, ModelCheckpoint),
-    "averaging": (AverageWeights,),
-    "early_stopping": (StopEarly,),
-    "length": (FitLength,),
-    "calibration": (Calibrate,),
+    **{section: (kind,) for section, kind in SECTIONS.items()},
 }
 
 
@@ -68,8 +60,8 @@ def word_mistakes(words: Sequence[str]) -> list[str]:
         for section, value in source.tree.items():
             if section in _BASES:
                 found += _class_mistakes(source, section, value, kinds)
-            elif section in _SECTIONS and isinstance(value, Mapping):
-                found += _mistakes(source, section, value, _types_of(*_SECTIONS[section]))
+            elif section in _TYPED and isinstance(value, Mapping):
+                found += _mistakes(source, section, value, _types_of(*_TYPED[section]))
     return list(dict.fromkeys(found))
 
 
