@@ -3,11 +3,7 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from contextlib import chdir, suppress
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +13,7 @@ from filelock import FileLock
 
 from numclip_lightning.cli import main
 from support.command import config_of, failure, metrics_of, rows_of
+from support.numclip_process import PATIENCE, numclip_process, wait_until
 from support.places import REPOSITORY
 
 SMALL = (
@@ -31,8 +28,6 @@ SPACE: dict[str, Any] = {
     "parameters": {RATE: {"values": [0.01, 1e-6]}, "model.backbone": {"values": ["mini", "local-dir:nowhere"]}},
     "command": ["${env}", "numclip", "fit", "--config", "configs/counting.yaml", "--trainer.max_epochs=9", "${args}"],
 }
-# Seconds; a machine that others use starts a sweep slowly.
-_PATIENCE = 400
 
 
 def words(folder: Path, *more: str, **changes: Any) -> list[str]:
@@ -172,20 +167,10 @@ def test_a_sweep_that_is_killed_goes_on(number: int, tmp_path: Path) -> None:
     }
     slow = ["--model=support.benchmark_victim.Slow", f"--model.wait_for={go}"]
     given = words(tmp_path, *slow, "--trials=2", **changes)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "numclip_lightning", *given]
-    ignoring = signal.signal(signal.SIGINT, signal.default_int_handler)
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        signal.signal(signal.SIGINT, ignoring)
-        try:
-            wait_until(Path(f"{go}.started").exists)
-            os.kill(process.pid, number)
-            _, shown = process.communicate(timeout=_PATIENCE)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+    with numclip_process(given) as process:
+        wait_until(Path(f"{go}.started").exists)
+        os.kill(process.pid, number)
+        _, shown = process.communicate(timeout=PATIENCE)
     assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130)
     assert "Traceback" not in shown
 
@@ -195,10 +180,3 @@ def test_a_sweep_that_is_killed_goes_on(number: int, tmp_path: Path) -> None:
     assert [trial["state"] for trial in trials] == ["killed", "finished", "finished"]
     assert trials[0]["repeated_as"] == 1
     assert trials[0]["values"] == trials[1]["values"] != trials[2]["values"]
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    end = time.monotonic() + _PATIENCE
-    while not done():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.1)

@@ -3,11 +3,7 @@
 import os
 import re
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import chdir, contextmanager, suppress
+from contextlib import chdir
 from functools import partial
 from pathlib import Path
 
@@ -24,11 +20,9 @@ from numclip_lightning.runs.plan import plan
 from numclip_lightning.runs.planned import PlannedRun
 from numclip_lightning.runs.workers import execute
 from support.command import metrics_of, rows_of
+from support.numclip_process import PATIENCE, numclip_process, wait_until
 from support.places import REPOSITORY
 from support.tiny_benchmark import SMALL, ZERO_SHOT, Write, records, times, write_config
-
-# Seconds; a machine that others use starts a benchmark slowly.
-_PATIENCE = 240
 
 
 @pytest.fixture
@@ -101,33 +95,12 @@ class TestRecords:
         assert zero["device"].startswith("NVIDIA" if torch.cuda.is_available() else "cpu")
 
 
-@contextmanager
-def benchmark_process(config: Path) -> Iterator[subprocess.Popen[str]]:
-    """A benchmark in a process, which ends with the test.
-
-    It is in a group of its own, as a terminal sends Ctrl-C to all processes of a group; and it reacts to Ctrl-C even
-    if the tests run in the background and don't.
-    """
-    command = [sys.executable, "-m", "numclip_lightning", "benchmark", "--config", str(config)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    ignoring = signal.signal(signal.SIGINT, signal.default_int_handler)
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        signal.signal(signal.SIGINT, ignoring)
-        try:
-            yield process
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-
 @pytest.mark.slow
 def test_a_benchmark_that_is_killed_goes_on_where_it_stopped(write: Write, tmp_path: Path) -> None:
     # The second run waits until it is killed, at the first call alone.
     slow = {"args": {"model": "support.benchmark_victim.Slow", "model.wait_for": str(tmp_path / "go")}}
     file = write({"Zero": ZERO_SHOT, "slow": slow})
-    with benchmark_process(file) as process:
+    with numclip_process(["benchmark", "--config", str(file)]) as process:
         wait_until(lambda: "Zero 0" in records(tmp_path) and (tmp_path / "go.started").exists())
         process.kill()
     worker = int((tmp_path / "go.started").read_text(encoding="utf-8"))
@@ -147,10 +120,10 @@ def test_a_benchmark_that_is_killed_goes_on_where_it_stopped(write: Write, tmp_p
 def test_ctrl_c_ends_everything_and_leaves_no_failure(write: Write, tmp_path: Path) -> None:
     started = tmp_path / "started"
     stuck = {"args": {"model": "support.benchmark_victim.Stuck", "model.file": str(started), "data.num_workers": 1}}
-    with benchmark_process(write({"stuck": stuck})) as process:
+    with numclip_process(["benchmark", "--config", str(write({"stuck": stuck}))]) as process:
         wait_until(started.exists)
         os.killpg(process.pid, signal.SIGINT)
-        _, shown = process.communicate(timeout=_PATIENCE)
+        _, shown = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "stopped: 0 of 1 runs have finished; the same command goes on with the others" in shown
     assert "Traceback" not in shown
@@ -179,13 +152,6 @@ def test_memory_is_that_of_the_device_of_the_run(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 3 * 2**20)
     assert peak_memory(torch.device("cpu")) > 50
     assert peak_memory(torch.device("cuda", 0)) == 3
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    end = time.monotonic() + _PATIENCE
-    while not done():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.05)
 
 
 def alive(process: int) -> bool:
