@@ -6,6 +6,8 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from numclip_lightning.runs.agents import with_plain_values
+from numclip_lightning.runs.command import NumClipCLI
+from support.places import REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,16 @@ def test_the_parser_of_the_command_reads_python(drawn: Any) -> None:
 )
 def test_what_is_no_value_of_python_stays(words: list[str]) -> None:
     assert with_plain_values(words) == words
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "--model.optimizer.args={'weight_decay': 1e-05, 'foreach': None}",
+        '--model.optimizer.args={"weight_decay": 1e-05, "foreach": null}',
+        "--model.optimizer={args: {weight_decay: 1.0e-05, foreach: null}}",
+    ],
+)
+def test_nothing_within_a_class_stays_nothing(word: str) -> None:
+    cli = NumClipCLI(["fit", "--config", str(REPOSITORY / "configs/counting.yaml"), word], until="parsed")
+    assert cli.config["fit"].model.init_args.optimizer.args == {"weight_decay": 1e-05, "foreach": None}

@@ -5,8 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 import yaml
 
 from support.command import config_of, make_data, metrics_of, rows_of
+from support.numclip_process import wait_until
 from support.places import REPOSITORY
 from support.tiny_clip import TINY_CLIPS
 from support.wandb_server import WandbServer, wandb_server
@@ -129,13 +129,6 @@ def leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + key, value
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 300) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.2)
-
-
 def test_random_values_of_every_kind_arrive_and_a_failed_run_stops_nothing(place: Place) -> None:
     parameters = {
         "model.learning_rates.image_encoder": {"values": [1e-05, 0.0001]},
@@ -215,10 +208,10 @@ def test_a_preempted_run_goes_on_with_another_agent(place: Place) -> None:
                         run_cap=1)  # fmt: skip
     sweep, runs = place.server.sweeps[name], place.server.runs
     with place.agents(1, "--forward-signals") as (agent,):
-        wait_for(lambda: any(sum("val_mae" in row for row in run.history) >= 3 for run in runs.values()))
+        wait_until(lambda: any(sum("val_mae" in row for row in run.history) >= 3 for run in runs.values()))
         (run,) = runs.values()
         agent.send_signal(signal.SIGTERM)
-        wait_for(lambda: run.state != "running" and run.state != "preempting")
+        wait_until(lambda: run.state != "running" and run.state != "preempting")
         assert run.state == "preempted"
         reached = sum("val_mae" in row for row in run.history)
         assert reached < 30
@@ -230,5 +223,5 @@ def test_a_preempted_run_goes_on_with_another_agent(place: Place) -> None:
     assert [row["epoch"] for row in run.history if "val_mae" in row] == list(range(30))
     first, second = place.folders[run.name]
     assert next(int(row["epoch"]) for row in rows_of(second / "metrics.csv") if row["val_mae"]) > 0
-    assert config_of(first)["model"] == config_of(second)["model"]
+    assert config_of(first)["model"]["init_args"] == config_of(second)["model"]["init_args"]
     assert run.summary["val_mae"] == pytest.approx(metrics_of(second)["val_mae"])

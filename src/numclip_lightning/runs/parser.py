@@ -28,7 +28,6 @@ _words: ContextVar[Sequence[str]] = ContextVar("words", default=())
 
 def parse_words(parser: LightningArgumentParser, words: Sequence[str]) -> Namespace:
     """Parse a verb and its words; an error names all that is wrong with them, not only what is met first."""
-    words = with_plain_values(words)
     token = _words.set(words[1:])
     try:
         found: Namespace = parser.parse_args(words)
@@ -67,15 +66,32 @@ ABOUT = {
 
 
 class Parser(LightningArgumentParser):
-    """Lightning's parser with four differences.
+    """Lightning's parser with five differences.
 
-    An abbreviated name is a misspelt name, the error after a renamed argument names the new one, errors are short, and
-    devices can be written down, as Lightning's own averages of weights have them.
+    An abbreviated name is a misspelt name, the error after a renamed argument names the new one, errors are short,
+    devices can be written down, as Lightning's own averages of weights have them, and values may be Python's.
     """
 
     def __init__(self, *args: Any, allow_abbrev: bool = False, **kwargs: Any) -> None:
         register_type(torch.device, fail_already_registered=False)
         super().__init__(*args, allow_abbrev=allow_abbrev, **kwargs)
+
+    def parse_args(  # type: ignore[override]  # jsonargparse's own differs from argparse's
+        self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any
+    ) -> Namespace:
+        """Parse words whose values may be Python's, `None` and `{'foreach': None}`.
+
+        Agents of sweeps write them so, and so does jsonargparse, for the parser of a class inside: without this, `null`
+        in a mapping of `--model.optimizer.args` would become the word `None`.
+
+        Args:
+            args: The words; None for those of the process.
+            rest: As in the parser of jsonargparse.
+            kwargs: Likewise.
+        """
+        words = None if args is None else with_plain_values(args)
+        found: Namespace = super().parse_args(words, *rest, **kwargs)
+        return found
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the usage and the message, and exit with code 2.
