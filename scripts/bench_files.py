@@ -19,6 +19,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
+from bench_memory import MEASURE
 from bench_parts import Row, Run, loss_of, method_of
 
 # Real photographs, where a checkout has them beside it.
@@ -107,12 +108,11 @@ def _photographs(folder: Path) -> Iterator[tuple[str, str, list[Path]]]:
 
 def lists(_: Run) -> Iterator[Row]:
     """Seconds and memory of opening a list."""
-    code = (
-        "import sys, time, resource, torch, lightning, open_clip\n"
+    code = MEASURE + (
+        "import sys, time, torch, lightning, open_clip\n"
         "from numclip_lightning.data.base.labels import read_labels\n"
-        "m = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
-        "a, t = m(), time.process_time(); read_labels(sys.argv[1])\n"
-        "print(f'{time.process_time() - t:.2f} s, {m() - a:.0f} MB')"
+        "before, start = mark(), time.process_time(); read_labels(sys.argv[1])\n"
+        "print(f'{time.process_time() - start:.2f} s, {peak() - before:.0f} MB')"
     )
     with tempfile.TemporaryDirectory() as folder:
         for rows in (10**4, 10**5, 10**6):
