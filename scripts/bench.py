@@ -95,7 +95,7 @@ def rows_of(name: str, run: bench_parts.Run) -> Iterator[bench_parts.Row]:
     """
     try:
         yield from PARTS[name](run)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever a part raises, the others run)
         traceback.print_exc()
         if isinstance(error, subprocess.CalledProcessError):
             print(error.stderr, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What a worker of scripts/predict_ray.py answers: rows of one kind, whatever its images are; Ray itself is not started."""
+"""What a worker of scripts/predict_ray.py answers: rows of one kind, whatever its images are; Ray is not started."""
 
 import sys
 from pathlib import Path

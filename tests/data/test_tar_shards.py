@@ -211,7 +211,9 @@ def test_shards_of_other_data_are_not_taken_for_packed(
         assert failure("shards", *words_of(place), *words, f"--output={again}", f"--shard_size={size}") == 2
         return capsys.readouterr().err
 
-    assert "train-000000.tar has 6 images where there would be 5: it was packed from other data" in refused(data, size=5)
+    assert "train-000000.tar has 6 images where there would be 5: it was packed from other data" in refused(
+        data, size=5
+    )
     assert "in the place of val_000.png" in refused(data, "--data.train_file=val.txt", "--data.val_file=train.txt")
     text = (own / "train.txt").read_text(encoding="utf-8")
     first = text.splitlines()[0]

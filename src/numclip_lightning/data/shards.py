@@ -121,8 +121,8 @@ class ShardDataModule(OrdinalDataModule):
     `https://HOST/train-{0000..0099}.tar`, by several of them joined by `::`, or by their folder. Remote shards are
     fetched when they are needed. Where each image lies is known before a run, from `NAME.tar.index.npz` beside a
     shard, or from the shard itself, once. So an epoch has every image once, in any number of processes, and is
-    resumed where it was, as with lists. If that number does not divide the number of images, the first ones stand at the
-    end again.
+    resumed where it was, as with lists. If that number does not divide the number of images, the first ones stand at
+    the end again.
 
     Training goes through the shards in a new random order in each epoch, `open_shards` at a time, whose images are
     mixed. Needs the extra `shards`. The other arguments are those of `OrdinalDataModule`.

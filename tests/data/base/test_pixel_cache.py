@@ -130,7 +130,13 @@ def test_what_was_not_used_for_longest_makes_room(folder: Path) -> None:
 def test_what_a_killed_process_has_left_is_removed_and_what_is_being_made_is_not(folder: Path) -> None:
     kept = folder / "kept"
     kept.mkdir()
-    left = [kept / "dead.1.part", kept / "dead.2.part", kept / "dead.pixels", kept / "busy.1.part", kept / "busy.pixels"]
+    left = [
+        kept / "dead.1.part",
+        kept / "dead.2.part",
+        kept / "dead.pixels",
+        kept / "busy.1.part",
+        kept / "busy.pixels",
+    ]
     for file in left:
         file.write_bytes(b"0" * 1000)
     with FileLock(kept / "busy.lock"):
