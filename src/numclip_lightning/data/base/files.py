@@ -29,8 +29,8 @@ __all__ = ["FileDataModule"]
 class FileDataModule(OrdinalDataModule):
     """Images in files, and lists with the number of each; a target is the number as the list has it.
 
-    Every process reads the lists and checks the images for itself. So a bad image stops all of them with the same
-    message; a check on rank zero alone would leave the others waiting for it.
+    Every process reads the lists for itself. One of each node checks the images, and a bad one stops all processes with
+    the same message.
 
     With `augment`, training images are cropped and flipped at random. The other arguments are those of
     `OrdinalDataModule`.
