@@ -51,7 +51,7 @@ class TestMisspelt:
             ("--model=NumClip", "NumClip"),
             ("--model=OrdinalMethod", "is abstract"),
             ("--model.weighting=logit", "Literal['logits', 'similarities', 'none']. Got value: logit"),
-            ("--data.preprocess=none", "Literal['clip', 'published']. Got value: none"),
+            ("--data.preprocess=none", "Literal['clip', 'published', 'whole']. Got value: none"),
             ("--model.learning_rates.head=fast", "Expected a <class 'float'>. Got value: fast"),
             ("--trainer.max_epochs=two", "trainer.max_epochs"),
             ("--model.scale.levels=[{phrase: no, start: 10}]", "YAML reads yes, no, on and off without quotes as true"),

@@ -137,9 +137,11 @@ def build_transform(
     if image_size < 1:
         raise ConfigError(f"image_size={image_size} must be at least 1")
     check_choice("preprocess", preprocess, get_args(Preprocess))
-    resize = {"clip": _ShortestSide, "published": _Squeeze, "whole": _SqueezeWhole}[preprocess](image_size)
+    kinds: dict[Preprocess, type[_ShortestSide | _Squeeze]] = {
+        "clip": _ShortestSide, "published": _Squeeze, "whole": _SqueezeWhole,
+    }  # fmt: skip
     normalization = normalization or NORMALIZATIONS["imagenet" if preprocess == "published" else "clip"]
-    return ImageTransform(image_size, resize, train=train, normalization=normalization)
+    return ImageTransform(image_size, kinds[preprocess](image_size), train=train, normalization=normalization)
 
 
 def _centre(pixels: Pixels, side: int) -> Pixels:
