@@ -171,7 +171,7 @@ class TestLeash:
         batch = batch_of(method, TARGETS)
         losses = []
         for phase in ("prompts", "images"):
-            method._phase = phase  # type: ignore[assignment]
+            method._phase = phase
             method.train()
             losses.append(method._joined_losses(method._output(batch), batch)["leash"].item())
             with torch.no_grad():
