@@ -193,6 +193,12 @@ def test_kept_features_are_refused() -> None:
         quiet_trainer(max_epochs=1).fit(method, loader(features))
 
 
+def test_samples_of_several_views_are_refused_in_python_too() -> None:
+    views = {**batch(2), "image": torch.rand(2, 3, 3, 12, 10)}
+    with pytest.raises(ConfigError, match="a sample has several views here; leave it out"):
+        mix_batch(views, MixSpec(prob=1), 0, 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

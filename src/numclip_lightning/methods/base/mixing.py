@@ -81,13 +81,16 @@ def mix_batch(
         loss. Batches that are not mixed, and batches of one image, have none of these.
 
     Raises:
-        ConfigError: If the batch holds features in place of images.
+        ConfigError: If the batch holds features in place of images, or several views of each sample.
     """
     if "image" not in batch:
         raise ConfigError(
             "model.mix mixes images, but the image tower is frozen and its features are kept, which are no images; "
             "train the tower (model.learning_rates.image_encoder), set features.enabled=false, or model.mix=null."
         )
+    if batch["image"].ndim == 5:
+        # A view that a sample lacks is NaN, and would be pasted into another's.
+        raise ConfigError("model.mix joins single images, and a sample has several views here; leave it out.")
     seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
     shared = np.random.default_rng((seed, epoch, batch_idx))
     images, targets = batch["image"], batch["target"]
