@@ -37,7 +37,7 @@ print(a, time.process_time() - a)
 _FIT = ("fit", "--model=NumCLIP", "--model.backbone=mini", "--model.pretrained=auto", "--model.scale.minimum=1",
         "--model.scale.maximum=60", "--model.scale.template=a picture of {}.",
         "--model.scale.levels=[{phrase: few, start: 1}, {phrase: many, start: 30}]", "--data=CountingDataModule",
-        "--data.num_train=64", "--data.num_val=8", "--data.batch_size=8", "--trainer.accelerator=cpu",
+        "--data.num_train=8", "--data.num_val=8", "--data.batch_size=8", "--trainer.accelerator=cpu",
         "--trainer.num_sanity_val_steps=0")  # fmt: skip
 
 
