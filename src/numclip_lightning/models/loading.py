@@ -4,7 +4,6 @@ open_clip continues with random weights if it finds none, and with the wrong act
 another one. Here both are errors.
 """
 
-import json
 import logging
 import pickle
 import re
@@ -20,13 +19,14 @@ from open_clip.pretrained import download_pretrained_from_hf
 from torch import nn
 
 from numclip_lightning.errors import BackboneError, near_matches
-from numclip_lightning.models.activations import QUICK_GELU, check_activation, fitting_tags
+from numclip_lightning.models.activations import QUICK_GELU, check_activation, suggest_tags
 from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.downloads import fetching, short_message, tidy_log, without_retries
 from numclip_lightning.models.feature_tower import FEATURES, FeatureTower
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.normalization import disagreeing_tags, trained_normalization
 from numclip_lightning.models.text_tower import kept_tokenizer, unsupported_text
+from numclip_lightning.plain import parse_json
 
 __all__ = ["Loaded", "load_clip", "load_image_tower", "load_model"]
 
@@ -177,7 +177,7 @@ def _folder_weights(backbone: str, pretrained: str | None, *, words: bool) -> Pa
             f"backbone={backbone!r}: no {file.name} in that folder; give the folder of a saved open_clip model"
         )
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
+        config = parse_json(file.read_text(encoding="utf-8"))["model_cfg"]
         _check_text(backbone, config, words=words)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, BackboneError):
@@ -228,7 +228,7 @@ def _named_weights(name: str, pretrained: str | None, *, words: bool) -> Path | 
     if pretrained == "auto":
         raise BackboneError(
             f"pretrained='auto' finds weights in a folder, and backbone={name!r} is none; "
-            f"{fitting_tags(name, config)}, or set `pretrained: null` for random weights"
+            f"{suggest_tags(name, config)}, or set `pretrained: null` for random weights"
         )
     tag = open_clip.get_pretrained_cfg(name, pretrained)
     if tag:
@@ -243,7 +243,7 @@ def _named_weights(name: str, pretrained: str | None, *, words: bool) -> Path | 
     near = near_matches(pretrained, open_clip.list_pretrained_tags_by_model(name))
     raise BackboneError(
         f"pretrained={pretrained!r} is neither a tag of backbone={name!r} nor a file{near}; "
-        f"{fitting_tags(name, config)}"
+        f"{suggest_tags(name, config)}"
     )
 
 

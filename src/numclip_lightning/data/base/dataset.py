@@ -86,8 +86,11 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
             pixels, readable = np.zeros((1, 1, 3), dtype=np.uint8), False
         if self.skip_unreadable:
             sample["readable"] = torch.tensor(readable)
-        sample["image"] = self.transform(pixels)
-        return {**sample, **_numbers_of(label, self.sample_target, self.known)}
+        return {**sample, **self.made_of(index, pixels), **_numbers_of(label, self.sample_target, self.known)}
+
+    def made_of(self, index: int, pixels: npt.NDArray[np.uint8]) -> dict[str, Tensor]:
+        """Return what a sample has of the pixels of its image."""
+        return {"image": self.transform(pixels)}
 
     def _pixels(self, index: int, box: tuple[float, ...] | None) -> npt.NDArray[np.uint8]:
         if self.cache is None:

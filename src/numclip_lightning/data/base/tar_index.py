@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import tarfile
 import uuid
 from collections.abc import Iterable, Sequence
@@ -16,8 +15,11 @@ import torch
 from torch import Tensor
 
 from numclip_lightning.data.base.parsing import parse_target
+from numclip_lightning.data.base.tables import LONGEST_LINE
+from numclip_lightning.data.base.vectors import UNREADABLE_ARRAYS
 from numclip_lightning.errors import DataError, shown
 from numclip_lightning.images.folders import IMAGE_SUFFIXES
+from numclip_lightning.plain import parse_json
 
 __all__ = ["INDEX_SUFFIX", "ShardIndex", "ShardPlaces", "index_shard", "name_of", "read_index", "write_index"]
 
@@ -145,7 +147,7 @@ def _sample(
 
 def _json(shard: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> dict[str, Any]:
     try:
-        found = json.loads(_content(shard, member))
+        found = parse_json(_content(shard, member))
     except ValueError as error:
         raise DataError(f"{where} is no JSON: {error}") from error
     if not isinstance(found, dict):
@@ -154,6 +156,9 @@ def _json(shard: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> dict[s
 
 
 def _content(shard: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    # A tar can claim gigabytes of zeros that it does not have.
+    if member.size > LONGEST_LINE:
+        raise tarfile.TarError(f"{member.name} has {member.size:,} bytes, more than a label has ({LONGEST_LINE:,})")
     found = shard.extractfile(member)
     return b"" if found is None else found.read()
 
@@ -198,5 +203,5 @@ def read_index(content: bytes, field: str, num_bytes: int | None) -> ShardIndex 
                 return None
             paths = found["names"].tobytes().decode("utf-8", "surrogateescape").split("\0")
             return ShardIndex(paths, found["offsets"], found["sizes"], found["targets"], size, time_ns)
-    except (ValueError, KeyError, OSError, EOFError):
+    except UNREADABLE_ARRAYS:
         return None
