@@ -153,9 +153,10 @@ def end_to_end(run: Run) -> Iterator[Row]:
             method = method_of(run, levels).eval()
             ratios = []
             for attempt in range(4):
-                lists: dict[str, Any] = {f"{split}_file": "list.csv" for split in ("train", "val", "test")}
                 side = method.clip.image_size
-                data = ListDataModule(root=str(place), **lists, batch_size=run.batch, num_workers=1, image_size=side)
+                data = ListDataModule(
+                    root=str(place), test_file="list.csv", batch_size=run.batch, num_workers=1, image_size=side
+                )
                 clock = _Clock()
                 writer = WritePredictions(place / "p.csv", place / f"t{levels}-{attempt}.csv", Calibrate(coverage=None))
                 trainer = L.Trainer(accelerator=run.device.type, devices=1, logger=False, enable_checkpointing=False,
