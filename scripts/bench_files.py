@@ -37,7 +37,7 @@ print(a, time.process_time() - a)
 _FIT = ("fit", "--model=NumCLIP", "--model.backbone=mini", "--model.pretrained=auto", "--model.scale.minimum=1",
         "--model.scale.maximum=60", "--model.scale.template=a picture of {}.",
         "--model.scale.levels=[{phrase: few, start: 1}, {phrase: many, start: 30}]", "--data=CountingDataModule",
-        "--data.num_train=64", "--data.num_val=8", "--data.batch_size=8", "--trainer.accelerator=cpu",
+        "--data.num_train=8", "--data.num_val=8", "--data.batch_size=8", "--trainer.accelerator=cpu",
         "--trainer.num_sanity_val_steps=0")  # fmt: skip
 
 
@@ -153,9 +153,10 @@ def end_to_end(run: Run) -> Iterator[Row]:
             method = method_of(run, levels).eval()
             ratios = []
             for attempt in range(4):
-                lists: dict[str, Any] = {f"{split}_file": "list.csv" for split in ("train", "val", "test")}
                 side = method.clip.image_size
-                data = ListDataModule(root=str(place), **lists, batch_size=run.batch, num_workers=1, image_size=side)
+                data = ListDataModule(
+                    root=str(place), test_file="list.csv", batch_size=run.batch, num_workers=1, image_size=side
+                )
                 clock = _Clock()
                 writer = WritePredictions(place / "p.csv", place / f"t{levels}-{attempt}.csv", Calibrate(coverage=None))
                 trainer = L.Trainer(accelerator=run.device.type, devices=1, logger=False, enable_checkpointing=False,

@@ -96,11 +96,11 @@ def predict(given: argparse.Namespace) -> int:
 
 def _predict_part(given: argparse.Namespace, number: int, part: list[dict[str, Any]]) -> bool:
     """Predict a part, and return whether it was not done yet."""
-    import ray
-
     place = Path(given.output) / f"part-{number:05d}"
     if (place / "_SUCCESS").is_file():
         return False
+    import ray
+
     for left in place.glob("*.parquet"):
         # Of a cluster that has gone within this part.
         left.unlink()

@@ -1,6 +1,7 @@
 """What a worker of scripts/predict_ray.py answers: rows of one kind, whatever its images are; Ray is not started."""
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 from PIL import Image
 
 from numclip_lightning.deploy import OrdinalPredictor
+from numclip_lightning.errors import ConfigError
 from support.places import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
-from predict_ray import Reader, parts_of
+import predict_ray
+from predict_ray import Reader, parts_of, predict
 
 
 def test_blocks_are_one_table_with_and_without_images_that_can_be_read(tmp_path: Path) -> None:
@@ -39,6 +42,33 @@ def test_blocks_are_one_table_with_and_without_images_that_can_be_read(tmp_path:
         rows.loc[[0, 4], list(expected.columns)].drop(columns="path").reset_index(drop=True),
         expected.drop(columns="path"), check_dtype=False, rtol=1e-5,
     )  # fmt: skip
+
+
+def test_parts_that_are_done_are_not_done_again_and_other_lists_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, number in (("three.csv", 3), ("two.csv", 2)):
+        (tmp_path / name).write_text("path\n" + "".join(f"{index}.png\n" for index in range(number)))
+    given = Namespace(model="mini", list=str(tmp_path / "three.csv"), root=".", output=str(tmp_path / "rows"), part=2)
+
+    def stopped(_: Namespace, number: int, part: list[dict[str, object]]) -> bool:
+        if number == 1:
+            raise KeyboardInterrupt
+        (tmp_path / "rows" / f"part-{number:05d}").mkdir()
+        (tmp_path / "rows" / f"part-{number:05d}" / "_SUCCESS").touch()
+        return True
+
+    # Ray's part alone: the folder is the script's.
+    with monkeypatch.context() as patch:
+        patch.setattr(predict_ray, "_predict_part", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            predict(given)
+    (tmp_path / "rows" / "part-00001").mkdir()
+    (tmp_path / "rows" / "part-00001" / "_SUCCESS").touch()
+    assert predict(given) == 0
+    given.list = str(tmp_path / "two.csv")
+    with pytest.raises(ConfigError, match="holds predictions with another list of images"):
+        predict(given)
 
 
 @pytest.mark.parametrize(("number", "sizes"), [(0, []), (3, [2, 1]), (4, [2, 2])])
