@@ -111,8 +111,7 @@ def test_a_name_with_line_breaks_adds_nothing_to_the_configuration(photos: Path,
     folder = photos / attack
     (photos / "images").rename(folder)
     rows = [f'path,"{attack}"', *(f'"{attack}/{i}.png",{i % 5}' for i in range(20))]
-    file = photos / f"{attack}.csv"
-    file.write_text("\n".join(rows), encoding="utf-8")
+    file = write(photos / "list.csv", rows)
     config = started(file, photos, "--backbone=mini")
     assert "on_non_finite" not in config
     assert arguments(config)["train_file"] == str(file)
