@@ -59,6 +59,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         return markdown
     # The colours of `console` expect a prompt, which ours do not have, so that they can be copied.
     markdown = re.sub(r"^(\s*```)console$", r"\1sh", markdown, flags=re.MULTILINE)
+    # A block that is a file says its name; the site wants it as a title, or it shows no block at all.
+    markdown = re.sub(r"^(\s*```)(\w+) (\S+\.\w+)$", r'\1 { .\2 title="\3" }', markdown, flags=re.MULTILINE)
     return lead(markdown, Path("docs", here).parent, here)
 
 
@@ -71,7 +73,9 @@ def on_page_content(html: str, **_: Any) -> str:
 
     def drawn(found: re.Match[str]) -> str:
         display: Any = "block" if found[1] == "div" else "inline"
-        return str(latex2mathml.converter.convert(unescape(found[2]), display=display))
+        drawing = str(latex2mathml.converter.convert(unescape(found[2]), display=display))
+        # The theme lets what stands in such a box scroll: a phone is narrower than most formulas.
+        return f'<div class="arithmatex">{drawing}</div>' if display == "block" else drawing
 
     return re.sub(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', drawn, html, flags=re.DOTALL)
 
@@ -98,7 +102,8 @@ def lead(text: str, home: Path, page: str) -> str:
         elif file.startswith("configs/") and file.endswith(".yaml"):
             place, anchor = _CONFIGURATIONS, _anchor(file)
         elif (REPOSITORY / file).exists():
-            return f"{words.strip('[]')} (`{file}`)" if words.strip("[]") != f"`{file}`" else words.strip("[]")
+            said = words.strip("[]")
+            return f"`{file}`" if said.strip("`") == file else f"{said} (`{file}`)"
         else:
             return found[0]
         way = posixpath.relpath(place, posixpath.dirname(page) or ".")

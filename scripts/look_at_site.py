@@ -4,7 +4,7 @@
 
 It needs Chromium and a built site (`make docs`). It writes a picture of each page into the folder (`-`: none), and
 prints what is wrong with a page whatever its words: it can be pushed sideways, text runs out of the window, a picture
-is missing or has no words. The exit code is 1 if anything is wrong.
+is missing or has no words, marks of Markdown are left. The exit code is 1 if anything is wrong.
 """
 
 import sys
@@ -18,6 +18,12 @@ WIDTHS = {"narrow": 400, "wide": 1400}
 COLOURS = ("light", "dark")
 _MOST_HEIGHT = 6000
 
+# Colours change at once, so that a picture does not show the way from one to the other.
+_STILL = (
+    "document.head.append(Object.assign(document.createElement('style'), "
+    "{textContent: '* { transition: none !important }'}))"
+)
+
 # Faults of the page that is shown, as a list of sentences.
 _FAULTS = r"""
 (() => {
@@ -30,9 +36,15 @@ _FAULTS = r"""
     if (!image.complete || !image.naturalWidth) found.push(`${name} is not there`);
     if (!image.alt) found.push(`${name} has no words`);
   }
-  for (const part of article.querySelectorAll("p, li, h1, h2, h3")) {
+  for (const part of article.querySelectorAll("p, li, td, th, h1, h2, h3")) {
+    const texts = [...part.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE);
+    const words = texts.map((text) => text.data).join("");
+    const marks = words.match(/```|\]\(|\*\*|\|---/);
+    if (marks) found.push(`"${words.trim().slice(0, 40)}" shows the marks ${marks[0]}`);
+  }
+  for (const part of article.querySelectorAll("p, li, h1, h2, h3, math")) {
     const box = part.getBoundingClientRect();
-    const scrolls = part.closest("table, pre, math, .md-typeset__table, .md-typeset__scrollwrap");
+    const scrolls = part.closest("table, pre, .arithmatex, .md-typeset__table, .md-typeset__scrollwrap");
     if (box.width && box.right > document.documentElement.clientWidth + 1 && !scrolls)
       found.push(`"${part.textContent.trim().slice(0, 40)}" runs out of the window`);
   }
@@ -55,6 +67,7 @@ def faults(page: Page, file: Path, width: int, colours: str) -> list[str]:
     page.wait_for(f"document.readyState === 'complete' && location.href.includes({file.name!r})")
     # Said here and not by the browser: the theme remembers the colours of its last visit.
     scheme = {"light": "default", "dark": "slate"}[colours]
+    page.value(_STILL)
     page.value(f"document.body.setAttribute('data-md-color-scheme', {scheme!r})")
     page.value("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
     page.wait_for("[...document.images].every((image) => image.complete)", seconds=20)

@@ -122,7 +122,7 @@ def test_words_become_numbers_in_a_list(photos: Path) -> None:
     rows = ["path,finding,person", *(f"{i}.png,{words[i % 3]},p{i // 4}" for i in range(20))]
     config = started(write(photos / "words.csv", rows), photos)
     assert scale_of(config).phrases == ["none", "mild", "severe"]
-    written = (photos / "mine.csv").read_text(encoding="utf-8").splitlines()
+    written = (photos / "mine_numbers.csv").read_text(encoding="utf-8").splitlines()
     assert written[:3] == ["path,finding,person,finding number", "0.png,severe,p0,2", "1.png,none,p0,0"]
     data = ListDataModule(**arguments(config))
     assert set(data.labels("train").targets) == {0.0, 1.0, 2.0}
@@ -143,7 +143,7 @@ def test_folders_of_numbers_and_of_words(tmp_path: Path, capsys: pytest.CaptureF
     assert scale_of(config).phrases == ["green", "ripe", "rotten"]
     assert len(ListDataModule(**arguments(config)).labels("test")) == 3
     (tmp_path / "mine.yaml").unlink()
-    (tmp_path / "mine.csv").unlink()
+    (tmp_path / "mine_numbers.csv").unlink()
     for word in ("zebra", "ape"):
         make_images(tmp_path / "zoo" / word, [f"{word}{i}.png" for i in range(5)])
     capsys.readouterr()
@@ -184,6 +184,10 @@ def test_from_a_folder_to_a_prediction(tmp_path: Path, capsys: pytest.CaptureFix
         ("two", "has several lists (a.csv, b.csv) and none is called train; give one of them"),
         ("ids.csv", "no column has numbers, or a few words; the columns are note"),
         ("nopath.csv", "no column has the names of images; the columns are a, b"),
+        ("header.csv", "has a header but no entries"),
+        ("same.csv", "all 9 images have the number 3: there is nothing to learn"),
+        ("old.yaml", "is a configuration; give a list of images"),
+        ("apples", "has only the folder 'apple' of images, which are no grades"),
     ],
 )
 def test_what_it_can_not_guess(name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,9 +197,72 @@ def test_what_it_can_not_guess(name: str, message: str, tmp_path: Path, capsys: 
         write(tmp_path / "two" / file, ["path,score", "a.png,1"])
     write(tmp_path / "ids.csv", ["path,note", *(f"{i}.png,text {i}" for i in range(9))])
     write(tmp_path / "nopath.csv", ["a,b", "x,1", "y,2"])
+    write(tmp_path / "header.csv", ["path,score"])
+    write(tmp_path / "same.csv", ["path,score", *(f"{i}.png,3" for i in range(9))])
+    write(tmp_path / "old.yaml", ["model: {}"])
+    make_images(tmp_path / "apples" / "apple", ["0.png"])
     assert main(["start", str(tmp_path / name), f"--output={tmp_path / 'mine.yaml'}"]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "mine.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "target", "group"),
+    [
+        # What only counts lines, or is a fact of the file, is not what was measured.
+        ("id,path,firmness", "{i},{i}.png,{grade}", "firmness", None),
+        ("path,width,height,freshness", "{i}.png,64{i},480,{grade}", "freshness", None),
+        ("path,height", "{i}.png,{grade}", "height", None),
+        # The sex or age of a patient, and a number of persons, hold no images together.
+        ("path,patient_sex,patient_age", "{i}.png,{two},{grade}", "patient_age", None),
+        ("path,person_count", "{i}.png,{grade}", "person_count", None),
+        ("path,age_group,age", "{i}.png,{two},{i}", "age", None),
+        ("path,Patient Age,patientID", "{i}.png,{grade},p{half}", "Patient Age", "patientID"),
+        ("path,score,case_no", "{i}.png,{grade},{half}", "score", "case_no"),
+        # Two groups can't be three splits.
+        ("path,score,group", "{i}.png,{grade},{two}", "score", None),
+    ],
+)
+def test_columns_are_told_apart_by_what_they_are(
+    header: str, cells: str, target: str, group: str | None, photos: Path
+) -> None:
+    rows = [cells.format(i=i, grade=i % 4, two="ab"[i % 2], half=i // 2) for i in range(20)]
+    found = arguments(started(write(photos / "list.csv", [header, *rows]), photos))
+    assert (found["target_column"], found.get("group_column")) == (target, group)
+    assert len(ListDataModule(**found).labels("test")) > 0
+
+
+def test_remarks_beside_folders_of_grades_are_no_lists(tmp_path: Path) -> None:
+    for grade in (0, 1):
+        make_images(tmp_path / "data" / f"{grade}", [f"{grade}{i}.png" for i in range(4)])
+    for name in ("README.txt", "README.roboflow.txt", "classes.json"):
+        write(tmp_path / "data" / name, ["A data set of fruits.", "Licence: CC BY 4.0"])
+    assert arguments(started(tmp_path / "data", tmp_path))["train_file"] == str(tmp_path / "data")
+
+
+def test_words_of_a_list_are_numbered_beside_it_in_its_own_folder(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(photos)
+    rows = ["path,finding", *(f"{i}.png,{('mild', 'severe')[i % 2]}" for i in range(20))]
+    before = write(photos / "list.csv", rows).read_bytes()
+    assert main(["start", "list.csv", "--output=list.csv"]) == 2
+    assert "no name of a configuration; give a file that ends in .yaml" in capsys.readouterr().err
+    assert main(["start", "list.csv"]) == 0
+    config = yaml.safe_load((photos / "list.yaml").read_text(encoding="utf-8"))
+    assert arguments(config)["train_file"] == "list_numbers.csv"
+    assert (photos / "list.csv").read_bytes() == before
+
+
+def test_another_backbone_gets_weights_that_fit_it(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write(photos / "list.csv", ["path,score", *(f"{i}.png,{i}" for i in range(20))])
+    assert main(["start", str(source), f"--output={photos / 'mine.yaml'}", "--backbone=ViT-B-61-quickgelu"]) == 2
+    assert "is not a model of open_clip; did you mean 'ViT-B-16-quickgelu'" in capsys.readouterr().err
+    for backbone, weights in (("ViT-B-32-quickgelu", "openai"), ("ViT-B-16", "laion400m_e31"), ("hf-hub:a/b", "auto")):
+        config = started(source, photos, f"--backbone={backbone}")
+        assert config["model"]["init_args"]["pretrained"] == weights
+        (photos / "mine.yaml").unlink()
+    assert "EDIT: pretrained is laion400m_e31 (others that fit: laion400m_e32, " in capsys.readouterr().out
 
 
 def test_nothing_is_overwritten(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -244,4 +311,5 @@ def test_words_are_put_in_order() -> None:
     )  # fmt: skip
     assert order_words(["grade_II", "grade_I", "grade_III"])[0] == ["grade_I", "grade_II", "grade_III"]
     assert order_words(["small dog", "big dog", "medium dog"]) == (["small dog", "medium dog", "big dog"], True)
+    assert order_words(["10-19", "5-9", "100+"]) == (["5-9", "10-19", "100+"], True)
     assert order_words(["mild", "slight"]) == (["mild", "slight"], False)

@@ -13,11 +13,12 @@ from numclip_lightning.commands.start_scale import ProposedScale, propose_scale
 from numclip_lightning.data.base.guess import Guess
 from numclip_lightning.data.base.guessing import guess_data
 from numclip_lightning.data.lists import ListDataModule
-from numclip_lightning.errors import ConfigError, shown
+from numclip_lightning.errors import ConfigError, DataError, format_number, shown
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["start"]
 
+_BACKBONE = "ViT-B-16-quickgelu"
 # The recipe of configs/methods/numclip_plus.yaml, which fits any list.
 _RECIPE: dict[str, Any] = {
     "trainer": {"max_epochs": 40},
@@ -45,7 +46,8 @@ def start(words: Sequence[str]) -> int:
         The exit code 0.
 
     Raises:
-        ConfigError: If a file would be overwritten.
+        BackboneError: If there is no such backbone.
+        ConfigError: If a file would be overwritten, or `--output` is no name of a configuration.
         DataError: If nothing can be made of the folder or list; the message says what would do.
     """
     parser = ArgumentParser(
@@ -63,13 +65,16 @@ def start(words: Sequence[str]) -> int:
     parser.add_argument(
         "--backbone",
         type=str,
-        default="ViT-B-16-quickgelu",
+        default=_BACKBONE,
         help="`mini`, the small CLIP in the package, needs no download.",
     )
     given = parser.parse_args(list(words))
     output = given.output or Path(f"{given.path.resolve().stem or 'start'}.yaml")
+    if output.suffix.lower() not in (".yaml", ".yml"):
+        raise ConfigError(f"--output={output} is no name of a configuration; give a file that ends in .yaml")
     guess = guess_data(given.path)
-    listed = output.with_suffix(".csv") if guess.rows else None
+    weights = _weights(given.backbone, guess)
+    listed = output.with_name(f"{output.stem}_numbers.csv") if guess.rows else None
     for file in filter(None, (output, listed)):
         if file.exists():
             raise ConfigError(f"{file} exists; give another one with --output, or remove it.")
@@ -83,7 +88,7 @@ def start(words: Sequence[str]) -> int:
         if listed:
             listed.unlink()
         raise
-    output.write_text(_config(given.path, guess, scale, given.backbone), encoding="utf-8")
+    output.write_text(_config(given.path, guess, scale, {"backbone": given.backbone, **weights}), encoding="utf-8")
     _say(output, listed, guess, scale, sizes)
     return 0
 
@@ -93,6 +98,11 @@ def _look(guess: Guess) -> tuple[dict[str, int], ProposedScale]:
     data = ListDataModule(**guess.arguments)
     tables = {split: data.labels(split) for split in ("train", "val", "test")}
     targets = [target for table in tables.values() for target in table.targets]
+    if len(set(targets)) < 2:
+        raise DataError(
+            f"all {len(targets)} images have the number {format_number(targets[0])}: there is nothing to learn; give "
+            "images of several numbers"
+        )
     scale = propose_scale(targets, guess.name, guess.words)
     # What is proposed holds: levels are in order, and all numbers are on it.
     OrdinalScale(**scale.arguments).to_rank(max(targets))
@@ -107,10 +117,24 @@ def _csv(rows: list[dict[str, str]]) -> str:
     return text.getvalue()
 
 
-def _config(path: Path, guess: Guess, scale: ProposedScale, backbone: str) -> str:
+def _weights(backbone: str, guess: Guess) -> dict[str, str]:
+    """Return the weights of a backbone, as an argument of a method; those of a choice among several are remarked."""
+    if backbone == "mini":
+        return {}
+    if backbone == _BACKBONE:
+        return {"pretrained": "openai"}
+    # open_clip takes seconds to import, and only the names of other models are looked up in it.
+    from numclip_lightning.models.usual_weights import usual_weights
+
+    found = usual_weights(backbone)
+    if found.others:
+        guess.reasons.append(f"EDIT: pretrained is {found.name} (others that fit: {', '.join(found.others)}).")
+    return {"pretrained": found.name}
+
+
+def _config(path: Path, guess: Guess, scale: ProposedScale, backbone: dict[str, str]) -> str:
     """Return the configuration as YAML; what was guessed stands above it as comments."""
-    weights = {} if backbone == "mini" else {"pretrained": "openai"}
-    model = {"backbone": backbone, **weights, "scale": scale.arguments, **_TRAINING}
+    model = {**backbone, "scale": scale.arguments, **_TRAINING}
     batch = {**guess.arguments, "batch_size": 32}
     content = {
         **_RECIPE,

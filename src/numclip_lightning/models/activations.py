@@ -7,7 +7,7 @@ import open_clip
 
 from numclip_lightning.errors import BackboneError
 
-__all__ = ["QUICK_GELU", "check_activation", "fitting_tags"]
+__all__ = ["QUICK_GELU", "check_activation", "fitting_tags", "suggest_tags"]
 
 QUICK_GELU = "-quickgelu"
 """The end of the names of models with OpenAI's activation."""
@@ -29,8 +29,13 @@ def check_activation(name: str, pretrained: str, config: Mapping[str, Any], tag:
     )
 
 
-def fitting_tags(name: str, config: Mapping[str, Any]) -> str:
-    """List the tags whose weights fit the model."""
+def fitting_tags(name: str, config: Mapping[str, Any]) -> list[str]:
+    """Return the tags whose weights fit the model."""
     known = open_clip.list_pretrained_tags_by_model(name)
-    fitting = [tag for tag in known if _same_activation(config, open_clip.get_pretrained_cfg(name, tag))]
+    return [tag for tag in known if _same_activation(config, open_clip.get_pretrained_cfg(name, tag))]
+
+
+def suggest_tags(name: str, config: Mapping[str, Any]) -> str:
+    """Say which tags fit the model."""
+    fitting = fitting_tags(name, config)
     return f"set `pretrained` to one of its tags ({', '.join(fitting) or 'it has none'}) or to a weights file"

@@ -19,7 +19,7 @@ from open_clip.pretrained import download_pretrained_from_hf
 from torch import nn
 
 from numclip_lightning.errors import BackboneError, near_matches
-from numclip_lightning.models.activations import QUICK_GELU, check_activation, fitting_tags
+from numclip_lightning.models.activations import QUICK_GELU, check_activation, suggest_tags
 from numclip_lightning.models.clip import CLIPBackbone
 from numclip_lightning.models.downloads import fetching, short_message, tidy_log, without_retries
 from numclip_lightning.models.feature_tower import FEATURES, FeatureTower
@@ -228,7 +228,7 @@ def _named_weights(name: str, pretrained: str | None, *, words: bool) -> Path | 
     if pretrained == "auto":
         raise BackboneError(
             f"pretrained='auto' finds weights in a folder, and backbone={name!r} is none; "
-            f"{fitting_tags(name, config)}, or set `pretrained: null` for random weights"
+            f"{suggest_tags(name, config)}, or set `pretrained: null` for random weights"
         )
     tag = open_clip.get_pretrained_cfg(name, pretrained)
     if tag:
@@ -243,7 +243,7 @@ def _named_weights(name: str, pretrained: str | None, *, words: bool) -> Path | 
     near = near_matches(pretrained, open_clip.list_pretrained_tags_by_model(name))
     raise BackboneError(
         f"pretrained={pretrained!r} is neither a tag of backbone={name!r} nor a file{near}; "
-        f"{fitting_tags(name, config)}"
+        f"{suggest_tags(name, config)}"
     )
 
 

@@ -46,8 +46,9 @@ class FileDataModule(OrdinalDataModule):
         val_file: Validation list; None takes the dataset's own, or sets a part of the training list aside.
         test_file: Test list.
         predict_path: What to predict: a folder, one image, or a list with or without labels; None takes the test list.
-        preprocess: `clip`: whole images, as the backbone takes them. `published`: as the code of OrdinalCLIP and
-            NumCLIP, normalised with ImageNet's mean and deviation.
+        preprocess: `clip`: as the backbone takes them, the shortest side resized and the centre cropped. `published`:
+            as the code of OrdinalCLIP and NumCLIP, normalised with ImageNet's mean and deviation. `whole`: squeezed to
+            a square; nothing is ever cropped, for numbers that depend on all of an image, such as counts.
         val_fraction: Share of the training list set aside if there is no validation list, in (0, 1).
         select_on: `val`: checkpoints are selected on validation images, none of which is tested on. `test`: they are
             selected on the test list, as in the papers of some datasets and for lists of your own, refused for other

@@ -4,14 +4,16 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from numclip_lightning.data.base.columns import TARGET_COLUMNS, names_images
+from numclip_lightning.data.base.columns import names_images
 from numclip_lightning.data.base.dialects import Record, read_header, read_records
 from numclip_lightning.data.base.guess import MOST_WORDS, Guess
+from numclip_lightning.data.base.guessing_columns import FEWEST_GROUPS, group_columns, is_usual, numeric_columns
 from numclip_lightning.data.base.guessing_folders import of_folders
 from numclip_lightning.data.base.labels import Label, read_labels
 from numclip_lightning.data.base.lookup import find_files
-from numclip_lightning.data.base.numerals import is_comma_number, is_number, is_unknown
+from numclip_lightning.data.base.numerals import is_number
 from numclip_lightning.data.base.split_words import SPLIT_WORDS
+from numclip_lightning.data.base.tables import IMAGE_END
 from numclip_lightning.data.base.types import Split
 from numclip_lightning.data.base.word_order import order_words
 from numclip_lightning.errors import DataError
@@ -20,9 +22,10 @@ from numclip_lightning.images.folders import IMAGE_SUFFIXES
 __all__ = ["Guess", "guess_data"]
 
 _LISTS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".xlsx", ".parquet", ".txt")
-_GROUPS = re.compile(r"(?:patient|subject|person|user|participant|identity|case|animal|plant|fruit|group|series|video)")
 _SPLITS = ("split", "set", "subset", "partition", "database")
 _RATERS = re.compile(r"(?:rater|reader|annotator|observer|expert|judge|grader)[ _.-]*\w+")
+# Characters of a text that are looked at to see whether it is a list.
+_MOST_READ = 100_000
 _FOLDERS = ("", "images", "image", "imgs", "photos", "train_images", "data")
 
 
@@ -37,8 +40,10 @@ def guess_data(path: Path) -> Guess:
     if path.is_file():
         if path.suffix.lower() in IMAGE_SUFFIXES:
             raise DataError(f"{path} is one image; give a list of images with a number each, or a folder of folders")
+        if path.suffix.lower() in (".yaml", ".yml"):
+            raise DataError(f"{path} is a configuration; give a list of images, or go on with `numclip check --config`")
         return _of_lists(_beside(path))
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in _LISTS and not file.name.startswith("."))
+    files = sorted(file for file in path.iterdir() if _is_list(file))
     by_split = {split: file for file in files if (split := SPLIT_WORDS.get(file.stem.lower()))}
     if "train" in by_split:
         return _of_lists(by_split)
@@ -48,6 +53,17 @@ def guess_data(path: Path) -> Guess:
         names = ", ".join(file.name for file in files)
         raise DataError(f"{path} has several lists ({names}) and none is called train; give one of them")
     return of_folders(path)
+
+
+def _is_list(file: Path) -> bool:
+    """Whether a file of a folder is a list; a text or JSON file that names no image is about the data."""
+    suffix = file.suffix.lower()
+    if suffix not in _LISTS or file.name.startswith(".") or not file.is_file():
+        return False
+    if suffix not in (".txt", ".json"):
+        return True
+    with file.open(encoding="utf-8", errors="replace") as text:
+        return bool(re.search(rf"{IMAGE_END}\b", text.read(_MOST_READ)))
 
 
 def _of_lists(files: Mapping[Split, Path]) -> Guess:
@@ -60,6 +76,8 @@ def _of_lists(files: Mapping[Split, Path]) -> Guess:
         guess.say_splits()
         return guess
     records = read_records(source, ())
+    if not records:
+        raise DataError(f"{source} has a header but no entries")
     columns = {name: [record.fields[name.lower()] for record in records] for name in header if name.strip()}
     path = _path_column(source, columns)
     guess.arguments["root"] = _root(source, columns[path], guess)
@@ -120,12 +138,14 @@ def _guess_split(guess: Guess, columns: Mapping[str, Sequence[str]]) -> None:
 
 
 def _guess_group(guess: Guess, columns: Mapping[str, Sequence[str]], total: int) -> None:
-    for name, cells in columns.items():
-        number = len({cell for cell in cells if not is_unknown(cell)})
-        if _GROUPS.search(name.lower()) and 1 < number < total:
+    groups = group_columns(columns)
+    for name, number in groups.items():
+        if number >= FEWEST_GROUPS:
             guess.arguments["group_column"] = name
             guess.reasons.append(f"The column {name!r} has {number} values for {total} images: those stay together.")
             return
+    for name, number in groups.items():
+        guess.reasons.append(f"The column {name!r} has {number} values only, too few to divide images by them.")
     guess.reasons.append(
         "No column says which images belong together; if some do (a patient), add one and set group_column."
     )
@@ -134,11 +154,11 @@ def _guess_group(guess: Guess, columns: Mapping[str, Sequence[str]], total: int)
 def _guess_target(
     guess: Guess, source: Path, columns: Mapping[str, list[str]], records: Sequence[Record], path: str
 ) -> None:
-    raters = [name for name in columns if _RATERS.fullmatch(name.lower()) and _numeric(columns[name])]
+    raters = [name for name in numeric_columns(columns) if _RATERS.fullmatch(name.lower())]
     taken = {guess.arguments.get("group_column"), guess.arguments.get("split_column")}
     free = {name: cells for name, cells in columns.items() if name not in taken and name.strip()}
-    usual = [name for name in free if _is_usual(name)]
-    numbers = [name for name in usual or free if _numeric(free[name]) and len(set(free[name])) > 1]
+    usual = [name for name in free if is_usual(name)]
+    numbers = numeric_columns({name: free[name] for name in usual or free})
     if len(raters) > 1 and not (usual and numbers):
         guess.arguments["rater_columns"], guess.name = raters, "score"
         guess.reasons.append(f"{len(raters)} columns are of raters: the number is their mean.")
@@ -184,12 +204,3 @@ def _guess_words(
     ]
     guess.reasons.append(f"The column {guess.name!r} has words: they become 0 to {len(words) - 1}.")
     guess.say_order(words, known)
-
-
-def _is_usual(name: str) -> bool:
-    return bool(set(re.split(r"[^a-z0-9]+", name.lower())) & TARGET_COLUMNS)
-
-
-def _numeric(cells: Sequence[str]) -> bool:
-    known = [cell for cell in cells if not is_unknown(cell)]
-    return bool(known) and all(is_number(cell) or is_comma_number(cell) for cell in known)

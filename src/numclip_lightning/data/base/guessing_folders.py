@@ -54,8 +54,9 @@ def _of_named_folders(path: Path, images: Sequence[Path], splits: Mapping[str, S
     places = [image.relative_to(path).parts for image in images]
     names = sorted({parts[depth] for parts in places})
     if any(len(parts) < depth + 2 for parts in places) or not 1 < len(names) <= MOST_WORDS:
+        found = f"{len(names)} folders" if len(names) > 1 else f"only the folder {names[0]!r}"
         raise DataError(
-            f"{path} has {len(names)} folders of images, which are no grades; give a folder with a folder for each "
+            f"{path} has {found} of images, which are no grades; give a folder with a folder for each "
             "number or word, or a list"
         )
     words, known = order_words(names)

@@ -40,7 +40,7 @@ def order_words(names: Sequence[str]) -> tuple[list[str], bool]:
     """Put names of grades in order.
 
     Args:
-        names: Such as `severe damage`, `no_damage`, `mild`; each once.
+        names: Such as `severe damage`, `no_damage`, `mild`, or with numbers in them (`10-19 years`); each once.
 
     Returns:
         The names in order, and whether the order is known; otherwise it is that of the alphabet.
@@ -48,9 +48,14 @@ def order_words(names: Sequence[str]) -> tuple[list[str], bool]:
     Example:
         >>> order_words(["severe damage", "no_damage", "mild"])
         (['no_damage', 'mild', 'severe damage'], True)
+        >>> order_words(["10-19 years", "5-9 years"])
+        (['5-9 years', '10-19 years'], True)
         >>> order_words(["cat", "apple"])
         (['apple', 'cat'], False)
     """
+    numbers = [tuple(map(int, re.findall(r"\d+", name))) for name in names]
+    if all(numbers) and len(set(numbers)) == len(names):
+        return [name for _, name in sorted(zip(numbers, names, strict=True))], True
     for family in _FAMILIES:
         places = [_place(name, family) for name in names]
         if None not in places and len(set(places)) == len(names):
