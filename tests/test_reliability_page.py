@@ -15,6 +15,13 @@ NAMED = re.compile(r"`((?:pytest tests/|python scripts/)[^`]*)`")
 COMMANDS = [shlex.split(found) for found in dict.fromkeys(NAMED.findall(PAGE))]
 
 
+class Names(tuple[str, ...]):
+    """What the words of `-k` and `-m` are looked for in."""
+
+    def __call__(self, name: str, /, **_: str | int | bool | None) -> bool:
+        return any(name.lower() in own.lower() for own in self)
+
+
 def named_in(file: str) -> dict[tuple[str, ...], bool]:
     """Return the names that `-k` looks at for each test of a file, and whether the whole test is slow."""
     tree = ast.parse((REPOSITORY / file).read_text(encoding="utf-8"))
@@ -51,11 +58,7 @@ def test_its_command_selects_a_test(words: list[str]) -> None:
     # Without `-k` whatever is a test.
     wanted, marks = Expression.compile(options.get("-k", "test")), Expression.compile(options.get("-m", "not slow"))
     for file in files:
-        named = {names: slow for names, slow in named_in(file).items() if selects(wanted, names)}
+        named = {names: slow for names, slow in named_in(file).items() if wanted.evaluate(Names(names))}
         assert named, f"{words} names no test of {file}"
-        runs = [marks.evaluate(lambda name, slow=slow: name == "slow" and slow) for slow in named.values()]  # type: ignore[misc]
+        runs = [marks.evaluate(Names(("slow",) if slow else ())) for slow in named.values()]
         assert any(runs), f"{words} leaves out what is slow"
-
-
-def selects(wanted: Expression, names: tuple[str, ...]) -> bool:
-    return bool(wanted.evaluate(lambda part: any(str(part).lower() in name.lower() for name in names)))

@@ -105,6 +105,18 @@ def test_other_forms_of_lists(photos: Path) -> None:
         (photos / "mine.yaml").unlink()
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\x85", "\u2028"])
+def test_a_name_with_line_breaks_adds_nothing_to_the_configuration(photos: Path, end: str) -> None:
+    attack = f"age{end}on_non_finite: skip"
+    folder = photos / attack
+    (photos / "images").rename(folder)
+    rows = [f'path,"{attack}"', *(f'"{attack}/{i}.png",{i % 5}' for i in range(20))]
+    file = write(photos / "list.csv", rows)
+    config = started(file, photos, "--backbone=mini")
+    assert "on_non_finite" not in config
+    assert arguments(config)["train_file"] == str(file)
+
+
 def test_words_become_numbers_in_a_list(photos: Path) -> None:
     words = ("severe", "none", "mild")
     rows = ["path,finding,person", *(f"{i}.png,{words[i % 3]},p{i // 4}" for i in range(20))]

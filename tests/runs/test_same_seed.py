@@ -19,12 +19,13 @@ DRAWN = (
     "--model.learning_rates={image_encoder: 0.01, head: 0.01, context: 0.01}", "--model.mix.prob=0.7",
     "--data.sample_power=1.0", "--test_after_fit=true", "--report=false",
 )  # fmt: skip
+FROZEN = "--model.learning_rates.image_encoder=0"
 METHODS: dict[str, list[str]] = {
     "NumCLIP": [],
     "NumCLIPPlus": [],
-    "RankingAwareCLIP": ["--model.width=16"],
+    "RankingAwareCLIP": ["--model.width=16", FROZEN],
     "CLIPEBC": [],
-    "TipAdapterF": ["--model.names=phrases"],
+    "TipAdapterF": ["--model.names=phrases", FROZEN],
 }
 
 

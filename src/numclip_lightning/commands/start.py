@@ -13,7 +13,7 @@ from numclip_lightning.commands.start_scale import ProposedScale, propose_scale
 from numclip_lightning.data.base.guess import Guess
 from numclip_lightning.data.base.guessing import guess_data
 from numclip_lightning.data.lists import ListDataModule
-from numclip_lightning.errors import ConfigError, DataError, format_number
+from numclip_lightning.errors import ConfigError, DataError, format_number, shown
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["start"]
@@ -146,11 +146,16 @@ def _config(path: Path, guess: Guess, scale: ProposedScale, backbone: dict[str, 
         *(f"- {line}" for line in _reasons(guess, scale)),
     ]
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
-    return "".join(f"# {line}\n" for line in remarks) + text
+    return "".join(f"# {_one_line(line)}\n" for line in remarks) + text
 
 
 def _reasons(guess: Guess, scale: ProposedScale) -> list[str]:
-    return [*guess.reasons, *scale.reasons]
+    return [_one_line(reason) for reason in (*guess.reasons, *scale.reasons)]
+
+
+def _one_line(text: str) -> str:
+    """Keep a name with line breaks in its line: behind a break, a comment would be a part of the configuration."""
+    return shown(text, len(text))
 
 
 def _say(output: Path, listed: Path | None, guess: Guess, scale: ProposedScale, sizes: dict[str, int]) -> None:
