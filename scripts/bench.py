@@ -10,9 +10,11 @@ import os
 import platform
 import re
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -34,6 +36,7 @@ PARTS = {
     "memory": bench_memory.memory,
     "processes": bench_files.processes,
 }
+FAILED = "not measured"
 MARK = "<!-- tables of `make bench` -->\n"
 
 
@@ -85,8 +88,22 @@ def replaced(page: str, tables: dict[str, str]) -> str:
     )
 
 
-def main() -> None:
-    """Measure the parts that are asked for, and print or write tables."""
+def rows_of(name: str, run: bench_parts.Run) -> Iterator[bench_parts.Row]:
+    """Yield the rows of a part; if it fails, say why on standard error, with its last row as the reason.
+
+    The other parts take half an hour, and are not lost with it.
+    """
+    try:
+        yield from PARTS[name](run)
+    except Exception as error:  # noqa: BLE001 (whatever a part raises, the others run)
+        traceback.print_exc()
+        if isinstance(error, subprocess.CalledProcessError):
+            print(error.stderr, file=sys.stderr)
+        yield f"{FAILED}: the rest of this part", "", f"{type(error).__name__}"
+
+
+def main() -> int:
+    """Measure the parts that are asked for, and print or write tables; return 1 if one of them failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all of them without any")
     parser.add_argument("--device", default="cpu")
@@ -98,17 +115,20 @@ def main() -> None:
     device = torch.device(args.device)
     run = bench_parts.Run(device, args.batch, args.backbone, lambda one, other: paired(one, other, device, args.pairs))
     asked = f"--batch {args.batch} --pairs {args.pairs} --backbone {args.backbone} --device {args.device}"
+    failed = False
     for name in args.parts or PARTS:
         lines = [f"`python scripts/bench.py {name} {asked}`, on {machine(device)}.", ""]
         lines += ["| what | target | ratio: median (quartiles), or figure | times |", "| --- | --- | --- | --- |"]
-        for what, target, found in PARTS[name](run):
+        for what, target, found in rows_of(name, run):
+            failed |= what.startswith(FAILED)
             print(f"{name}: {what}: {found}", flush=True)
             lines.append(f"| {what} | {target} | {found if ' | ' in found else found + ' |'} |")
             if args.write:
                 # At once: what is measured is not lost if a later row fails.
                 page = args.write.read_text(encoding="utf-8")
                 args.write.write_text(replaced(page, {name: "\n".join(lines)}), encoding="utf-8")
+    return int(failed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

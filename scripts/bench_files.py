@@ -19,7 +19,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
-from bench_parts import Row, Run, loss_of, method_of
+from bench_memory import MEASURE
+from bench_parts import Row, Run, batch_of, loss_of, method_of
 
 # Real photographs, where a checkout has them beside it.
 _SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -42,6 +43,8 @@ _FIT = ("fit", "--model=NumCLIP", "--model.backbone=mini", "--model.pretrained=a
 
 def start(_: Run) -> Iterator[Row]:
     """Processor seconds of a start, beside those of importing the three libraries."""
+    # As for people: what Python compiles of our modules in the first start is there in the others.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
         asked = {
             "fit --help": ("fit", "--help"),
@@ -50,9 +53,8 @@ def start(_: Run) -> Iterator[Row]:
         for name, words in asked.items():
             found = []
             for _attempt in range(3):
-                done = subprocess.run(
-                    [sys.executable, "-c", _START, *words], capture_output=True, text=True, check=True
-                )
+                done = subprocess.run([sys.executable, "-c", _START, *words], capture_output=True, text=True,
+                                      check=True, env=environment)  # fmt: skip
                 found.append([float(number) for number in done.stdout.split()[-2:]])
             imports, own = sorted(found, key=lambda pair: pair[1])[1]
             yield (
@@ -107,12 +109,11 @@ def _photographs(folder: Path) -> Iterator[tuple[str, str, list[Path]]]:
 
 def lists(_: Run) -> Iterator[Row]:
     """Seconds and memory of opening a list."""
-    code = (
-        "import sys, time, resource, torch, lightning, open_clip\n"
+    code = MEASURE + (
+        "import sys, time, torch, lightning, open_clip\n"
         "from numclip_lightning.data.base.labels import read_labels\n"
-        "m = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
-        "a, t = m(), time.process_time(); read_labels(sys.argv[1])\n"
-        "print(f'{time.process_time() - t:.2f} s, {m() - a:.0f} MB')"
+        "before, start = mark(), time.process_time(); read_labels(sys.argv[1])\n"
+        "print(f'{time.process_time() - start:.2f} s, {peak() - before:.0f} MB')"
     )
     with tempfile.TemporaryDirectory() as folder:
         for rows in (10**4, 10**5, 10**6):
@@ -153,7 +154,8 @@ def end_to_end(run: Run) -> Iterator[Row]:
             ratios = []
             for attempt in range(4):
                 lists: dict[str, Any] = {f"{split}_file": "list.csv" for split in ("train", "val", "test")}
-                data = ListDataModule(root=str(place), **lists, batch_size=run.batch, num_workers=1, image_size=224)
+                side = method.clip.image_size
+                data = ListDataModule(root=str(place), **lists, batch_size=run.batch, num_workers=1, image_size=side)
                 clock = _Clock()
                 writer = WritePredictions(place / "p.csv", place / f"t{levels}-{attempt}.csv", Calibrate(coverage=None))
                 trainer = L.Trainer(accelerator=run.device.type, devices=1, logger=False, enable_checkpointing=False,
@@ -161,7 +163,7 @@ def end_to_end(run: Run) -> Iterator[Row]:
                                     callbacks=[ReleaseText(), clock, writer])  # fmt: skip
                 with contextlib.redirect_stdout(None):
                     trainer.test(method, datamodule=data, verbose=False)
-                x = torch.randn(run.batch, 3, 224, 224, device=run.device)
+                x = torch.randn(run.batch, 3, side, side, device=run.device)
                 before = time.process_time()
                 with torch.inference_mode():
                     for _batch in range(4):
@@ -224,7 +226,7 @@ def _worker(backbone: str, batch: int) -> None:
     alone = torch.distributed.get_world_size() == 1
     step: Any = Step() if alone else torch.nn.parallel.DistributedDataParallel(Step())
     optimiser = torch.optim.RAdam([p for p in method.parameters() if p.requires_grad], lr=1e-6)
-    x, y = torch.randn(batch, 3, 224, 224), torch.randint(0, 101, (batch,)).float()
+    x, y = batch_of(run, method.clip.image_size)
     for count in range(3):
         if count == 1:
             before = time.process_time()

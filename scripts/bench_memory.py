@@ -3,23 +3,36 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from bench_parts import Row, Run
 
-_PEAK = "import resource; peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
-_HELD = "held = lambda: int(open('/proc/self/statm').read().split()[1]) * 4096 / 2**20\n"
+# Of Linux. What `getrusage` calls the most of a process begins with that of the process that has started it.
+MEASURE = """
+def _megabytes(name):
+    return next(int(line.split()[1]) / 1024 for line in open('/proc/self/status') if line.startswith(name + ':'))
+def held():
+    return _megabytes('VmRSS')
+def peak(): # since `mark`
+    return _megabytes('VmHWM')
+def mark():
+    open('/proc/self/clear_refs', 'w').write('5')
+    return held()
+"""
+"""Code that measures the memory of the process it is run in, in MiB."""
+_SCRIPTS = str(Path(__file__).resolve().parent)
 _BUILD = """
-import sys, torch; sys.path.insert(0, 'scripts')
-from bench_parts import Run, loss_of, method_of
+import sys, torch; sys.path.insert(0, {scripts!r})
+from bench_parts import Run, method_of
 run = Run(torch.device('cpu'), {batch}, '{backbone}', None)
 method = method_of(run, {levels})
 """
 _RELEASE = "method.eval().prototypes(); before = held(); method.release_text(); print(before, held())"
 _TRAIN = """
 method.train()
-before = held()
 {option}
 x = torch.randn({batch}, 3, method.clip.image_size, method.clip.image_size)
+before = mark()
 torch.autograd.backward({what})
 print(peak() - before)
 """
@@ -49,7 +62,7 @@ def memory(run: Run) -> Iterator[Row]:
 
 def _python(run: Run, levels: int, code: str, **filled: str) -> list[float]:
     """Run code about a method in a process of its own, and return the numbers that it prints."""
-    names = {"batch": run.batch, "backbone": run.backbone, "levels": levels, **filled}
-    whole = _PEAK + _HELD + (_BUILD + code).format(**names)
+    names = {"batch": run.batch, "backbone": run.backbone, "levels": levels, "scripts": _SCRIPTS, **filled}
+    whole = MEASURE + (_BUILD + code).format(**names)
     done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, check=True)
     return [float(number) for number in done.stdout.split()]

@@ -1,5 +1,6 @@
 """`numclip features` fills a folder that fits read, goes on where it was stopped, and tells what is stale."""
 
+import json
 import os
 import time
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from numclip_lightning.cli import main
@@ -126,12 +129,36 @@ def test_stale_features_are_told_with_the_reason_and_removed_alone(
     assert "4 sets of features" in shown
     assert len(files_in(folder)) == 4, "nothing is removed unasked"
 
+    busy = next(file for file in files_in(folder) if file.stem != "no" and _split_of(file) == "val")
+    with FileLock(busy.with_suffix(".lock")):
+        assert main(["features", f"--folder={folder}", "--prune"]) == 0
+        assert busy.exists(), "a process is at work on it"
     assert main(["features", f"--folder={folder}", "--prune"]) == 0
     (kept,) = files_in(folder)
     assert len(load_file(kept)["features"]) == SIZES["train"]
     assert not left.exists()
+    assert [lock.stem for lock in folder.glob("*.lock")] == [kept.stem]
     assert main(["features", f"--folder={folder}", "--prune"]) == 0
     assert "nothing is stale" in capsys.readouterr().out
+
+
+def _split_of(file: Path) -> str:
+    with safe_open(file, "pt") as content:
+        return str(json.loads(content.metadata()["about"])["split"])
+
+
+def test_a_part_whose_numbers_were_changed_is_encoded_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    held = [torch.rand(3, 2)]
+    features = held[0].clone()
+    end = feature_parts._keep(tmp_path, feature_parts._keep(tmp_path, 0, held), [torch.rand(2, 2)])
+    assert end == sum(map(len, feature_parts.parts_in(tmp_path))) == 5
+    second = sorted(tmp_path.iterdir())[1]
+    content = bytearray(second.read_bytes())
+    content[-3] ^= 1
+    second.write_bytes(content)
+    (left,) = feature_parts.parts_in(tmp_path)
+    assert torch.equal(left, features)
+    assert "its images are encoded again" in caplog.text
 
 
 def test_numbers_that_were_changed_on_disk_are_damage(

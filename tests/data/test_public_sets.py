@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 import numclip_lightning.data
 from numclip_lightning.data.base import FileDataModule, LabelTable
@@ -204,6 +205,49 @@ class TestMatlab:
             built("shanghaitech", tmp_path).labels("test")
         with pytest.raises(DataError, match="put the folder part_B_final or part_B into"):
             built("shanghaitech", tmp_path, part="B").labels("test")
+
+
+class TestPlacesOfPeople:
+    def put(self, root: Path, name: str, places: list[tuple[int, int]], size: tuple[int, int] = (48, 32)) -> None:
+        """A black photograph, wide and high, with a white dot for each person, given by column and row from 1 on."""
+        from scipy.io import savemat
+
+        folder = root / "part_A" / name
+        pixels = np.zeros((size[1], size[0], 3), dtype=np.uint8)
+        for column, row in places:
+            pixels[row - 1, column - 1] = 255
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        (folder / "ground-truth").mkdir(exist_ok=True)
+        number = len(list((folder / "images").iterdir())) + 1
+        Image.fromarray(pixels).save(folder / "images" / f"IMG_{number}.png")
+        info = np.empty((1, 1), dtype=object)
+        info[0, 0] = {"location": np.array(places, dtype=float).reshape(-1, 2), "number": np.array([[len(places)]])}
+        savemat(folder / "ground-truth" / f"GT_IMG_{number}.mat", {"image_info": info})
+
+    def test_lie_where_the_image_shows_them_however_it_is_squeezed_and_flipped(self, tmp_path: Path) -> None:
+        people = [(1, 1), (48, 32), (7, 20), (30, 9)]
+        for name in ("train_data", "test_data"):
+            for shown in (people, people[:1], people[1:3]):
+                self.put(tmp_path, name, shown)
+        seen = set()
+        for cache in ("none", "memory"):
+            data = built("shanghaitech", tmp_path, image_size=16, preprocess="whole", places=True, cache=cache,
+                         normalize="unit", batch_size=1)  # fmt: skip
+            for split, times in (("train", 8), ("test", 1)):
+                for batch in (batch for _ in range(times) for batch in data._loader(split)):  # type: ignore[arg-type]
+                    (places,), (image,) = batch["places"], batch["image"]
+                    assert places.sum() == batch["target"]
+                    # A pixel of the square is three by two of the photograph; the triangle reaches a neighbour too.
+                    assert image.amax(0)[places > 0].min() > 0.05
+                    assert ((image.amax(0) > 0.1) <= (places > 0)).all()
+                    seen.add((split, tuple(places.nonzero().flatten().tolist())))
+        assert len(seen) > 6, "some training images are flipped, none of those that are tested"
+        assert "places" not in next(iter(data._loader("predict")))
+        assert data.counts, "patch dropout is refused where heads are counted"
+
+    def test_need_images_of_which_nothing_is_cropped(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=r"places=true with preprocess='published': people would be cropped"):
+            built("shanghaitech", tmp_path, places=True)
 
 
 class TestFaceBenchmark:

@@ -2,9 +2,11 @@
 
 import io
 import json
+import os
 import shutil
 import tarfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +18,8 @@ import torch
 
 from numclip_lightning.cli import main
 from numclip_lightning.data.base.sampling import ShardSampler
+from numclip_lightning.data.base.tar_index import index_shard, write_index
+from numclip_lightning.data.base.tar_store import TarStore
 from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.data.shards import ShardDataModule
 from numclip_lightning.errors import ConfigError, DataError, MissingListError
@@ -193,3 +197,42 @@ def test_packing_goes_on_where_it_was_stopped(data: Path, packed: Path, tmp_path
     assert (again / "val-000000.tar").stat().st_mtime_ns == before
     assert len(module(again).dataset("val")) == SIZES["val"]
     assert not list(again.glob("*.part"))
+
+
+def test_shards_of_other_data_are_not_taken_for_packed(
+    data: Path, packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again, own = tmp_path / "again", tmp_path / "own"
+    shutil.copytree(packed, again)
+    shutil.copytree(data, own)
+
+    def refused(place: Path, *words: str, size: int = 6) -> str:
+        capsys.readouterr()
+        assert failure("shards", *words_of(place), *words, f"--output={again}", f"--shard_size={size}") == 2
+        return capsys.readouterr().err
+
+    assert "train-000000.tar has 6 images where there would be 5: it was packed from other data" in refused(
+        data, size=5
+    )
+    assert "in the place of val_000.png" in refused(data, "--data.train_file=val.txt", "--data.val_file=train.txt")
+    text = (own / "train.txt").read_text(encoding="utf-8")
+    first = text.splitlines()[0]
+    (own / "train.txt").write_text(text.replace(first, f"{first.split()[0]} 29"), encoding="utf-8")
+    assert f"has another number for {first.split()[0]} than" in refused(own)
+    (own / "train.txt").write_text(text, encoding="utf-8")
+    os.utime(own / first.split()[0])
+    assert f"has what {own / first.split()[0]} was before it changed" in refused(own)
+    with (again / "train-000000.tar").open("ab") as file:
+        file.write(b"0" * 512)
+    assert "has another size than when it was written" in refused(data)
+
+
+def test_processes_that_index_one_shard_at_a_time_all_succeed(data: Path, tmp_path: Path) -> None:
+    image = (data / "test_000.png").read_bytes()
+    place = tar(tmp_path / "a.tar", x__png=image, x__cls="1", y__png=image, y__cls="2")
+    index = index_shard(Path(place), place, "target")
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: TarStore(tmp_path / "kept", 1e9).indices([place], "target"), range(8)))
+        list(pool.map(lambda _: write_index(tmp_path / "one.npz", index, "target"), range(32)))
+    assert all(list(one.targets) == [1, 2] for (one,) in found)
+    assert not [*tmp_path.glob("*.part"), *(tmp_path / "kept" / "indices").glob("*.part")]

@@ -22,7 +22,7 @@ from support.predictors import random_images, tiny_predictor
 SIZES = [(32, 32), (64, 64), (96, 130), (251, 177), (20, 31), (7, 5), (33, 32)]
 
 
-@pytest.mark.parametrize("preprocess", ["clip", "published"])
+@pytest.mark.parametrize("preprocess", ["clip", "published", "whole"])
 @pytest.mark.parametrize("side", [32, 65])
 def test_preprocessing_in_a_graph_is_the_recipe_to_a_grey_level(preprocess: str, side: int) -> None:
     recipe = Recipe.of({"preprocess": preprocess, "image_size": side, "mean": [0.1, 0.2, 0.3], "std": [1 / 255] * 3})

@@ -63,6 +63,17 @@ def test_published_evaluation_ignores_the_aspect() -> None:
         assert edge.mean() == pytest.approx(255 * expected, abs=2)
 
 
+@pytest.mark.parametrize("train", [False, True])
+def test_whole_images_lose_nothing(train: bool) -> None:
+    transform, whole = build_transform(32, "whole", train=train), ramp(64, 128)
+    expected = np.array(Image.fromarray(whole).resize((32, 32), Image.Resampling.BILINEAR))
+    for seed in range(4):
+        torch.manual_seed(seed)
+        image = pixels_of(transform(whole), CLIP).round()
+        assert any(np.array_equal(image, side) for side in ((expected, expected[:, ::-1]) if train else (expected,)))
+        np.testing.assert_array_equal(transform.prepare(whole), expected)
+
+
 @pytest.mark.parametrize("preprocess", ["clip", "published"])
 @pytest.mark.parametrize("train", [False, True])
 def test_shrinking_does_not_alias(preprocess: Preprocess, train: bool) -> None:

@@ -68,6 +68,16 @@ def test_prompts_name_no_object_and_two_levels_are_the_softmax_of_two_classes() 
     assert loss.item() == pytest.approx(F.cross_entropy(output.logits, batch["level"]).item(), rel=1e-5)
 
 
+@torch.no_grad()
+def test_cosines_are_divided_by_the_published_temperature_if_it_is_given() -> None:
+    method, x = build(logit_temperature=0.07).eval(), torch.randn(3, 3, 32, 32)
+    cosines = F.normalize(method.clip.encode_image(x), dim=1) @ method.prototypes().T
+    torch.testing.assert_close(method(x).logits, cosines / 0.07)
+    own = build().eval()
+    own.load_state_dict(method.state_dict())
+    torch.testing.assert_close(own(x).logits, own.clip.logit_multiplier * cosines)
+
+
 @pytest.mark.slow
 def test_only_the_context_moves_and_a_tiny_set_is_learned() -> None:
     rates = LearningRates(image_encoder=0, adapter=0, context=2e-2, phrases=0, head=0)
@@ -87,6 +97,11 @@ def test_only_the_context_moves_and_a_tiny_set_is_learned() -> None:
         ({"deep_tokens": 9}, "deep_tokens=9"),
         ({"deep_blocks": 0}, "deep_blocks=0"),
         ({"learning_rates": LearningRates(context=0)}, "would stay random"),
+        ({"logit_temperature": 0}, "logit_temperature is 0; give a positive number"),
+        (
+            {"logit_temperature": 0.07, "learning_rates": LearningRates(context=1e-3, logit_scale=1e-3)},
+            "takes the place of that scale",
+        ),
     ],
 )
 def test_what_contradicts_itself_is_refused(arguments: dict[str, Any], message: str) -> None:

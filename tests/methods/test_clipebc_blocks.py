@@ -69,6 +69,33 @@ def test_zip_counts_as_the_bins_do_and_differs_in_its_loss() -> None:
     assert not torch.allclose(losses[0], losses[1])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_published_count_loss_adds_up_the_errors_of_the_blocks(kind: Any) -> None:
+    method = kind(**TINY, bins=[0, 1, 2, 4], count_loss="blocks", value_weight=0.5)
+    batch = batch_of(method, [0.0, 2.0, 4.0])
+    batch["places"] = torch.zeros(3, 32, 32, dtype=torch.int16)
+    batch["places"][1, 3, 5] = 2
+    batch["places"][2, [0, 31, 31, 20], [31, 0, 31, 20]] = 1
+    # Two by two blocks of 16 pixels.
+    true = torch.tensor([[0.0, 0, 0, 0], [2, 0, 0, 0], [0, 1, 1, 2]])
+    output = method(batch["image"])
+    found = method.losses(output, batch)
+    expected = sum(
+        abs(count - wanted)
+        for image, blocks in zip(method.map_of(batch["image"]).flatten(1).tolist(), true.tolist(), strict=True)
+        for count, wanted in zip(image, blocks, strict=True)
+    )
+    assert found["value"].item() == pytest.approx(0.5 * expected / 3, rel=1e-4)
+    # Blocks that err in opposite directions cost nothing in the sum.
+    method.count_loss = "sum"
+    assert method.losses(output, batch)["value"] <= found["value"]
+    method.count_loss = "blocks"
+    del batch["places"]
+    assert method.losses(output, batch)["value"].item() == pytest.approx(
+        0.5 * (output.value - batch["target"]).abs().mean().item(), rel=1e-5
+    )
+
+
 def test_scenes_say_where_their_things_are_and_turn_with_the_image() -> None:
     data = CountingDataModule(num_train=6, num_val=1, num_test=1, places=True, augment=True, seed=3)
     samples = data.dataset("train").__getitems__([0, 1, 2, 3, 4, 5])
@@ -138,6 +165,7 @@ def test_what_no_block_depends_on_rests() -> None:
         ({"bins": [0, 2, 2]}, "increasing from 0"),
         ({"block_size": 0}, "block_size is 0"),
         ({"block_weight": 0, "value_weight": 0}, "nothing is learned"),
+        ({"count_loss": "block"}, "did you mean 'blocks'"),
         ({"mix": MixSpec(prob=0.5)}, "mix spoils counts"),
         ({"tune": "svd"}, "set tune=full"),
     ],

@@ -18,6 +18,7 @@ from numclip_lightning.cli import main
 from numclip_lightning.errors import RunError
 from numclip_lightning.runs.durable import DurableCheckpoints, replacing, write_whole
 from support.command import Numclip, metrics_of
+from support.rights import as_nobody, shared_folder
 
 GOOD = {"weights": torch.arange(1000.0)}
 LARGE = {"weights": torch.arange(1000.0).repeat(1000)}
@@ -77,6 +78,17 @@ def test_a_tiny_disk_costs_no_checkpoint(tmp_path: Path) -> None:
         assert torch.equal(loaded(disk / "last.ckpt"), GOOD["weights"])
     finally:
         os.system(f"umount {disk}")
+
+
+def test_a_folder_that_may_not_be_written_to_costs_no_checkpoint() -> None:
+    with shared_folder() as folder:
+        DurableCheckpoints().save_checkpoint(GOOD, folder / "last.ckpt")
+        folder.chmod(0o555)
+        message = r"last.ckpt can't be written: [^[]*Permission denied\. The checkpoint that was there before is whole"
+        with as_nobody(), pytest.raises(RunError, match=message):
+            DurableCheckpoints().save_checkpoint(LARGE, folder / "last.ckpt")
+        assert torch.equal(loaded(folder / "last.ckpt"), GOOD["weights"])
+        folder.chmod(0o755)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork")

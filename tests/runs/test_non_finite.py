@@ -11,10 +11,15 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from numclip_lightning.cli import main
-from numclip_lightning.errors import ConfigError
+from numclip_lightning.data import ListDataModule
+from numclip_lightning.errors import ConfigError, RunError
 from numclip_lightning.methods import SORD
+from numclip_lightning.runs.exact import ExactResume
 from numclip_lightning.runs.non_finite import NonFiniteSteps, replay
+from numclip_lightning.runs.trainer import Trainer
+from numclip_lightning.scale import OrdinalScale
 from support.command import Numclip, metrics_of
+from support.processes import in_processes
 from support.tiny_fit import TINY, bright, loader, quiet_trainer
 
 # One of the training images is too bright for any number.
@@ -62,6 +67,39 @@ def test_the_images_are_named_and_a_file_repeats_the_step(numclip: Numclip, caps
     kept["step"]["batch"] = {name: found[good] for name, found in batch.items()}
     torch.save(kept, dump)
     assert 0 < replay(dump)["gradient"] < 1e3
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*fork", "ignore:Found .* in eval mode")
+def test_the_batch_of_another_process_and_of_an_earlier_step_is_found(tmp_path: Path, data: Path) -> None:
+    """The bad image is in one of two processes, and in the first or the second of two batches that are summed up."""
+
+    def work(rank: int) -> str:
+        L.seed_everything(0, verbose=False)
+        module = ListDataModule(
+            root=str(data), train_file="train.txt", val_file="val.txt", image_size=32, batch_size=3, num_workers=0
+        )
+        method = SORD(scale=OrdinalScale(minimum=10, maximum=19), backbone="tiny-vit", pretrained=None)
+        trainer = Trainer(
+            accelerator="cpu", devices=2, accumulate_grad_batches=2, logger=False, enable_progress_bar=False,
+            enable_model_summary=False, enable_checkpointing=False, max_epochs=1, num_sanity_val_steps=0,
+            default_root_dir=tmp_path / "run", callbacks=[ExactResume(), Blind(), NonFiniteSteps()],
+        )  # fmt: skip
+        try:
+            trainer.fit(method, module)
+        except RunError as error:
+            return str(error)
+        return ""
+
+    first, second = in_processes(2, tmp_path, work)
+    assert first == second
+    assert f"train.txt:{BAD + 1} train_{BAD:03d}.png" in first
+    # Three images of one batch, and not the twelve of the step.
+    assert first.partition("Images of this batch: ")[2].partition(". Likely")[0].count(".png") == 3
+    dump = re.search(r"replay\('(.*)'\)", first)
+    assert dump
+    assert BAD in torch.load(dump[1], weights_only=True)["step"]["batch"]["index"].tolist()
+    assert not torch.isfinite(torch.tensor(replay(dump[1])["gradient"]))
 
 
 def test_skipped_steps_reach_no_weight(numclip: Numclip, caplog: pytest.LogCaptureFixture) -> None:

@@ -91,6 +91,8 @@ def test_shards_have_the_rows_of_the_csv_and_a_stopped_prediction_goes_on(
 
     assert main([*words, *parquet(folder), "--data.predict_path=val.txt"]) == 2
     assert "holds predictions with another list of images" in capsys.readouterr().err
+    assert main([*words, *parquet(folder), "--data.grey_range=[0,4095]"]) == 2
+    assert "holds predictions with another preprocessing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

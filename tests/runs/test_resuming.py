@@ -126,7 +126,10 @@ def ended(trainer: L.Trainer) -> dict[str, Any]:
 
 
 # With two processes.
-SHARED = ("cutmix and rare values", "smoothed features", "Lightning's EMA", "two workers")
+SHARED = (
+    "kept features and oversampling", "cutmix and rare values", "smoothed features", "averages", "Lightning's EMA",
+    "two workers",
+)  # fmt: skip
 # One resume of each; the others are of the slow ones, with two.
 QUICK = ("cutmix and rare values", "a schedule by steps")
 
@@ -151,7 +154,7 @@ def test_another_number_of_workers_and_another_seed_go_on_as_before(data: Path, 
     assert not differences(ended(fit(data, tmp_path / "two", "two workers", checkpoint, seed=7)), expected)
 
 
-@pytest.mark.filterwarnings("ignore:.*fork")
+@pytest.mark.filterwarnings("ignore:.*fork", "ignore:Found .* in eval mode")
 @pytest.mark.parametrize("name", ["plain", *(pytest.param(name, marks=pytest.mark.slow) for name in SHARED)])
 def test_two_processes_resume_as_one_does(data: Path, tmp_path: Path, name: str) -> None:
     def work(rank: int) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from numclip_lightning.calibration.distributions import LevelValues
 from numclip_lightning.calibration.fitted import Calibration, Thresholds
 from numclip_lightning.calibration.temperature import Temperature
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.plain import parse_json
 
 __all__ = ["CALIBRATION", "calibration_of", "plain_calibration", "read_calibration", "write_calibration"]
 
@@ -112,7 +113,7 @@ def read_calibration(place: Path) -> Calibration | None:
     if place.is_dir() and not path.is_file():
         return None
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} can't be read ({error}); give the calibration.json of a run.") from error
     if not isinstance(plain, dict):

@@ -18,7 +18,7 @@ from numclip_lightning.data.base.datamodule import NEEDED, OrdinalDataModule
 from numclip_lightning.data.base.label_columns import LabelColumns, Strings
 from numclip_lightning.data.base.labels import LabelTable
 from numclip_lightning.data.base.sampling import ShardSampler, TrainSampler
-from numclip_lightning.data.base.tar_index import ShardIndex
+from numclip_lightning.data.base.tar_index import ShardPlaces
 from numclip_lightning.data.base.tar_store import TarStore, expand
 from numclip_lightning.data.base.types import Batch, OnBadImage, Split
 from numclip_lightning.errors import ConfigError, DataError, MissingListError, check_choice
@@ -32,8 +32,7 @@ class ShardDataset(Dataset[Batch]):
     """The images of shards; a sample is that of `OrdinalDataset`.
 
     Args:
-        urls: The shards.
-        indices: What each holds.
+        places: Where the images are in the shards.
         store: Where they are.
         labels: All entries, in the order of the shards.
         transform: The transform of the pixels.
@@ -43,8 +42,7 @@ class ShardDataset(Dataset[Batch]):
 
     def __init__(
         self,
-        urls: Sequence[str],
-        indices: Sequence[ShardIndex],
+        places: ShardPlaces,
         store: TarStore,
         labels: LabelTable,
         transform: ImageTransform,
@@ -52,12 +50,10 @@ class ShardDataset(Dataset[Batch]):
         *,
         skip_unreadable: bool = False,
     ) -> None:
-        self.urls, self.store, self.labels = list(urls), store, labels
+        self.urls, self.store, self.labels = list(places.urls), store, labels
         self.transform, self.reading, self.skip_unreadable = transform, reading, skip_unreadable
-        self.ends = np.cumsum([len(index.offsets) for index in indices])
-        # Tensors, which torch hands to spawned loading processes by shared memory.
-        self._offsets = torch.from_numpy(np.concatenate([index.offsets for index in indices]))
-        self._sizes = torch.from_numpy(np.concatenate([index.sizes for index in indices]))
+        self.ends = np.cumsum(places.counts)
+        self._offsets, self._sizes = places.offsets, places.sizes
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -125,7 +121,8 @@ class ShardDataModule(OrdinalDataModule):
     `https://HOST/train-{0000..0099}.tar`, by several of them joined by `::`, or by their folder. Remote shards are
     fetched when they are needed. Where each image lies is known before a run, from `NAME.tar.index.npz` beside a
     shard, or from the shard itself, once. So an epoch has every image once, in any number of processes, and is
-    resumed where it was, as with lists.
+    resumed where it was, as with lists. If that number does not divide the number of images, the first ones stand at
+    the end again.
 
     Training goes through the shards in a new random order in each epoch, `open_shards` at a time, whose images are
     mixed. Needs the extra `shards`. The other arguments are those of `OrdinalDataModule`.
@@ -160,7 +157,7 @@ class ShardDataModule(OrdinalDataModule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._found: dict[Split, tuple[list[str], list[ShardIndex]]] = {}
+        self._places: dict[Split, ShardPlaces] = {}
 
     def validate_arguments(self) -> None:
         """Check the arguments."""
@@ -187,11 +184,10 @@ class ShardDataModule(OrdinalDataModule):
             raise MissingListError(f"there are no {split} shards; give data.{split}_shards.")
         return given
 
-    def _indexed(self, split: Split) -> tuple[list[str], list[ShardIndex]]:
-        if split not in self._found:
-            urls = expand(self._pattern(split))
-            self._found[split] = urls, self.store.indices(urls, self.target)
-        return self._found[split]
+    def _places_of(self, split: Split) -> ShardPlaces:
+        # They come with the labels, whose names in an index are larger than all else.
+        self.labels(split)
+        return self._places[split]
 
     def labels(self, split: Split) -> LabelTable:
         """Return the entries of a split, in the order of the batches' `"index"`.
@@ -200,7 +196,8 @@ class ShardDataModule(OrdinalDataModule):
             DataError: If shards are missing or bad, or have no numbers where they are needed.
         """
         if split not in self._tables:
-            urls, indices = self._indexed(split)
+            urls = expand(self._pattern(split))
+            indices = self.store.indices(urls, self.target)
             targets = np.concatenate([index.targets for index in indices])
             unknown = np.isnan(targets)
             if split != "predict" and unknown.any():
@@ -212,6 +209,7 @@ class ShardDataModule(OrdinalDataModule):
             known = None if split == "predict" else torch.from_numpy(targets)
             paths = _strings([path for index in indices for path in index.paths])
             source = Path(self._pattern(split))
+            self._places[split] = ShardPlaces.of(urls, indices)
             self._tables[split] = LabelTable(LabelColumns(source=source, paths=paths, first_line=1, targets=known))
         return self._tables[split]
 
@@ -239,13 +237,12 @@ class ShardDataModule(OrdinalDataModule):
         train = split == "train" and self.augment
         transform = build_transform(self.side, self.preprocess, train=train, normalization=self.normalization)
         skips = split == "predict" and self.on_bad_image == "skip"
-        urls, indices = self._indexed(split)
-        return ShardDataset(urls, indices, self.store, self.labels(split), transform, Reading(), skip_unreadable=skips)
+        places, labels = self._places_of(split), self.labels(split)
+        return ShardDataset(places, self.store, labels, transform, Reading(), skip_unreadable=skips)
 
     def train_sampler(self, dataset: Sized, seed: int) -> TrainSampler:
         """Return the order of the training images: shard by shard, some at a time."""
-        _, indices = self._indexed("train")
-        return ShardSampler.among([len(index.offsets) for index in indices], self.open_shards, seed, self.trainer)
+        return ShardSampler.among(self._places_of("train").counts, self.open_shards, seed, self.trainer)
 
 
 def _strings(texts: Sequence[str]) -> Strings:

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from numclip_lightning.deploy.facts import read_mapping
 from numclip_lightning.deploy.recipe import Recipe
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.images.transforms import NORMALIZATIONS
@@ -94,14 +93,14 @@ def recipe_of(folder: Path | None, method: Any, path: Path) -> Recipe:
         path: The checkpoint, for the message.
 
     Raises:
-        ConfigError: If there is no run folder: preprocessing is never guessed.
+        ConfigError: If there is no run folder, or its configuration can't be read: preprocessing is never guessed.
     """
     if folder is None:
         raise ConfigError(
             f"{path} is in no run folder, so that nothing says how its images were made; leave it in its run folder "
             f"(beside {_CONFIG}), or give the recipe: OrdinalPredictor.load(path, recipe=Recipe(...))."
         )
-    config = yaml.safe_load((folder / _CONFIG).read_text(encoding="utf-8"))
+    config = read_mapping(folder / _CONFIG)
     data: dict[str, Any] = (config.get("data") or {}).get("init_args") or {}
     clip, preprocess = method.clip, data.get("preprocess", "clip")
     if name := data.get("normalize"):

@@ -1,16 +1,17 @@
 """What is known of a run: its data, its metrics and the protocol they were made under, from the files it has left."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
-__all__ = ["facts_of_run"]
+from numclip_lightning.errors import ConfigError
+from numclip_lightning.plain import parse_json, parse_yaml
+
+__all__ = ["facts_of_run", "read_mapping"]
 
 _DRAWS = 2000
 
@@ -24,15 +25,18 @@ def facts_of_run(folder: Path) -> dict[str, Any]:
     Returns:
         Plain values: `run`, its name; `data`, the dataset's class and arguments, folders left out; `metrics`;
         `select_on`; and, if it was tested, `test`: images, MAE with a 95 % interval, and both for each level.
+
+    Raises:
+        ConfigError: If the configuration or the metrics can't be read.
     """
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    config = read_mapping(folder / "config.yaml")
     data = config.get("data") or {}
     name = str(data.get("class_path", "")).rpartition(".")[2]
     arguments = {key: _without_folders(value) for key, value in (data.get("init_args") or {}).items()}
     facts: dict[str, Any] = {"run": folder.name, "data": {"class": name, "arguments": arguments}}
     metrics = folder / "metrics.json"
     if metrics.is_file():
-        known = json.loads(metrics.read_text(encoding="utf-8"))
+        known = read_mapping(metrics)
         facts["metrics"] = {key: value for key, value in known.items() if isinstance(value, int | float)}
         facts["select_on"] = known.get("select_on", "val")
     tested = folder / "test_predictions.csv"
@@ -40,6 +44,23 @@ def facts_of_run(folder: Path) -> dict[str, Any]:
         with tested.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
             facts["test"] = _test(list(csv.DictReader(lines)))
     return facts
+
+
+def read_mapping(file: Path) -> dict[str, Any]:
+    """Read a file of a run folder that has values by name, `config.yaml` or `metrics.json`.
+
+    Raises:
+        ConfigError: If it can't be read, or holds something else.
+    """
+    try:
+        # JSON is YAML, but for numbers such as `1e-05`.
+        parse = parse_json if file.suffix == ".json" else parse_yaml
+        found = parse(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} can't be read ({error}); restore the run folder.") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{file} has no values by name; restore the run folder.")
+    return found
 
 
 def _without_folders(value: Any) -> Any:

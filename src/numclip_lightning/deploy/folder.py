@@ -16,6 +16,7 @@ import numclip_lightning
 from numclip_lightning.deploy.card import model_card
 from numclip_lightning.deploy.graph import Graph, trace
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.plain import parse_json
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["CONFIG", "FORMAT", "WEIGHTS", "Halves", "is_exported", "read_folder", "write_folder"]
@@ -101,7 +102,7 @@ def read_folder(folder: Path) -> tuple[Halves, OrdinalScale, dict[str, Any]]:
     config = _read_config(folder / CONFIG)
     try:
         with safe_open(folder / WEIGHTS, framework="pt") as file:
-            graphs = json.loads((file.metadata() or {})["graph"])
+            graphs = parse_json((file.metadata() or {})["graph"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ConfigError(
@@ -116,7 +117,7 @@ def read_folder(folder: Path) -> tuple[Halves, OrdinalScale, dict[str, Any]]:
 
 def _read_config(file: Path) -> dict[str, Any]:
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file} can't be read ({error}); export the model again.") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:

@@ -23,7 +23,8 @@ class Recipe:
         image_size: Side of the square images in pixels.
         mean: Mean of red, green and blue, in 0..1.
         std: Their standard deviation.
-        preprocess: `clip` (shortest side resized, centre cropped) or `published` (squeezed to a square).
+        preprocess: `clip` (shortest side resized, centre cropped), `published` (squeezed to a square, centre cropped)
+            or `whole` (squeezed to a square).
         max_pixels: The most pixels of an image, see `Reading`.
         grey_range: What is black and white in images of more than 8 bits, see `Reading`.
     """

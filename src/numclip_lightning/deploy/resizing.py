@@ -41,7 +41,9 @@ class InGraph(nn.Module):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
-        self.side, self.squeezes = recipe.image_size, recipe.preprocess == "published"
+        self.side, self.squeezes = recipe.image_size, recipe.preprocess != "clip"
+        # The published square is larger than what is cropped from it.
+        self.squeezed = round(self.side * 256 / 224) if recipe.preprocess == "published" else self.side
         # As `images.transforms` does it: in float32, on 0..255.
         self.register_buffer("mean", torch.tensor(recipe.mean, dtype=torch.float32) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(recipe.std, dtype=torch.float32) * 255, persistent=False)
@@ -75,8 +77,8 @@ class InGraph(nn.Module):
         return matrix.to(torch.float32)
 
     def _squeeze(self, pixels: Tensor, height: _Axis, width: _Axis) -> Tensor:
-        """Resize to a square of 256/224 of the side whatever the aspect, and crop the centre."""
-        whole = round(self.side * 256 / 224)
+        """Resize to a square whatever the aspect, and crop the centre of the published one."""
+        whole = self.squeezed
         place = torch.arange(self.side, dtype=torch.float64) + (whole - self.side) // 2
         rows, columns = (_triangle(place, axis.size / whole, axis) for axis in (height, width))
         # Pillow resizes the columns first, and rounds half up each time, to 8 bits.

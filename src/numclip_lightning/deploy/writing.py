@@ -15,7 +15,7 @@ from numclip_lightning.deploy.predictor import OnError, OrdinalPredictor
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.shards import Done, Range, ShardFolder, ShardWriter
 
-__all__ = ["write_predictions"]
+__all__ = ["identity_of", "write_predictions"]
 
 
 def write_predictions(
@@ -56,7 +56,7 @@ def write_predictions(
     if shard_size < 1:
         raise ConfigError(f"shard_size is {shard_size}; give the most images of a shard, 1 or more.")
     shards = ShardFolder(Path(folder))
-    left = _left(named_images(images), shards.open(_identity(predictor), None), dict(shards.first_paths()))
+    left = _left(named_images(images), shards.open(identity_of(predictor), None), dict(shards.first_paths()))
     try:
         _write(predictor, left, shards, shard_size, on_error)
         return shards.done()
@@ -138,8 +138,8 @@ def _left(images: Iterator[Named], todo: list[Range], known: dict[int, str]) -> 
             yield index, image
 
 
-def _identity(predictor: OrdinalPredictor) -> dict[str, Any]:
-    """Return what predictions depend on, by the names that a message has for it."""
+def identity_of(predictor: OrdinalPredictor) -> dict[str, Any]:
+    """Return what predictions depend on beside the images, as plain values by the names that a message has for them."""
     weights = hashlib.sha256()
     for half in (predictor.halves.encoder, predictor.halves.decoder):
         for name, tensor in half.state_dict().items():

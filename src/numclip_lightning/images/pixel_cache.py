@@ -4,13 +4,12 @@ import hashlib
 import json
 import logging
 import os
-import shutil
-import uuid
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 from tqdm import tqdm
+
+from numclip_lightning.images.pixel_files import PixelBlocks, is_full, make_room, new_files
 
 __all__ = ["Cache", "PixelCache", "keep_pixels", "key_of"]
 
@@ -53,7 +54,11 @@ class PixelCache(Sequence[Pixels]):
         return len(self._ends)
 
     def __getitem__(self, index: int) -> Pixels:  # type: ignore[override]
-        """Return an image, (H, W, 3) uint8, which may not be written to."""
+        """Return an image, (H, W, 3) uint8, which may not be written to.
+
+        Raises:
+            FileNotFoundError: If this process was spawned, and another run has meanwhile made room for its own images.
+        """
         if self._open is None:
             self._open = self._opened()
         index = range(len(self))[index]
@@ -88,7 +93,8 @@ def keep_pixels(
     """Load all images in threads, or find what an earlier run has kept of them.
 
     Two processes that want the same images wait for each other: the first makes the file, the other reads it. Files
-    of a folder that were not used for longest are removed where a new one would exceed the limit.
+    of a folder that were not used for longest are removed where a new one would exceed the limit, and what is damaged
+    is made again.
 
     Args:
         load: Returns an image by its number, (H, W, 3) uint8.
@@ -99,60 +105,83 @@ def keep_pixels(
         name: What the images are, for the progress bar.
 
     Returns:
-        The pixels; None, with a warning, if they would take more than `most_bytes`.
+        The pixels; None, with a warning, if they would take more than `most_bytes` or can't be written.
     """
     if folder is None:
-        memory = _Memory()
-        shapes = _write(load, number, memory, most_bytes, name)
+        memory = PixelBlocks()
+        shapes = _write(load, number, memory, most_bytes, name, None)
         return shapes and PixelCache(*shapes, memory.joined())
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{key}.lock"):
+            return _read(folder, key, number) or _make(load, number, key, folder, most_bytes, name)
+    except OSError as error:
+        # A folder that others have filled may be one that is only read.
+        if found := _read(folder, key, number):
+            return found
+        _log.warning("the %s images can't be kept in %s (%s) and are decoded each time; give another data.cache_folder",
+                     name, folder, error.strerror or error)  # fmt: skip
+        return None
+
+
+def _read(folder: Path, key: str, number: int) -> PixelCache | None:
+    """Return what is kept; None if there is nothing, or, with a warning, if it is not whole."""
     pixels, index = folder / f"{key}.pixels", folder / f"{key}.npz"
-    with FileLock(folder / f"{key}.lock"):
-        if not index.exists():
-            part = folder / f"{key}.{uuid.uuid4().hex}.part"
-            try:
-                with part.open("wb") as file:
-                    shapes = _write(load, number, file, most_bytes, name)
-                if shapes is None:
-                    return None
-                _make_room(folder, most_bytes - part.stat().st_size)
-                part.replace(pixels)
-                # The index comes last: pixels without one are not whole.
-                with part.open("wb") as file:
-                    np.savez(file, ends=shapes[0].numpy(), heights=shapes[1].numpy())
-                part.replace(index)
-            finally:
-                part.unlink(missing_ok=True)
+    try:
+        with index.open("rb") as file, np.load(file) as found:
+            ends, heights = found["ends"], found["heights"]
+        if len(ends) != number or pixels.stat().st_size != (ends[-1] if number else 0):
+            raise ValueError("another size")
+        kept = PixelCache(torch.from_numpy(ends), torch.from_numpy(heights), pixels)
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile):
+        _log.warning("the images in %s are damaged, and are decoded again", pixels)
+        return None
+    with suppress(OSError):
         os.utime(index)
-        with np.load(index) as found:
-            return PixelCache(torch.from_numpy(found["ends"]), torch.from_numpy(found["heights"]), pixels)
+    return kept
 
 
-class _Memory:
-    """Bytes that are kept in parts and joined once."""
+def _make(
+    load: Callable[[int], Pixels], number: int, key: str, folder: Path, most_bytes: float, name: str
+) -> PixelCache | None:
+    """Write the files of some images; the lock is held."""
+    with new_files(folder, key) as (pixels, index):
+        with pixels.open("wb") as file:
+            shapes = _write(load, number, file, most_bytes, name, folder)
+        if shapes is None:
+            return None
+        make_room(folder, key, most_bytes - pixels.stat().st_size)
+        pixels.replace(folder / f"{key}.pixels")
+        with index.open("wb") as file:
+            np.savez(file, ends=shapes[0].numpy(), heights=shapes[1].numpy())
+        # The index comes last: pixels without one are not whole.
+        index.replace(folder / f"{key}.npz")
+    return PixelCache(*shapes, folder / f"{key}.pixels")
 
-    def __init__(self) -> None:
-        self._parts: list[Tensor] = []
 
-    def write(self, content: bytes) -> int:
-        self._parts.append(torch.frombuffer(bytearray(content), dtype=torch.uint8))
-        return len(content)
-
-    def joined(self) -> Tensor:
-        return torch.cat(self._parts) if self._parts else torch.empty(0, dtype=torch.uint8)
+class _Sink(Protocol):
+    def write(self, content: bytes, /) -> object: ...
 
 
 def _write(
-    load: Callable[[int], Pixels], number: int, file: "BinaryIO | _Memory", most_bytes: float, name: str
+    load: Callable[[int], Pixels], number: int, file: _Sink, most_bytes: float, name: str, folder: Path | None
 ) -> tuple[Tensor, Tensor] | None:
-    """Write all images; return where each ends and its rows, or None if they are too large."""
+    """Write all images; return where each ends and its rows, or None if there is no room for them."""
     ends, heights, total = list[int](), list[int](), 0
     for pixels in tqdm(_loaded(load, number), f"keeping {name} images", number, leave=False, disable=number < _AT_ONCE):
         total += pixels.nbytes
-        if total > most_bytes or (not isinstance(file, _Memory) and len(ends) % _AT_ONCE == 0 and _is_full(file)):
+        if total > most_bytes:
             _log.warning(
                 "the %s images would take more than %.1f GB as pixels (%d of %d do) and are decoded each time; raise "
                 "data.cache_gigabytes, or leave data.cache out", name, most_bytes / 1e9, len(ends), number,
+            )  # fmt: skip
+            return None
+        if folder and len(ends) % _AT_ONCE == 0 and is_full(folder):
+            _log.warning(
+                "the disk of %s is nearly full (%d of %d %s images would be kept there), and they are decoded each "
+                "time; give another data.cache_folder, or leave data.cache out", folder, len(ends), number, name,
             )  # fmt: skip
             return None
         file.write(pixels.tobytes())
@@ -166,22 +195,3 @@ def _loaded(load: Callable[[int], Pixels], number: int) -> Iterator[Pixels]:
     with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)) as pool:
         for first in range(0, number, _AT_ONCE):
             yield from pool.map(load, range(first, min(first + _AT_ONCE, number)))
-
-
-def _is_full(file: BinaryIO) -> bool:
-    """Return whether less than a tenth of the disk is left."""
-    usage = shutil.disk_usage(Path(file.name).parent)
-    return usage.free < usage.total / 10
-
-
-def _make_room(folder: Path, most: float) -> None:
-    """Remove the files that were not used for longest, until the rest take at most so many bytes."""
-    indices = sorted(folder.glob("*.npz"), key=lambda index: index.stat().st_mtime, reverse=True)
-    for index in indices:
-        pixels = index.with_suffix(".pixels")
-        most -= pixels.stat().st_size if pixels.exists() else 0
-        if most < 0:
-            # A process that reads them has them open, and keeps them until it ends.
-            with suppress(OSError):
-                index.unlink(missing_ok=True)
-                pixels.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from numclip_lightning.errors import ConfigError, check_choice
 
 __all__ = ["NORMALIZATIONS", "ImageTransform", "Normalization", "Normalize", "Preprocess", "build_transform"]
 
-Preprocess = Literal["clip", "published"]
+Preprocess = Literal["clip", "published", "whole"]
 Normalize = Literal["clip", "imagenet", "half", "unit"]
 Pixels = npt.NDArray[np.uint8]
 
@@ -80,6 +80,10 @@ class ImageTransform:
 
     def square(self, pixels: Pixels) -> Pixels:
         """Resize, crop and flip an image, (H, W, 3) uint8, to (size, size, 3) uint8."""
+        return self.square_and_side(pixels)[0]
+
+    def square_and_side(self, pixels: Pixels) -> tuple[Pixels, bool]:
+        """Do what `square` does, and say whether left and right were exchanged."""
         draw = random.Random(int(torch.randint(2**62, ()))) if self.train else None
         if draw:
             # Left out: albumentations, which made these draws before, starts with one; images of a seed stay the same.
@@ -91,7 +95,8 @@ class ImageTransform:
         else:
             top, left = height // 2, width // 2
         pixels = pixels[top : top + self.size, left : left + self.size]
-        return cv2.flip(pixels, 1).astype(np.uint8, copy=False) if draw and draw.random() < 0.5 else pixels
+        flipped = draw is not None and draw.random() < 0.5
+        return cv2.flip(pixels, 1).astype(np.uint8, copy=False) if flipped else pixels, flipped
 
     def normalise(self, pixels: Pixels) -> Tensor:
         """Normalise 8-bit pixels, (H, W, 3) uint8, to (3, H, W) float32."""
@@ -116,7 +121,8 @@ def build_transform(
             training takes a random square of 80 to 100 % of the largest one's area, and flips. `"published"`: as the
             code of OrdinalCLIP and NumCLIP: resized to a square of 256/224 of the size whatever the aspect (Pillow's
             bilinear, to the last grey level), cropped (at random in training, else at the centre), and flipped in
-            training.
+            training. `"whole"`: squeezed into the square in the same way, but nothing is cropped, so that whatever is
+            counted stays in the image; flipped in training.
         train: Whether to augment.
         normalization: Mean and deviation; None takes CLIP's, and for `"published"` ImageNet's, as that code does.
 
@@ -131,8 +137,8 @@ def build_transform(
     if image_size < 1:
         raise ConfigError(f"image_size={image_size} must be at least 1")
     check_choice("preprocess", preprocess, get_args(Preprocess))
-    resize = _ShortestSide(image_size) if preprocess == "clip" else _Squeeze(round(image_size * 256 / 224))
-    normalization = normalization or NORMALIZATIONS["clip" if preprocess == "clip" else "imagenet"]
+    resize = {"clip": _ShortestSide, "published": _Squeeze, "whole": _SqueezeWhole}[preprocess](image_size)
+    normalization = normalization or NORMALIZATIONS["imagenet" if preprocess == "published" else "clip"]
     return ImageTransform(image_size, resize, train=train, normalization=normalization)
 
 
@@ -173,10 +179,13 @@ class _ShortestSide:
 
 
 class _Squeeze:
-    """Resize to a square with Pillow's triangle filter, as torchvision's `Resize` does for the published code."""
+    """Resize to a square with Pillow's triangle filter, as torchvision's `Resize` does for the published code.
 
-    def __init__(self, side: int) -> None:
-        self._side = side
+    The square is larger than what is cropped from it.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._side = round(size * 256 / 224)
 
     def prepare(self, pixels: Pixels, *, train: bool) -> Pixels:
         return self(pixels, None)
@@ -184,3 +193,10 @@ class _Squeeze:
     def __call__(self, pixels: Pixels, draw: random.Random | None) -> Pixels:
         resized = Image.fromarray(pixels).resize((self._side, self._side), Image.Resampling.BILINEAR)
         return np.asarray(resized)
+
+
+class _SqueezeWhole(_Squeeze):
+    """Resize to a square of which nothing is cropped."""
+
+    def __init__(self, size: int) -> None:
+        self._side = size

@@ -32,7 +32,7 @@ __all__ = ["AMU"]
 
 
 class AMU(PromptClassifier):
-    """AMU-Tuning: `logits = s f T + alpha u z(W a)`.
+    """AMU-Tuning: `logits = s f T + alpha u l`, and `l = z(W a)`.
 
     f is CLIP's image feature of length one, T the prototypes, s CLIP's own scale; a is the feature of length one of a
     second tower, W starts from its class means and is all that is trained. z makes the mean of an image's scores 0 and
@@ -44,7 +44,7 @@ class AMU(PromptClassifier):
         alpha: The weight of the second tower's scores; 0 is zero-shot CLIP.
         uncertainty: How u is found, see `models.uncertainty`; `none` is 1.
         power: The power of u; of `spread` its factor.
-        joined_weight: The share of the cross-entropy of the joined logits, 0 to 1; the rest is that of W a alone.
+        joined_weight: The share of the cross-entropy of the joined logits, 0 to 1; the rest is that of l alone.
     """
 
     auxiliary: str | None = None
@@ -121,19 +121,23 @@ class AMU(PromptClassifier):
         """Return the joined logits, (B, R) or (B, K), and the values (B,) that the decoder reads from them."""
         zero_shot = self.compare(features)
         with without_autocast(features.device.type):
-            scores = self.head(self.second(features))
-            away = scores - scores.mean(dim=-1, keepdim=True)
-            # One class, or equal scores, have no deviation.
-            variance = away.square().sum(dim=-1, keepdim=True) / max(scores.shape[1] - 1, 1)
-            spread = variance.clamp(min=torch.finfo(scores.dtype).tiny).sqrt()
+            scores = _standardised(self.head(self.second(features)))
             unsure = uncertainty(self.uncertainty, zero_shot, self.power, self.class_values, self.scale.axis.step)
-            logits = zero_shot + self.alpha * unsure * away / spread
+            logits = zero_shot + self.alpha * unsure * scores
         output = self.class_output(logits)
         return output._replace(extras={"auxiliary": scores})
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Return the cross-entropies of the joined logits and of the second tower's scores."""
+        """Return the cross-entropies of the joined logits and of the second tower's standardised scores."""
         (joined,) = super().losses(output, batch).values()
         scores = at_least_float32(self.adjusted(output.extras["auxiliary"]))
         own = weighted_mean(F.cross_entropy, batch.get("weight"), scores, self.true_class(batch))
         return {self.loss_name: self.joined_weight * joined, "auxiliary": (1 - self.joined_weight) * own}
+
+
+def _standardised(scores: Tensor) -> Tensor:
+    """Return scores (B, C) whose mean over the classes is 0 and whose deviation is 1, for each image."""
+    away = scores - scores.mean(dim=-1, keepdim=True)
+    # One class, or equal scores, have no deviation.
+    variance = away.square().sum(dim=-1, keepdim=True) / max(scores.shape[1] - 1, 1)
+    return away / variance.clamp(min=torch.finfo(scores.dtype).tiny).sqrt()

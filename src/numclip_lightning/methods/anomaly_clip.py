@@ -15,7 +15,7 @@ from numclip_lightning.errors import check_choice, refuse
 from numclip_lightning.losses import Weighting, fcrc_image_to_text, weighted_mean
 from numclip_lightning.methods.base import Batch, LearningRates, OptimizerSpec, Output, PromptClassifier, SchedulerSpec
 from numclip_lightning.models.deep_prompts import DeepPrompts
-from numclip_lightning.precision import at_least_float32
+from numclip_lightning.precision import at_least_float32, without_autocast
 
 __all__ = ["AnomalyCLIP"]
 
@@ -33,6 +33,7 @@ class AnomalyCLIP(PromptClassifier):
         deep_tokens: How many of them each of the first blocks has anew.
         deep_blocks: In how many blocks, the first included.
         weighting: As for `fcrc_image_to_text`.
+        logit_temperature: What cosines are divided by, published 0.07; None multiplies them by CLIP's own scale.
     """
 
     names = "phrases"
@@ -41,19 +42,28 @@ class AnomalyCLIP(PromptClassifier):
     deep_tokens: int = 4
     deep_blocks: int = 9
     weighting: Weighting = "similarities"
+    logit_temperature: float | None = None
     learning_rates = LearningRates(image_encoder=0, adapter=0, context=1e-3, phrases=0, head=0)
     optimizer = OptimizerSpec("Adam", {"betas": [0.5, 0.999]})
     lr_scheduler: SchedulerSpec | None = None
     prompts: DeepPrompts = field(init=False)
 
     def check(self) -> None:
-        """Refuse a noun that is none, and a context that is never trained."""
+        """Refuse a noun that is none, a context that is never trained, and two scales of the similarities."""
         super().check()
         check_choice("weighting", self.weighting, get_args(Weighting))
         if not self.noun.strip():
             refuse(f"noun is {self.noun!r}; give a word for any object, such as object or thing.")
         if self.learning_rates.context == 0:
             refuse("learning_rates.context is 0, so that the random context would stay random; raise it.")
+        if self.logit_temperature is not None:
+            if not 0 < self.logit_temperature < float("inf"):
+                refuse(f"logit_temperature is {self.logit_temperature}; give a positive number, such as 0.07.")
+            if rate := self.learning_rates.logit_scale:
+                refuse(
+                    f"learning_rates.logit_scale is {rate}, but logit_temperature takes the place of that scale; set "
+                    "one of them to 0 or null."
+                )
 
     def build_prompts(self) -> DeepPrompts:
         """Return one prompt for each class, without the name of an object."""
@@ -65,6 +75,13 @@ class AnomalyCLIP(PromptClassifier):
         prompts = self.prompts
         context = [parameter for parameter in (prompts.context, prompts.deep) if parameter is not None]
         return {**super().parts(), "context": context, "phrases": [prompts.phrases]}
+
+    def compare(self, features: Tensor) -> Tensor:
+        """Return the scaled cosine similarities of image features (B, D) and prototypes, (B, K)."""
+        if self.logit_temperature is None:
+            return super().compare(features)
+        with without_autocast(features.device.type):
+            return self.adapt(features) @ self.prototypes().T / self.logit_temperature
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the contrast of images and levels."""

@@ -8,13 +8,13 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import field
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from numclip_lightning.errors import ConfigError, check_weight, refuse
+from numclip_lightning.errors import ConfigError, check_choice, check_weight, refuse
 from numclip_lightning.losses import block_counts
 from numclip_lightning.methods.base import (
     Batch,
@@ -32,6 +32,9 @@ from numclip_lightning.precision import at_least_float32
 __all__ = ["CLIPEBCBlocks"]
 
 _log = logging.getLogger(__name__)
+
+CountLoss = Literal["sum", "blocks"]
+
 # Of a level's probability, so that its logarithm is finite.
 _LEAST = 1e-12
 
@@ -40,14 +43,16 @@ class CLIPEBCBlocks(PromptedMethod[ConceptPrompts]):
     """Blockwise CLIP-EBC: prompts of bins ("between 5 and 6 things"), compared with every block; the sum is the number.
 
     Trained with the cross-entropy of the blocks, where batches say where the things are (`places`), and with the
-    absolute error of the sum. The blocks are the tower's places (`models.places`): patches, or cells of a feature map.
+    absolute error of the count. Blocks are the tower's places (`models.places`): patches, or cells of a feature map.
 
     Args:
         bins: The first number of each bin, from 0 on; None takes single numbers up to 8, then wider bins up to the
             largest value of the scale.
         block_size: Side of a block in pixels: the places are interpolated to it. None takes the tower's own.
         block_weight: The weight of the cross-entropy of the blocks.
-        value_weight: The weight of the absolute error of the sum, in steps of the scale.
+        value_weight: The weight of the absolute error of the count, in steps of the scale.
+        count_loss: Which count that is the error of: the `sum`, or each of the `blocks`, whose errors are added up, as
+            published. Without `places` it is the sum.
 
     Attributes:
         centers: The number of each bin, a buffer.
@@ -60,6 +65,7 @@ class CLIPEBCBlocks(PromptedMethod[ConceptPrompts]):
     block_size: int | None = None
     block_weight: float = 1.0
     value_weight: float = 1.0
+    count_loss: CountLoss = "sum"
     learning_rates = LearningRates(adapter=0, context=0, phrases=0, head=0, logit_scale=1e-4)
     optimizer = OptimizerSpec("Adam")
     lr_scheduler = SchedulerSpec("CosineAnnealingLR")
@@ -77,6 +83,7 @@ class CLIPEBCBlocks(PromptedMethod[ConceptPrompts]):
         check_bins(self.starts)
         check_weight("block_weight", self.block_weight, "left out")
         check_weight("value_weight", self.value_weight, "left out")
+        check_choice("count_loss", self.count_loss, get_args(CountLoss))
         if self.block_weight == self.value_weight == 0:
             refuse("block_weight and value_weight are both 0, so that nothing is learned; raise one.")
         if self.block_size is not None and self.block_size < 1:
@@ -100,7 +107,7 @@ class CLIPEBCBlocks(PromptedMethod[ConceptPrompts]):
 
     def build_prompts(self) -> ConceptPrompts:
         """Return one prompt for each bin."""
-        words = bin_words(self.starts, self.scale.maximum, self.scale.unit)
+        words = bin_words(self.starts, self.scale.maximum, self.scale.unit, self.scale.template)
         return ConceptPrompts(self.clip, self.scale.template, words)
 
     def encode_images(self, images: Tensor) -> Tensor:
@@ -148,23 +155,31 @@ class CLIPEBCBlocks(PromptedMethod[ConceptPrompts]):
         return mean.view(len(images), *self.grid)
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Return the loss of the blocks, where it is known what they hold, and the absolute error of the sum."""
-        losses = dict[str, Tensor]()
-        if self.block_weight and "places" in batch:
-            counts = block_counts(batch["places"], *self.grid).flatten(1)
-            losses["blocks"] = self.block_weight * self.block_loss(output.extras["blocks"], counts)
-        elif self.block_weight and not self._warned:
-            self._warned = True
-            _log.warning(
-                "%s: the data does not say where things are, so that only the sum is learned (data.places=true of "
-                "CountingDataModule does)",
-                type(self).__name__,
-            )
+        """Return the loss of the blocks, where it is known what they hold, and the absolute error of the count."""
+        losses, logits = dict[str, Tensor](), output.extras["blocks"]
+        counts = block_counts(batch["places"], *self.grid).flatten(1) if "places" in batch else None
+        if self.block_weight and counts is not None:
+            losses["blocks"] = self.block_weight * self.block_loss(logits, counts)
         if self.value_weight:
-            losses["value"] = self.value_weight * F.l1_loss(output.value, batch["target"]) / self.loss_unit
+            error = (output.value - batch["target"]).abs()
+            if self.count_loss == "blocks" and counts is not None:
+                error = (self.block_moments(logits)[0] - counts).abs().sum(dim=1)
+            losses["value"] = self.value_weight * error.mean() / self.loss_unit
+        if counts is None:
+            self._warn_of_places()
         if not losses:
             raise ConfigError("value_weight is 0 and the data does not say where things are: nothing can be learned.")
         return losses
+
+    def _warn_of_places(self) -> None:
+        """Say once that blocks learn nothing of their own."""
+        if (self.block_weight or self.count_loss == "blocks") and not self._warned:
+            self._warned = True
+            _log.warning(
+                "%s: the data does not say where things are, so that only the sum is learned (data.places=true of "
+                "CountingDataModule and ShanghaiTechDataModule does)",
+                type(self).__name__,
+            )
 
     def block_loss(self, logits: Tensor, counts: Tensor) -> Tensor:
         """Return the mean cross-entropy of blocks (B, T, C) with their counts (B, T)."""

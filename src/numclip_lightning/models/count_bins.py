@@ -1,6 +1,7 @@
 """Bins of whole numbers for the count of a block: single numbers first, then wider and wider ranges."""
 
 import math
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -51,15 +52,18 @@ def bin_centers(bins: Sequence[int], maximum: float) -> list[float]:
     return [(start + end) / 2 for start, end in zip(bins, ends, strict=True)]
 
 
-def bin_words(bins: Sequence[int], maximum: float, unit: str) -> list[str]:
-    """Return each bin in words: "0 things", "between 2 and 4 things".
+def bin_words(bins: Sequence[int], maximum: float, unit: str, template: str = "{}") -> list[str]:
+    """Return each bin in words: "0 things", "between 2 and 4 things"; the unit only if the template lacks it.
 
     Example:
         >>> bin_words([0, 1, 2], 4, "dots")
         ['0 dots', '1 dots', 'between 2 and 4 dots']
+        >>> bin_words([0, 2], 4, "dots", "a photo of {} dots.")
+        ['between 0 and 1', 'between 2 and 4']
     """
     ends = [*(start - 1 for start in bins[1:]), max(math.ceil(maximum), bins[-1])]
-    behind = f" {unit}" if unit else ""
+    said = re.search(rf"\b{re.escape(unit)}\b", template)
+    behind = f" {unit}" if unit and not said else ""
     return [
         (str(start) if start == end else f"between {start} and {end}") + behind
         for start, end in zip(bins, ends, strict=True)

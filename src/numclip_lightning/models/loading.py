@@ -4,7 +4,6 @@ open_clip continues with random weights if it finds none, and with the wrong act
 another one. Here both are errors.
 """
 
-import json
 import logging
 import pickle
 import re
@@ -27,6 +26,7 @@ from numclip_lightning.models.feature_tower import FEATURES, FeatureTower
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.normalization import disagreeing_tags, trained_normalization
 from numclip_lightning.models.text_tower import kept_tokenizer, unsupported_text
+from numclip_lightning.plain import parse_json
 
 __all__ = ["Loaded", "load_clip", "load_image_tower", "load_model"]
 
@@ -177,7 +177,7 @@ def _folder_weights(backbone: str, pretrained: str | None, *, words: bool) -> Pa
             f"backbone={backbone!r}: no {file.name} in that folder; give the folder of a saved open_clip model"
         )
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
+        config = parse_json(file.read_text(encoding="utf-8"))["model_cfg"]
         _check_text(backbone, config, words=words)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, BackboneError):

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from numclip_lightning.calibration import Answers, LevelValues
 from numclip_lightning.calibration.quantiles import quantile_columns, quantiles_in
 from numclip_lightning.errors import ConfigError, DataError, near_matches
+from numclip_lightning.plain import parse_yaml
 from numclip_lightning.report.predictions import check_separator, probability_columns
 from numclip_lightning.scale import OrdinalScale
 
@@ -113,8 +113,8 @@ def read_scale(path: Path) -> OrdinalScale:
     """
     file = path / "config.yaml" if path.is_dir() else path
     try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        config = parse_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{file} can't be read ({error}); give the config.yaml of a run.") from error
     try:
         known = config if isinstance(config, dict) and "minimum" in config else config["model"]["init_args"]["scale"]

@@ -1,6 +1,5 @@
 """The training images of runs, counted by value, as `train_counts.json` in their folders has them."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from numclip_lightning.errors import DataError
+from numclip_lightning.plain import parse_json
 from numclip_lightning.report.frame import KEY, at_every_shots, run_name
 from numclip_lightning.report.guessing import GUESSES
 from numclip_lightning.report.predictions import read_predictions
@@ -58,7 +58,7 @@ def read_counts(folder: Path) -> TrainingCounts | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         minimum, step, median = (float(found[name]) for name in ("minimum", "step", "median"))
         logarithmic = found.get("spacing") == "log"
         step = math.log(float(found["ratio"])) if logarithmic else step

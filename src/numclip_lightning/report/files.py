@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 import torch
-import yaml
 from torch import Tensor
 
 from numclip_lightning.metrics import Measure, Needs, build_metrics, measure_of
+from numclip_lightning.plain import parse_yaml
 from numclip_lightning.report.images import levels_of
 from numclip_lightning.report.predictions import probability_columns, read_predictions
 from numclip_lightning.scale import OrdinalScale
@@ -107,8 +107,8 @@ def _scale(measure: Measure, frame: pd.DataFrame, folder: Path | None) -> Ordina
     if measure.needs != "distribution":
         return OrdinalScale(minimum=0, maximum=max(levels - 1, 0))
     try:
-        config = yaml.safe_load(Path(str(folder), "config.yaml").read_text(encoding="utf-8"))
+        config = parse_yaml(Path(str(folder), "config.yaml").read_text(encoding="utf-8"))
         scale = OrdinalScale(**config["model"]["init_args"]["scale"])
-    except (OSError, TypeError, KeyError, ValueError, yaml.YAMLError):
+    except (OSError, TypeError, KeyError, ValueError):
         return None
     return scale if scale.num_levels == levels else None

@@ -1,6 +1,5 @@
 """Reading what a report is made of: a run folder, or the predictions of any program."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from numpy.typing import NDArray
 
 from numclip_lightning.calibration.quantiles import quantile_columns
 from numclip_lightning.errors import DataError, near_matches
+from numclip_lightning.plain import parse_json, parse_yaml
 from numclip_lightning.report.counts import read_counts
 from numclip_lightning.report.maps import map_files
 from numclip_lightning.report.predictions import ATTRIBUTE, read_file
@@ -156,8 +155,8 @@ def _config(folder: Path | None) -> dict[str, Any]:
     if path is None or not path.is_file():
         return {}
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        found = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path} can't be read ({error}); correct it, or give the file of predictions alone."
         ) from error
@@ -174,7 +173,7 @@ def _json(folder: Path | None, name: str) -> dict[str, Any]:
     if path is None or not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} can't be read ({error}); delete it, or give the file of predictions alone.") from error
     return found if isinstance(found, dict) else {}

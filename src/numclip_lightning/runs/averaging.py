@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.solved import UntrainedMethod
+from numclip_lightning.runs.shares import of_all_processes
 
 __all__ = ["AverageWeights", "decay_at", "end_lightnings_averages"]
 
@@ -30,8 +31,9 @@ class AverageWeights(Callback):
     processes are averaged too, before each validation). Whatever else is in the model is left as it is: frozen parts,
     counters, settings that a validation chooses.
 
-    In a checkpoint, `state_dict` has the averages, and the weights that training goes on from are beside them; a
-    training that is resumed continues both. Methods that are solved are left alone: there are no steps to average.
+    In a checkpoint, `state_dict` has the averages, and the weights that training goes on from are beside them, with the
+    averages of what batch normalisation has seen in each process; a training that is resumed continues all. Methods
+    that are solved are left alone: there are no steps to average.
 
     Lightning's own `EMAWeightAveraging` averages whole modules, frozen towers and integers too, puts the weights back
     before a method has measured what it has selected, and writes past the counters by which prototypes are kept.
@@ -131,6 +133,8 @@ class AverageWeights(Callback):
         state = checkpoint["state_dict"]
         weights = self._trained or {name: state[name] for name in self._average}
         checkpoint[_KEY] = {"updates": self._updates, "step": self._step, "weights": dict(weights)}
+        if trainer.world_size > 1 and (own := {name: self._average[name].cpu() for name in _statistics(pl_module)}):
+            checkpoint[_KEY]["statistics"] = of_all_processes(own, trainer)
         checkpoint["state_dict"] = {**state, **self._average}
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -143,7 +147,10 @@ class AverageWeights(Callback):
         kept = checkpoint[_KEY]
         live, weights = _averaged(pl_module), kept["weights"]
         self._updates, self._step = kept["updates"], kept["step"]
-        self._average = {name: checkpoint["state_dict"][name].clone().to(live[name].device) for name in weights}
+        averages, shares = checkpoint["state_dict"], kept.get("statistics", ())
+        if len(shares) == trainer.world_size:
+            averages = {**averages, **shares[trainer.global_rank]}
+        self._average = {name: averages[name].clone().to(live[name].device) for name in weights}
         _write(live, weights)
 
     def _put_averages(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Callback
 
 from numclip_lightning.calibration import (
@@ -27,6 +26,7 @@ from numclip_lightning.runs.calibration import calibrate_rows, describe, read_ro
 from numclip_lightning.runs.checkpoints import best_checkpoint
 from numclip_lightning.runs.folder import is_better, metrics_of, run_folder, selected_on
 from numclip_lightning.runs.rows import Layout, RowsFile, columns, rows_of, shares_of
+from numclip_lightning.runs.shares import of_all_processes
 from numclip_lightning.scale import OrdinalScale
 from numclip_lightning.scale.spread import SHARES
 
@@ -192,15 +192,13 @@ class Calibrate(Callback):
         spread = any(bool(batch.spread.isfinite().any()) for batch in held)
         layout = self._layout(labels)._replace(spread=spread, shares=shares_of(pl_module, held))
         rows = [row for batch in held for row in rows_of(batch, labels, scale, layout)]
-        if trainer.world_size > 1:
-            # A process may have had no image: all of them take part nevertheless.
-            gathered: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(gathered, (rows, layout))
-            rows = [row for part, _ in gathered for row in part]
-            known = [found for _, found in gathered]
-            layout = layout._replace(
-                spread=any(found.spread for found in known), shares=max((found.shares for found in known), key=len)
-            )
+        # A process may have had no image: all of them take part nevertheless.
+        gathered = of_all_processes((rows, layout), trainer)
+        rows = [row for part, _ in gathered for row in part]
+        known = [found for _, found in gathered]
+        layout = layout._replace(
+            spread=any(found.spread for found in known), shares=max((found.shares for found in known), key=len)
+        )
         if trainer.is_global_zero and rows:
             file = RowsFile(path, columns(scale, layout), 0)
             file.finish(rows)

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.plain import TOO_DEEP
 
 __all__ = ["readable_text", "with_readable_configs"]
 
@@ -101,8 +102,9 @@ def _check_yaml(name: str, text: str) -> None:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         tabs = "; indent with blanks, not with tabs" if "'\\t'" in str(error.problem) else ""
         raise ConfigError(f"{name}: {line}this is no YAML: {error.problem}{tabs}.") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: this is no YAML: {error}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = TOO_DEEP if isinstance(error, RecursionError) else error
+        raise ConfigError(f"{name}: this is no YAML: {reason}") from error
     if not isinstance(root, yaml.MappingNode):
         what = "is empty" if root is None else "is no configuration"
         raise ConfigError(f"{name} {what}; give a file with sections such as model: and data:.")

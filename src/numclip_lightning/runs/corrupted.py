@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.images.corruptions import KINDS, Corruption
 from numclip_lightning.images.transforms import Normalization
+from numclip_lightning.runs.shares import of_all_processes
 from numclip_lightning.runs.trainer import uses_whole_split
 
 __all__ = ["CorruptedDataset", "TestCorrupted"]
@@ -112,8 +113,5 @@ class TestCorrupted(Callback):
                 value = method.predict_step(moved, number).value
             errors = (value.cpu().double() - batch["target"].double()).abs()
             total += torch.tensor([errors.sum().item(), len(errors)], dtype=torch.float64)
-        if trainer.world_size > 1:
-            gathered: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(gathered, total.tolist())
-            total = torch.tensor(gathered, dtype=torch.float64).sum(dim=0)
+        total = torch.stack(of_all_processes(total, trainer)).sum(dim=0)
         return float(total[0] / total[1]), int(total[1])

@@ -1,6 +1,7 @@
 """Files that are never half written: beside their place first, synced, and then put there in one step."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,8 @@ from numclip_lightning.errors import RunError
 
 __all__ = ["DurableCheckpoints", "WriteError", "replacing", "use_durable_checkpoints", "write_whole"]
 
+# Where in torch's own code.
+_TORCH = re.compile(r"^\[enforce fail at [^]]*\] \. ")
 _MEND = "Make room on the disk, or make its folder writable."
 
 
@@ -92,7 +95,7 @@ class DurableCheckpoints(TorchCheckpointIO):
                 torch.save(checkpoint, part)
         # torch's writer raises RuntimeError of its own where a disk is full.
         except (OSError, RuntimeError) as error:
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            reason = getattr(error, "strerror", None) or _TORCH.sub("", str(error).splitlines()[0])
             earlier = "The checkpoint that was there before is whole. " if path.is_file() else ""
             raise WriteError(f"the checkpoint {path} can't be written: {reason}. {earlier}{_MEND}") from error
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import lightning as L
 import numpy as np
-import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from numclip_lightning.data.base.seeding import SEED_VARIABLE, run_seed, seed_libraries
 from numclip_lightning.models.feature_smoothing import FeatureSmoothing
+from numclip_lightning.runs.shares import of_all_processes
 
 __all__ = ["ExactResume", "step_seed"]
 
@@ -143,7 +143,7 @@ class ExactResume(Callback):
                 for key, result in _logged(trainer).items()
             },
         }
-        checkpoint[_KEY] = _of_all_processes(own)
+        checkpoint[_KEY] = of_all_processes(own, trainer)
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Remember the sums of this process, if there are as many processes as before, and the scores of schedulers."""
@@ -228,11 +228,3 @@ def _logged(trainer: L.Trainer) -> dict[str, Any]:
         for key, result in results.items()
         if result.is_tensor and result.meta.on_epoch and result.meta.is_mean_reduction
     }
-
-
-def _of_all_processes(own: dict[str, Any]) -> list[dict[str, Any]]:
-    if not (dist.is_available() and dist.is_initialized()):
-        return [own]
-    shares: list[dict[str, Any]] = [{} for _ in range(dist.get_world_size())]
-    dist.all_gather_object(shares, own)
-    return shares

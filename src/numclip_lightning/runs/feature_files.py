@@ -25,6 +25,7 @@ __all__ = [
     "feature_file",
     "is_whole",
     "read_features",
+    "read_tensors",
     "stamps_of",
     "write_features",
     "write_tensors",
@@ -108,9 +109,7 @@ def read_features(file: Path, total: int) -> Tensor | None:
     if not file.exists():
         return None
     try:
-        with safe_open(file, "pt") as content:
-            tensors: dict[str, Tensor] = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
-            known = content.metadata() or {}
+        tensors, known = read_tensors(file)
     except (SafetensorError, OSError) as error:
         _log.warning("features: %s can't be read (%s); the images are encoded again", file, error)
         return None
@@ -119,6 +118,21 @@ def read_features(file: Path, total: int) -> Tensor | None:
         _log.warning("features: %s is damaged; the images are encoded again", file)
         return None
     return features
+
+
+def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a file and its texts, both by name.
+
+    Args:
+        file: As `write_tensors` has written it.
+
+    Raises:
+        SafetensorError: If it is damaged.
+        OSError: If it can't be read.
+    """
+    with safe_open(file, "pt") as content:
+        tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
+        return tensors, content.metadata() or {}
 
 
 def is_whole(tensors: dict[str, Tensor], known: dict[str, str]) -> bool:
@@ -147,18 +161,18 @@ def write_features(
         about: What a reader may want to know: plain values by name.
         stamps: See `stamps_of`; `numclip features --list` tells by them whether the images are still the same.
     """
-    tensors = {"features": features.contiguous(), **(stamps or {})}
-    write_tensors(file, tensors, {"fingerprint": _fingerprint(tensors), "about": json.dumps(about)})
+    write_tensors(file, {"features": features.contiguous(), **(stamps or {})}, {"about": json.dumps(about)})
 
 
 def write_tensors(file: Path, tensors: dict[str, Tensor], known: dict[str, str]) -> None:
-    """Write a file of tensors whole or not at all.
+    """Write a file of tensors whole or not at all, with what `is_whole` tells damage by.
 
     Args:
         file: Its folder is made.
         tensors: By name.
         known: Texts by name.
     """
+    known = {**known, "fingerprint": _fingerprint(tensors)}
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.{uuid.uuid4().hex}.part")
     try:

@@ -12,7 +12,6 @@ import lightning as L
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
@@ -23,7 +22,9 @@ from numclip_lightning.progress import watched
 from numclip_lightning.runs.feature_files import (
     about_features,
     feature_file,
+    is_whole,
     read_features,
+    read_tensors,
     stamps_of,
     write_features,
     write_tensors,
@@ -70,12 +71,14 @@ def compute_features(
         return None
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_suffix(".lock")):
+        parts = file.with_suffix(PARTS)
         if read_features(file, len(dataset)) is not None:
+            # A fit may have written all of them since.
+            shutil.rmtree(parts, ignore_errors=True)
             return file, 0
         # Before the first image is read: what changes meanwhile is another file's.
         stamps = stamps_of(dataset.files)
         about = about_features(method, dataset, split, precision)
-        parts = file.with_suffix(PARTS)
         write_tensors(parts / ABOUT, stamps, {"about": json.dumps(about)})
         done = sum(len(features) for features in parts_in(parts))
         if done:
@@ -96,8 +99,11 @@ def parts_in(parts: Path) -> Iterator[Tensor]:
     start = 0
     while (file := _part(parts, start)).is_file():
         try:
-            features = load_file(file)["features"]
-        except (SafetensorError, OSError, KeyError):
+            tensors, known = read_tensors(file)
+        except (SafetensorError, OSError):
+            tensors, known = {}, {}
+        features = tensors.get("features")
+        if features is None or not is_whole(tensors, known):
             _log.warning("features: %s is damaged; its images are encoded again", file)
             return
         yield features

@@ -5,18 +5,18 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 from torch import Tensor
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.progress import watched
-from numclip_lightning.runs.feature_files import is_whole
+from numclip_lightning.runs.feature_files import is_whole, read_tensors
 from numclip_lightning.runs.feature_parts import ABOUT, PARTS, parts_in
 
 __all__ = ["Kept", "kept_in", "prune", "table_of"]
@@ -83,10 +83,8 @@ def _look(place: Path) -> Kept:
     shape: tuple[int, ...] = ()
     dtype, about = "?", {}
     try:
-        with safe_open(place / ABOUT if unfinished else place, "pt") as content:
-            known = content.metadata() or {}
-            about = json.loads(known.get("about", "{}"))
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
+        tensors, known = read_tensors(place / ABOUT if unfinished else place)
+        about = json.loads(known.get("about", "{}"))
         if unfinished:
             parts = list(parts_in(place))
             features = torch.cat(parts) if parts else torch.empty(0)
@@ -127,19 +125,31 @@ def _changed(stamps: dict[str, Tensor]) -> str:
 def prune(folder: Path, found: Iterable[Kept]) -> list[Kept]:
     """Remove stale features, and what processes that were killed have left; return the features that were removed.
 
+    What a process is at work on is left alone.
+
     Args:
         folder: The folder.
         found: What it holds.
     """
-    removed = [kept for kept in found if kept.fault]
-    for kept in removed:
-        with suppress(FileNotFoundError):
-            shutil.rmtree(kept.place) if kept.place.is_dir() else kept.place.unlink()
-    locks = (lock for lock in folder.glob("*.lock") if not lock.with_suffix(".safetensors").exists())
-    for left in [*folder.glob("*.part"), *locks]:
+    removed = [kept for kept in found if kept.fault and _remove(kept.place)]
+    for left in folder.glob("*.part"):
         if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
             left.unlink(missing_ok=True)
+    for lock in folder.glob("*.lock"):
+        # That of a computation that goes on may be old.
+        if not lock.with_suffix(".safetensors").exists() and not lock.with_suffix(PARTS).exists():
+            _remove(lock)
     return removed
+
+
+def _remove(place: Path) -> bool:
+    """Remove a file or a folder of parts; return False if a process is at work on it."""
+    try:
+        with FileLock(place.with_suffix(".lock"), timeout=0):
+            shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+    except Timeout:
+        return False
+    return True
 
 
 def table_of(found: Iterable[Kept]) -> str:

@@ -93,7 +93,8 @@ class KeepFeatures(Callback):
         if not uses_whole_split(trainer, split):
             return None
         start, total = time.monotonic(), len(data.labels(split))
-        dataset, file = data.dataset(split), None
+        dataset: Any = data.dataset(split)
+        file, stamps = None, None
         if self.folder is not None:
             file = feature_file(self.folder, method, dataset, str(trainer.precision))
             kept = read_features(file, total) if file else None
@@ -101,6 +102,9 @@ class KeepFeatures(Callback):
             if all(trainer.strategy.broadcast(kept is not None, src) for src in range(trainer.world_size)):
                 _log.info("features: those of %d %s images are read from %s", total, split, file)
                 return kept
+            if file and trainer.is_global_zero:
+                # Before the first image is read: what changes meanwhile is another file's.
+                stamps = stamps_of(dataset.files)
         # The order of the training images must not depend on whether features are kept.
         with isolate_rng():
             batches = encode_share(method, dataset, data.batch_size, data.num_workers)
@@ -114,9 +118,8 @@ class KeepFeatures(Callback):
             total, split, time.monotonic() - start, _size(features.numel() * features.element_size()),
         )  # fmt: skip
         if file is not None and trainer.is_global_zero:
-            known: Any = dataset
-            about = about_features(method, known, split, str(trainer.precision))
-            write_features(file, features, about, stamps_of(known.files))
+            about = about_features(method, dataset, split, str(trainer.precision))
+            write_features(file, features, about, stamps)
         return features
 
     def _read(

@@ -7,16 +7,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import numclip_lightning.methods
 from numclip_lightning.errors import NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.plain import parse_yaml
 
 __all__ = ["build_small", "learns", "merged"]
 
 # What a configuration in words that no method takes may raise; the run itself reports it best.
-_REFUSALS = (NumClipError, AttributeError, ImportError, KeyError, OSError, TypeError, ValueError, yaml.YAMLError)
+_REFUSALS = (NumClipError, AttributeError, ImportError, KeyError, OSError, TypeError, ValueError)
 
 
 def learns(files: Sequence[str], args: Mapping[str, Any]) -> bool:
@@ -35,7 +34,7 @@ def learns(files: Sequence[str], args: Mapping[str, Any]) -> bool:
     try:
         model: dict[str, Any] = {}
         for file in files:
-            content = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
+            content = parse_yaml(Path(file).read_text(encoding="utf-8")) or {}
             model = merged(model, _tree("model", content.get("model") or {}))
         for name, value in args.items():
             model = merged(model, _tree(name, value))

@@ -18,6 +18,7 @@ from numclip_lightning.metrics.extremes import extremes
 from numclip_lightning.models.maps import value_map
 from numclip_lightning.models.places import encode_places
 from numclip_lightning.runs.rows import RowsFile, float32_text
+from numclip_lightning.runs.shares import of_all_processes
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["MapExtremes", "WriteMaps"]
@@ -59,10 +60,8 @@ class _Maps:
     def finish(self, trainer: L.Trainer, *, together: bool) -> None:
         """Write `maps.csv`; several processes join their rows if they are all here."""
         rows = self._listed.read()
-        if together and trainer.world_size > 1:
-            gathered: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(gathered, rows)
-            rows = [row for part in gathered for row in part]
+        if together:
+            rows = [row for part in of_all_processes(rows, trainer) for row in part]
         if trainer.is_global_zero:
             self._listed.finish(rows)
         self._listed.discard()
@@ -158,11 +157,7 @@ class MapExtremes(Callback):
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Map the extremes; what is wrong with a map never spoils the test."""
-        errors = self._errors
-        if trainer.world_size > 1:
-            gathered: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(gathered, errors)
-            errors = {index: error for part in gathered for index, error in part.items()}
+        errors = {index: error for part in of_all_processes(self._errors, trainer) for index, error in part.items()}
         finite = sorted(index for index, error in errors.items() if np.isfinite(error))
         if not finite or not trainer.is_global_zero:
             return

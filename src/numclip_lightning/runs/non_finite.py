@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
@@ -24,6 +25,7 @@ from numclip_lightning.runs.durable import replacing
 from numclip_lightning.runs.endings import kept_files
 from numclip_lightning.runs.exact import step_seed
 from numclip_lightning.runs.folder import run_folder
+from numclip_lightning.runs.shares import of_all_processes
 
 __all__ = ["NonFiniteSteps", "OnNonFinite", "images_of", "replay"]
 
@@ -126,8 +128,8 @@ class NonFiniteSteps(Callback):
             return
         folder = run_folder(trainer)
         dump = folder / "non_finite.pt"
-        if trainer.is_global_zero and isinstance(pl_module, OrdinalMethod):
-            _write(dump, trainer, pl_module, *self._batches[-1])
+        if isinstance(pl_module, OrdinalMethod) and self._batches:
+            images = _keep_worst(dump, trainer, pl_module, self._batches)
         raise RunError(
             f"the training has diverged: {found}. Images of this batch: {images}. Likely causes are learning rates "
             "that are too high for these data, or a loss without a limit: lower model.learning_rates, set "
@@ -169,33 +171,67 @@ def replay(path: str | Path) -> dict[str, float]:
     method = kind(**arguments, backbone=known["backbone"], pretrained=None)
     method.load_state_dict(kept["state_dict"])
     method.train()
-    batch, step = kept["step"]["batch"], kept["step"]
+    return _repeat(method, kept["step"])
+
+
+def _repeat(method: OrdinalMethod, step: dict[str, Any]) -> dict[str, float]:
+    """Return each part of the loss of a step, and the norm of all gradients."""
     seed_libraries(step_seed(step["seed"], step["process"], step["epoch"], step["batch_idx"]))
-    losses = method._joined_losses(method._output(batch), batch)
-    torch.autograd.backward(torch.stack(list(losses.values())).sum())
-    gradients = [p.grad for p in method.parameters() if p.grad is not None]
+    losses = method._joined_losses(method._output(step["batch"]), step["batch"])
+    trained = [p for p in method.parameters() if p.requires_grad]
+    # Not into the parameters, where processes would wait for each other's.
+    gradients = torch.autograd.grad(torch.stack(list(losses.values())).sum(), trained, allow_unused=True)
     return {
         **{name: float(loss.detach()) for name, loss in losses.items()},
-        "gradient": float(get_total_norm(gradients)),
+        "gradient": float(get_total_norm([gradient for gradient in gradients if gradient is not None])),
     }
 
 
-def _write(path: Path, trainer: L.Trainer, method: OrdinalMethod, batch_idx: int, batch: dict[str, Tensor]) -> None:
+def _keep_worst(
+    path: Path, trainer: L.Trainer, method: OrdinalMethod, batches: Sequence[tuple[int, dict[str, Tensor]]]
+) -> str:
+    """Write the batch that is not finite, of those that are summed up in a step, here and in other processes.
+
+    Returns:
+        The images of such batches; those of all if each alone is finite.
+    """
+    kept = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
+    steps = [_step(trainer, method, *batch) for batch in batches]
+    with trainer.precision_plugin.forward_context():
+        # Each of them: where losses are gathered, every process takes part.
+        bad = [not all(map(math.isfinite, _repeat(method, step).values())) for step in steps]
+    known = [batch["index"].tolist() for _, batch in batches]
+    mine = (
+        [index for indices, is_bad in zip(known, bad, strict=True) if is_bad for index in indices],
+        [index for indices in known for index in indices],
+    )
+    # Processes whose gradients are not the same don't all come here.
+    shares = of_all_processes(mine, trainer) if isinstance(trainer.strategy, DDPStrategy) else [mine]
+    writer = next((process for process, (found, _) in enumerate(shares) if found), 0)
+    if trainer.global_rank == writer:
+        step = steps[bad.index(True) if any(bad) else -1]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part:
+            batch = {name: found.cpu() for name, found in step["batch"].items()}
+            torch.save({**kept, "step": {**step, "batch": batch}}, part)
+    several = [found for found, _ in shares if found] or [found for _, found in shares]
+    return "; ".join(images_of(trainer, [torch.tensor(indices) for indices in several]))
+
+
+def _step(trainer: L.Trainer, method: OrdinalMethod, batch_idx: int, batch: dict[str, Tensor]) -> dict[str, Any]:
+    """Return what repeats a batch: its images as they were mixed, and its seed."""
     if method.imbalance.weights != "none":
         batch = {**batch, "weight": method._weights_of(batch)}
     if method.mix:
-        batch = mix_batch(batch, method.mix, trainer.current_epoch, batch_idx, trainer.global_rank)
-    step = {
+        places = method.scale.axis.of(batch["target"])
+        batch = mix_batch(batch, method.mix, trainer.current_epoch, batch_idx, trainer.global_rank, places)
+    return {
         "seed": run_seed(),
         "process": trainer.global_rank,
         "epoch": trainer.current_epoch,
         "batch_idx": batch_idx,
-        "batch": {name: found.cpu() for name, found in batch.items()},
+        "batch": batch,
     }
-    kept = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
-        torch.save({**kept, "step": step}, part)
 
 
 def images_of(trainer: L.Trainer, batches: Sequence[Tensor]) -> list[str]:

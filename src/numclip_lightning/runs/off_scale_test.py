@@ -15,6 +15,7 @@ from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.metrics.separation import separation
 from numclip_lightning.runs.on_scale import OnScale
 from numclip_lightning.runs.rows import Layout, RowsFile, columns, rows_of, shares_of
+from numclip_lightning.runs.shares import of_all_processes
 from numclip_lightning.runs.trainer import uses_whole_split
 
 __all__ = ["TestOffScale"]
@@ -71,12 +72,9 @@ class TestOffScale(Callback):
         if not self._images:
             return
         own = [Prediction(*part) for part in self._predicted(trainer, pl_module)]
-        known, parts = self._scores, own
-        if trainer.world_size > 1:
-            gathered: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(gathered, (self._scores, own))
-            known = {index: score for scores, _ in gathered for index, score in scores.items()}
-            parts = [Prediction(*part) for _, theirs in gathered for part in theirs]
+        gathered = of_all_processes((self._scores, own), trainer)
+        known = {index: score for scores, _ in gathered for index, score in scores.items()}
+        parts = [part for _, theirs in gathered for part in theirs]
         if trainer.is_global_zero:
             self._write(pl_module, parts)
         off = torch.cat([part.read[:, 0] for part in parts]).tolist()

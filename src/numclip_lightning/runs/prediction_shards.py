@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -166,8 +167,11 @@ class WriteShards(PredictionWriter):
         made_from = "" if hasattr(dataset, "files") or hasattr(dataset, "urls") else str(data.seed)
         transform = getattr(dataset, "transform", None)
         made = [transform.settings, transform.normalization] if transform else []
+        reading = getattr(dataset, "reading", None)
+        made += [asdict(reading)] if reading else []
         calibration = self.calibrate.calibration
         added = [repr(calibration) if calibration else "", self._on_scale.columns if self._on_scale else []]
+        added.append(list(labels.attributes))
         return {
             "model": _digest(trainer, method),
             "list of images": [self._total, paths.hexdigest(), str(getattr(data, "root", "")), made_from],

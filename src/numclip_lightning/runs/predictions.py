@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 
 from numclip_lightning.data.base.datamodule import Split
 from numclip_lightning.errors import ConfigError, DataError
@@ -15,6 +14,7 @@ from numclip_lightning.runs.calibrating import Calibrate
 from numclip_lightning.runs.on_scale import OnScale
 from numclip_lightning.runs.prediction_writer import PredictionWriter, Unread, problem_of
 from numclip_lightning.runs.rows import Row, RowsFile, is_finite
+from numclip_lightning.runs.shares import of_all_processes
 from numclip_lightning.runs.skipped import Skipped
 
 __all__ = ["WritePredictions"]
@@ -122,12 +122,9 @@ class WritePredictions(PredictionWriter):
         """Write the file, and remember what is wrong with it; all processes agree on that."""
         file, self._file, self._rows = self._file, None, None
         rows = file.read() if file else []
-        skipped, self._skipped = self._skipped, Skipped()
-        if trainer.world_size > 1:
-            gathered: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(gathered, (rows, skipped))
-            rows = [row for part, _ in gathered for row in part]
-            skipped = Skipped.joined([part for _, part in gathered])
+        gathered = of_all_processes((rows, self._skipped), trainer)
+        rows = [row for part, _ in gathered for row in part]
+        skipped, self._skipped = Skipped.joined([part for _, part in gathered]), Skipped()
         if file is None:
             return
         if trainer.is_global_zero:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from numclip_lightning.errors import DataError
+from numclip_lightning.plain import parse_json
 from numclip_lightning.runs.code import CodeVersion
 from numclip_lightning.runs.planned import PlannedRun
 from numclip_lightning.runs.terminal import message_of
@@ -44,7 +45,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     path = folder / _RESULT
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} can't be read ({error}); delete {folder} and run the benchmark again.") from error
     if not isinstance(record, dict) or record.get("status") not in ("finished", "failed"):

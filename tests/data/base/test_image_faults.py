@@ -16,6 +16,7 @@ from numclip_lightning.data.base.checking import check_images
 from numclip_lightning.data.base.labels import read_labels
 from numclip_lightning.errors import DataError
 from numclip_lightning.images.loading import Reading, load_rgb
+from support.rights import as_nobody, shared_folder
 
 RED = (220, 30, 40)
 Make = Callable[[Path], object]
@@ -94,14 +95,17 @@ def test_infinite_pixels_have_no_range(tmp_path: Path) -> None:
         check_images(read_labels(tmp_path / "list.csv"), tmp_path, "full", Reading(grey_range=(0, 1)))
 
 
-def test_without_permission_the_file_is_named(tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("the superuser may read every file")
-    red().save(tmp_path / "a.png")
-    (tmp_path / "a.png").chmod(0)
-    (tmp_path / "list.csv").write_text("path,age\na.png,31\n")
-    with pytest.raises(DataError, match=r"list\.csv:2: a\.png: unreadable: .*Permission denied"):
-        check_images(read_labels(tmp_path / "list.csv"), tmp_path)
+def test_without_permission_the_file_is_named() -> None:
+    with shared_folder() as folder:
+        red().save(folder / "a.png")
+        (folder / "a.png").chmod(0)
+        (folder / "list.csv").write_text("path,age\na.png,31\n")
+        labels = read_labels(folder / "list.csv")
+        with as_nobody(), pytest.raises(DataError, match=r"list\.csv:2: a\.png: unreadable: .*Permission denied"):
+            check_images(labels, folder)
+        (folder / "list.csv").chmod(0)
+        with as_nobody(), pytest.raises(DataError, match=r"can't read label file .*list\.csv: Permission denied"):
+            read_labels(folder / "list.csv")
 
 
 def clear_palette(path: Path) -> None:

@@ -3,21 +3,26 @@
 import multiprocessing
 import os
 import pickle
+import shutil
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from torch.utils.data import DataLoader
 
 from numclip_lightning.data.base import dataset as module
 from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.errors import ConfigError, DataError
+from numclip_lightning.images import pixel_files
 from numclip_lightning.images.loading import load_rgb
 from numclip_lightning.images.pixel_cache import PixelCache
+from numclip_lightning.images.pixel_files import PixelBlocks
 
 SIZES = [(60, 40), (40, 60), (33, 33), (20, 24), (64, 90), (36, 36)]
 
@@ -120,6 +125,94 @@ def test_what_was_not_used_for_longest_makes_room(folder: Path) -> None:
         for index in (folder / "kept").glob("*.npz"):
             os.utime(index, (index.stat().st_atime, index.stat().st_mtime - 10))
     assert sum(file.stat().st_size for file in (folder / "kept").glob("*.pixels")) == 2 * size
+
+
+def test_what_a_killed_process_has_left_is_removed_and_what_is_being_made_is_not(folder: Path) -> None:
+    kept = folder / "kept"
+    kept.mkdir()
+    left = [
+        kept / "dead.1.part",
+        kept / "dead.2.part",
+        kept / "dead.pixels",
+        kept / "busy.1.part",
+        kept / "busy.pixels",
+    ]
+    for file in left:
+        file.write_bytes(b"0" * 1000)
+    with FileLock(kept / "busy.lock"):
+        data(folder, "disk").dataset("test")
+    assert [file.name for file in left if file.exists()] == ["busy.1.part", "busy.pixels"]
+    (key,) = (file.stem for file in kept.glob("*.npz"))
+    (kept / f"{key}.npz").unlink()
+    (kept / f"{key}.3.part").write_bytes(b"0" * 1000)
+    data(folder, "disk").dataset("test")
+    assert not (kept / f"{key}.3.part").exists()
+
+
+@pytest.mark.parametrize("damage", ["no pixels", "short pixels", "bad index", "short index", "other index"])
+def test_what_is_damaged_is_decoded_again(
+    folder: Path, damage: str, decoded: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = data(folder, "disk").dataset("test")[5]["image"]
+    (pixels,), (index,) = ((folder / "kept").glob(name) for name in ("*.pixels", "*.npz"))
+    whole = index.read_bytes()
+    if damage == "no pixels":
+        pixels.unlink()
+    elif damage == "short pixels":
+        pixels.write_bytes(pixels.read_bytes()[:-1])
+    elif damage == "other index":
+        np.savez(index, ends=np.array([1]), heights=np.array([1]))
+    else:
+        index.write_bytes(b"no index" if damage == "bad index" else whole[: len(whole) // 2])
+    decoded.clear()
+    assert torch.equal(data(folder, "disk").dataset("test")[5]["image"], before)
+    assert len(decoded) == len(SIZES)
+    assert (damage == "no pixels") or "are damaged, and are decoded again" in caplog.text
+    decoded.clear()
+    data(folder, "disk").dataset("test")
+    assert decoded == []
+
+
+def test_a_spawned_process_goes_on_where_another_run_has_made_room(folder: Path, decoded: list[str]) -> None:
+    kept = data(folder, "disk").dataset("train")
+    sent = pickle.dumps(kept)
+    expected = [(torch.manual_seed(index), kept[index]["image"])[1] for index in range(len(kept))]
+    for file in [*(folder / "kept").glob("*.pixels"), *(folder / "kept").glob("*.npz")]:
+        file.unlink()
+    decoded.clear()
+    spawned = pickle.loads(sent)
+    for index, image in enumerate(expected):
+        torch.manual_seed(index)
+        assert torch.equal(spawned[index]["image"], image)
+    assert len(decoded) == len(SIZES)
+
+
+def test_a_folder_that_can_not_be_written_to_is_said_and_images_are_decoded(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "file").write_text("")
+    plain = data(folder, "disk", cache_folder=str(folder / "file" / "kept")).dataset("test")
+    assert plain.cache is None
+    assert "can't be kept in" in caplog.text
+    assert "give another data.cache_folder" in caplog.text
+    assert torch.equal(plain[0]["image"], data(folder, "none").dataset("test")[0]["image"])
+
+
+def test_a_full_disk_is_not_said_to_be_a_small_limit(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _place: SimpleNamespace(total=1000, free=99))
+    assert data(folder, "disk").dataset("test").cache is None
+    assert "is nearly full (0 of 6 test images would be kept there)" in caplog.text
+    assert data(folder, "memory").dataset("test").cache is not None
+
+
+def test_blocks_of_memory_are_joined_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixel_files, "_BLOCK_BYTES", 7)
+    blocks, written = PixelBlocks(), [bytes(range(start, start + size)) for start, size in ((0, 3), (3, 20), (23, 5))]
+    for content in written:
+        blocks.write(content)
+    assert bytes(blocks.joined().numpy()) == b"".join(written) == bytes(range(28))
 
 
 def test_an_image_that_can_not_be_read_is_named_and_leaves_nothing(folder: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from numclip_lightning.data.counting import CountingDataModule
 from numclip_lightning.errors import BackboneError, ConfigError
 from numclip_lightning.losses import soft_labels
-from numclip_lightning.methods import SORD, CLIPEBCBlocks, CoOp, CosineClassifier
+from numclip_lightning.methods import L2RCLIP, SORD, CLIPEBCBlocks, CoOp, CosineClassifier
 from numclip_lightning.methods.base import Falling, LearningRates, OptimizerSpec, OrdinalMethod, PatchDropSpec
 from numclip_lightning.methods.base.second_order import backward_twice
 from numclip_lightning.models.frozen_twin import FrozenTwin, class_attention
@@ -163,6 +163,22 @@ class TestLeash:
                 below = distance().item()
         assert weight.grad is not None
         assert (above - below) / 2e-5 == pytest.approx(weight.grad[0, 0].item(), rel=1e-4)
+
+    def test_a_tower_that_rests_goes_nowhere(self) -> None:
+        """L2RCLIP learns its prompts first, and encodes images without a graph meanwhile."""
+        method = L2RCLIP(**TINY, num_context=4, leash=5.0, learning_rates=RATES, lr_scheduler=None)
+        method.setup("fit")
+        batch = batch_of(method, TARGETS)
+        losses = []
+        for phase in ("prompts", "images"):
+            method._phase = phase  # type: ignore[assignment]
+            method.train()
+            losses.append(method._joined_losses(method._output(batch), batch)["leash"].item())
+            with torch.no_grad():
+                for parameter in method.clip.visual.parameters():
+                    parameter.add_(0.05 * torch.randn_like(parameter))
+        assert losses[0] == 0
+        assert losses[1] > 0
 
     def test_a_strong_one_keeps_the_tower(self) -> None:
         moved = {}

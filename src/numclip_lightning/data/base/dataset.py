@@ -78,8 +78,7 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         label = self.labels[index]
         sample = {"index": torch.tensor(index, dtype=torch.int64)}
         try:
-            pixels = self._load(index, label.box) if self.cache is None else self.cache[index]
-            readable = True
+            pixels, readable = self._pixels(index, label.box), True
         except DataError as error:
             if not self.skip_unreadable:
                 hint = "" if label.targets else " (--data.on_bad_image=skip predicts the others)"
@@ -87,8 +86,20 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
             pixels, readable = np.zeros((1, 1, 3), dtype=np.uint8), False
         if self.skip_unreadable:
             sample["readable"] = torch.tensor(readable)
-        sample["image"] = self.transform(pixels)
-        return {**sample, **_numbers_of(label, self.sample_target, self.known)}
+        return {**sample, **self.made_of(index, pixels), **_numbers_of(label, self.sample_target, self.known)}
+
+    def made_of(self, index: int, pixels: npt.NDArray[np.uint8]) -> dict[str, Tensor]:
+        """Return what a sample has of the pixels of its image."""
+        return {"image": self.transform(pixels)}
+
+    def _pixels(self, index: int, box: tuple[float, ...] | None) -> npt.NDArray[np.uint8]:
+        if self.cache is None:
+            return self._load(index, box)
+        try:
+            return self.cache[index]
+        except FileNotFoundError:
+            # Another run has made room for its own images, before this spawned process has opened the file.
+            return self.transform.prepare(self._load(index, box))
 
     def _load(self, index: int, box: tuple[float, ...] | None) -> npt.NDArray[np.uint8]:
         # A box is in the pixels of the whole image.

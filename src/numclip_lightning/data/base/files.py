@@ -29,8 +29,8 @@ __all__ = ["FileDataModule"]
 class FileDataModule(OrdinalDataModule):
     """Images in files, and lists with the number of each; a target is the number as the list has it.
 
-    Every process reads the lists and checks the images for itself. So a bad image stops all of them with the same
-    message; a check on rank zero alone would leave the others waiting for it.
+    Every process reads the lists for itself. One of each node checks the images, and a bad one stops all processes with
+    the same message.
 
     With `augment`, training images are cropped and flipped at random. The other arguments are those of
     `OrdinalDataModule`.
@@ -46,8 +46,9 @@ class FileDataModule(OrdinalDataModule):
         val_file: Validation list; None takes the dataset's own, or sets a part of the training list aside.
         test_file: Test list.
         predict_path: What to predict: a folder, one image, or a list with or without labels; None takes the test list.
-        preprocess: `clip`: whole images, as the backbone takes them. `published`: as the code of OrdinalCLIP and
-            NumCLIP, normalised with ImageNet's mean and deviation.
+        preprocess: `clip`: as the backbone takes them, the shortest side resized and the centre cropped. `published`:
+            as the code of OrdinalCLIP and NumCLIP, normalised with ImageNet's mean and deviation. `whole`: squeezed to
+            a square; nothing is ever cropped, for numbers that depend on all of an image, such as counts.
         val_fraction: Share of the training list set aside if there is no validation list, in (0, 1).
         select_on: `val`: checkpoints are selected on validation images, none of which is tested on. `test`: they are
             selected on the test list, as in the papers of some datasets and for lists of your own, refused for other

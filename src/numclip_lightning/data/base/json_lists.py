@@ -7,6 +7,7 @@ from typing import Any
 from numclip_lightning.data.base.lines import Line, Table
 from numclip_lightning.data.base.workbooks import field_of
 from numclip_lightning.errors import DataError
+from numclip_lightning.plain import TOO_DEEP
 
 __all__ = ["read_json"]
 
@@ -93,7 +94,11 @@ def _decode(source: Path, text: str, number: int | None = None) -> Any:
             raise DataError(f"{where}: an object has {twice!r} twice; keep one")
         return found
 
-    return json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=unique).decode(text)
+    decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=unique)
+    try:
+        return decoder.decode(text)
+    except RecursionError as error:
+        raise json.JSONDecodeError(TOO_DEEP, text, 0) from error
 
 
 def _field(source: Path, number: int, key: str, value: Any) -> str:

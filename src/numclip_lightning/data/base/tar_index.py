@@ -2,21 +2,26 @@
 
 import hashlib
 import io
-import json
 import tarfile
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from numclip_lightning.data.base.parsing import parse_target
+from numclip_lightning.data.base.tables import LONGEST_LINE
+from numclip_lightning.data.base.vectors import UNREADABLE_ARRAYS
 from numclip_lightning.errors import DataError, shown
 from numclip_lightning.images.folders import IMAGE_SUFFIXES
+from numclip_lightning.plain import parse_json
 
-__all__ = ["INDEX_SUFFIX", "ShardIndex", "index_shard", "name_of", "read_index", "write_index"]
+__all__ = ["INDEX_SUFFIX", "ShardIndex", "ShardPlaces", "index_shard", "name_of", "read_index", "write_index"]
 
 INDEX_SUFFIX = ".index.npz"
 """What follows the name of a shard whose index lies beside it."""
@@ -49,6 +54,29 @@ class ShardIndex:
         paths, offsets, sizes, targets = zip(*samples, strict=True)
         starts, lengths = (np.array(column, dtype=np.int64) for column in (offsets, sizes))
         return cls(paths, starts, lengths, np.array(targets, dtype=np.float64), num_bytes, time_ns)
+
+
+class ShardPlaces(NamedTuple):
+    """Where the images of several shards lie, one after the other; tensors, which loading processes share.
+
+    Attributes:
+        urls: The shards, S of them.
+        counts: The images of each.
+        offsets: Where the bytes of each image begin in its shard, (N,) int64.
+        sizes: How many they are, (N,) int64.
+    """
+
+    urls: Sequence[str]
+    counts: Sequence[int]
+    offsets: Tensor
+    sizes: Tensor
+
+    @classmethod
+    def of(cls, urls: Sequence[str], indices: Sequence[ShardIndex]) -> Self:
+        """Join the indices of shards."""
+        offsets, sizes = (np.concatenate([getattr(index, name) for index in indices]) for name in ("offsets", "sizes"))
+        counts = [len(index.offsets) for index in indices]
+        return cls(urls, counts, torch.from_numpy(offsets), torch.from_numpy(sizes))
 
 
 def name_of(url: str) -> str:
@@ -119,7 +147,7 @@ def _sample(
 
 def _json(shard: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> dict[str, Any]:
     try:
-        found = json.loads(_content(shard, member))
+        found = parse_json(_content(shard, member))
     except ValueError as error:
         raise DataError(f"{where} is no JSON: {error}") from error
     if not isinstance(found, dict):
@@ -128,12 +156,15 @@ def _json(shard: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> dict[s
 
 
 def _content(shard: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    # A tar can claim gigabytes of zeros that it does not have.
+    if member.size > LONGEST_LINE:
+        raise tarfile.TarError(f"{member.name} has {member.size:,} bytes, more than a label has ({LONGEST_LINE:,})")
     found = shard.extractfile(member)
     return b"" if found is None else found.read()
 
 
 def write_index(place: Path, index: ShardIndex, field: str) -> None:
-    """Write an index whole or not at all.
+    """Write an index whole or not at all; two processes that write the same one both succeed.
 
     Args:
         place: The file.
@@ -143,11 +174,15 @@ def write_index(place: Path, index: ShardIndex, field: str) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     names = np.frombuffer("\0".join(index.paths).encode("utf-8", "surrogateescape"), dtype=np.uint8)
     about = np.array([_FORMAT, index.num_bytes, index.time_ns], dtype=np.int64)
-    part = place.with_name(f"{place.name}.{hashlib.sha256(names.tobytes()).hexdigest()[:8]}.part")
-    with part.open("wb") as file:
-        np.savez(file, about=about, field=np.array(field), names=names, offsets=index.offsets, sizes=index.sizes,
-                 targets=index.targets)  # fmt: skip
-    part.replace(place)
+    # A name of its own: processes of one run may write the same index at a time.
+    part = place.with_name(f"{place.name}.{uuid.uuid4().hex}.part")
+    try:
+        with part.open("wb") as file:
+            np.savez(file, about=about, field=np.array(field), names=names, offsets=index.offsets, sizes=index.sizes,
+                     targets=index.targets)  # fmt: skip
+        part.replace(place)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_index(content: bytes, field: str, num_bytes: int | None) -> ShardIndex | None:
@@ -168,5 +203,5 @@ def read_index(content: bytes, field: str, num_bytes: int | None) -> ShardIndex 
                 return None
             paths = found["names"].tobytes().decode("utf-8", "surrogateescape").split("\0")
             return ShardIndex(paths, found["offsets"], found["sizes"], found["targets"], size, time_ns)
-    except (ValueError, KeyError, OSError, EOFError):
+    except UNREADABLE_ARRAYS:
         return None

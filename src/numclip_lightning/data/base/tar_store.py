@@ -122,16 +122,20 @@ class TarStore:
                 raise DataError(f"the shard {url} can't be read: {error.strerror}.") from error
             size, time_ns = status.st_size, status.st_mtime_ns
         own = self.folder / "indices" / f"{name_of(url)}{INDEX_SUFFIX}"
-        known = read_index(own.read_bytes(), field, size) if own.is_file() else None
-        if known and known.time_ns == time_ns:
+        if known := _kept(own, field, size, time_ns):
             return known
         if found := read_index(self._beside(url), field, size):
             if remote:
                 write_index(own, replace(found, time_ns=0), field)
             return found
-        found = index_shard(self.fetch(url), url, field)
-        write_index(own, found, field)
-        return found
+        own.parent.mkdir(parents=True, exist_ok=True)
+        # The processes of a node read a shard once.
+        with FileLock(own.with_name(f"{own.name}.lock")):
+            if known := _kept(own, field, size, time_ns):
+                return known
+            found = index_shard(self.fetch(url), url, field)
+            write_index(own, found, field)
+            return found
 
     def _beside(self, url: str) -> bytes:
         """Return the index that lies beside a shard; empty if there is none."""
@@ -153,3 +157,9 @@ class TarStore:
             return get()
         except (OSError, ValueError, AssertionError) as error:
             raise DataError(f"the shard {url} can't be fetched: {error}") from error
+
+
+def _kept(place: Path, field: str, size: int | None, time_ns: int) -> ShardIndex | None:
+    """Return the index that was made of a shard before; None if there is none, or the shard has changed since."""
+    known = read_index(place.read_bytes(), field, size) if place.is_file() else None
+    return known if known and known.time_ns == time_ns else None

@@ -1,6 +1,8 @@
 """Vectors that stand for the objects of a list: a file each, one file with names, or arrays in the order of lists."""
 
 import csv
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,13 @@ import numpy.typing as npt
 from numclip_lightning.data.base.labels import Label
 from numclip_lightning.errors import DataError, near_matches
 
-__all__ = ["Vectors", "read_array", "read_named", "stacked", "vector_file"]
+__all__ = ["UNREADABLE_ARRAYS", "Vectors", "read_array", "read_named", "stacked", "vector_file"]
+
+UNREADABLE_ARRAYS = (OSError, ValueError, KeyError, EOFError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises for files that are cut short, damaged, of another kind, or claim more numbers than memory holds."""
+
+_LEAST_BOMB = 1_000_000_000
+_MOST_PACKED = 100
 
 Vectors = Mapping[str, npt.NDArray[np.float32]]
 """The vector of each object, by its path in the lists."""
@@ -27,7 +35,7 @@ def read_array(file: Path) -> npt.NDArray[np.float32]:
         # Never objects: they could run code.
         found: Any = np.load(file, allow_pickle=False)
         return np.asarray(found, dtype=np.float32)
-    except (OSError, ValueError, EOFError) as error:
+    except UNREADABLE_ARRAYS as error:
         raise DataError(f"{file} can't be read as numbers of NumPy ({error}); save it with numpy.save") from error
 
 
@@ -41,9 +49,10 @@ def read_named(file: Path) -> Vectors:
     """
     if file.suffix == ".npz":
         try:
+            _refuse_bomb(file)
             with np.load(file, allow_pickle=False) as arrays:
                 names, rows = [str(name) for name in arrays["path"]], np.asarray(arrays["features"], dtype=np.float32)
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except UNREADABLE_ARRAYS as error:
             raise DataError(
                 f"{file} can't be read ({error}); save it with numpy.savez({str(file)!r}, path=..., features=...)"
             ) from error
@@ -51,6 +60,14 @@ def read_named(file: Path) -> Vectors:
             raise DataError(f"{file} has {len(names)} paths and {len(rows)} features; give one for each")
         return _by_name(file, names, rows)
     return _read_table(file)
+
+
+def _refuse_bomb(file: Path) -> None:
+    """Raise ValueError for an archive that is a hundred times larger when it is unpacked, which numbers never are."""
+    with zipfile.ZipFile(file) as archive:
+        size = sum(part.file_size for part in archive.infolist())
+    if size > max(_LEAST_BOMB, _MOST_PACKED * file.stat().st_size):
+        raise ValueError(f"it unpacks to {size / 1e9:.1f} GB")
 
 
 def _read_table(file: Path) -> Vectors:

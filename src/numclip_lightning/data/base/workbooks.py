@@ -15,8 +15,11 @@ from numclip_lightning.errors import DataError
 __all__ = ["field_of", "is_workbook", "read_parquet", "read_workbook"]
 
 MAX_UNPACKED = 1_000_000_000
-"""Bytes of XML that a workbook may hold: a sheet of Excel's 1,048,576 rows and ten columns has less than half of it."""
+"""Bytes that a packed list may have: a sheet of Excel's 1,048,576 rows and ten columns has less than half of it."""
 
+# Of a Parquet file at a time, and of each at the least.
+_ROWS = 1_000
+_LEAST_BYTES = 8
 _EXTRA = "pip install 'numclip-lightning[lists]'"
 
 
@@ -70,19 +73,17 @@ def read_workbook(source: Path, content: bytes) -> tuple[Table, list[str]]:
         raise DataError(
             f"{source} can't be read as an Excel workbook ({error}); save the sheet as CSV (UTF-8)"
         ) from error
-    lines = {
-        title: [Line(number, "", _cells(row, rows)) for number, row in enumerate(rows, 1) if any(row)]
-        for title, rows in sheets.items()
-    }
+    lines = {title: _lines(rows) for title, rows in sheets.items()}
     filled = [title for title, found in lines.items() if found]
     if not filled:
         raise DataError(f"{source} is empty")
     return Table(lines[filled[0]], "\t"), filled
 
 
-def _cells(row: list[str], rows: list[list[str]]) -> list[str]:
-    """Return a row as wide as the widest one, since a sheet leaves out empty cells at the end."""
-    return row + [""] * (max(map(len, rows)) - len(row))
+def _lines(rows: list[list[str]]) -> list[Line]:
+    """Return the rows that are not empty, all as wide as the widest one: a sheet leaves out empty cells at the end."""
+    width = max(map(len, rows), default=0)
+    return [Line(number, "", row + [""] * (width - len(row))) for number, row in enumerate(rows, 1) if any(row)]
 
 
 def read_parquet(source: Path, content: bytes) -> Table:
@@ -99,7 +100,7 @@ def read_parquet(source: Path, content: bytes) -> Table:
             f"{source} is a Parquet file; reading it needs pyarrow: {_EXTRA}, or save the list as CSV (UTF-8)"
         ) from error
     try:
-        table = pyarrow.parquet.read_table(io.BytesIO(content))
+        table = _bounded(source, pyarrow.parquet.ParquetFile(io.BytesIO(content)))
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{source} can't be read as Parquet ({error}); save the list as CSV (UTF-8)") from error
     if not table.num_rows:
@@ -117,6 +118,29 @@ def read_parquet(source: Path, content: bytes) -> Table:
     names = ["" if name.startswith("__index_level_") else name for name in table.column_names]
     rows = enumerate(zip(*columns, strict=True), 1)
     return Table([Line(0, "", names), *(Line(number, "", list(row)) for number, row in rows)], "\t", has_header=True)
+
+
+def _bounded(source: Path, file: Any) -> Any:
+    """Read a Parquet file part by part, up to the bytes that a list may have."""
+    import pyarrow
+
+    about = file.metadata
+    size = sum(about.row_group(place).total_byte_size for place in range(about.num_row_groups))
+    size = max(size, about.num_rows * _LEAST_BYTES)
+    parts, held = [], 0
+    for part in file.iter_batches(batch_size=_ROWS) if size <= MAX_UNPACKED else ():
+        # Bytes that are written once may stand for many rows.
+        columns = [column.dictionary_decode() if hasattr(column, "dictionary") else column for column in part.columns]
+        parts.append(pyarrow.RecordBatch.from_arrays(columns, part.schema.names))
+        held += parts[-1].nbytes
+        if held > MAX_UNPACKED:
+            break
+    if max(size, held) > MAX_UNPACKED:
+        raise DataError(
+            f"{source} unpacks to more than a list has ({MAX_UNPACKED / 1e9:g} GB); if it holds the images themselves, "
+            "save them as files and list their paths, else save the list as CSV (UTF-8)"
+        )
+    return pyarrow.Table.from_batches(parts) if parts else file.schema_arrow.empty_table()
 
 
 def field_of(value: Any) -> str:

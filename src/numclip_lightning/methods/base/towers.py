@@ -145,6 +145,9 @@ class TowerSteps(BalancedSteps):
         """Return the mean of `1 - cos` between features of the step's images and those of the frozen tower."""
         assert self._twin is not None
         seen, self._seen = self._seen, []
+        if not seen:
+            # The tower rests, as in the first phase of L2RCLIP: it goes nowhere.
+            return torch.zeros((), device=self.device)
         distances = []
         for images, features in seen:
             with without_autocast(features.device.type):
