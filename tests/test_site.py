@@ -89,7 +89,8 @@ def shown(markdown: str) -> str:
     """The HTML of a page, without its tags."""
     extensions = [name if isinstance(name, str) else next(iter(name)) for name in settings_of()["markdown_extensions"]]
     page = SimpleNamespace(file=SimpleNamespace(src_uri="new.md", generated_by=None))
-    return Markdown(extensions=extensions).convert(docs_hooks.on_page_markdown(markdown, page=page))  # type: ignore[arg-type]
+    text = docs_hooks.on_page_markdown(markdown, page=page)  # type: ignore[arg-type]
+    return str(Markdown(extensions=extensions).convert(text))
 
 
 def test_a_block_that_is_a_file_is_shown_as_a_block_with_its_name() -> None:
