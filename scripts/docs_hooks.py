@@ -99,6 +99,8 @@ def lead(text: str, home: Path, page: str) -> str:
             place = file.removeprefix("docs/")
         elif file in _PAGES:
             place = _PAGES[file]
+        elif file.startswith("notebooks/") and file.endswith(".ipynb"):
+            place = f"tutorials/{Path(file).stem}.md"
         elif file.startswith("configs/") and file.endswith(".yaml"):
             place, anchor = _CONFIGURATIONS, _anchor(file)
         elif (REPOSITORY / file).exists():
@@ -155,15 +157,21 @@ def _tutorial(notebook: Path) -> Iterator[tuple[str, str | bytes]]:
         if cell["cell_type"] == "markdown":
             parts.append(lead(text, Path("notebooks"), page))
             continue
-        parts.append(f"```python\n{text}\n```")
+        parts.append(block(text, "python"))
         for output in kept.get(cell["id"], {}).get("outputs", []):
             if name := output.get("picture"):
                 yield f"tutorials/{name}", (notebook.parent / "outputs" / name).read_bytes()
                 parts.append(f"![{cell['metadata'].get('alt', '')}]({name})")
             else:
-                parts.append(f"```text {{ .output }}\n{output['text']}\n```")
+                parts.append(block(output["text"], "text { .output }"))
     parts.insert(1, f"`notebooks/{notebook.name}`, run by the tests; `scripts/tutorials.py` kept what it shows.")
     yield page, "\n\n".join(parts) + "\n"
+
+
+def block(text: str, kind: str) -> str:
+    """Return a code block, fenced by more marks than the text has in it: a cell may print Markdown."""
+    fence = "`" * max([3, *(len(marks) + 1 for marks in re.findall("`{3,}", text))])
+    return f"{fence}{kind}\n{text}\n{fence}"
 
 
 def expand(nav: Any, pages: Sequence[str]) -> Any:

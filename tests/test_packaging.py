@@ -107,6 +107,12 @@ class TestContainers:
         last = text(name).rpartition("\nFROM ")[2]
         assert re.search(r"^USER [1-9]\d*$", last, flags=re.MULTILINE)
 
+    def test_that_of_gpus_has_what_its_verbs_need(self) -> None:
+        (extras,) = re.findall(r"pip install '\.\[(.+)\]'", text("Dockerfile.cuda"))
+        # `benchmark` brings `report`.
+        needed = {verb.extra for verb in VERBS.values()} - {"", "report"} | {"serve", "onnx", "lists", "heic"}
+        assert set(extras.split(",")) >= needed
+
     def test_what_they_copy_is_not_ignored(self) -> None:
         kept = {line[1:] for line in text(".dockerignore").splitlines() if line.startswith("!")}
         for name in CONTAINERS:

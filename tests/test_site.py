@@ -6,11 +6,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import griffe
 import pytest
 import yaml
+from markdown import Markdown
 
+import docs_examples
 import docs_hooks
 import look_at_site
 import write_reference
@@ -24,11 +28,15 @@ DOCS = REPOSITORY / "docs"
 PAGES = {file.relative_to(DOCS).as_posix() for file in DOCS.rglob("*.md")}
 
 
+def settings_of() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"))
+    return found
+
+
 @pytest.fixture(scope="module")
 def settings() -> dict[str, Any]:
     """What mkdocs.yml says."""
-    found: dict[str, Any] = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"))
-    return found
+    return settings_of()
 
 
 def entries(nav: Any) -> Iterator[str]:
@@ -66,6 +74,8 @@ def test_the_site_asks_no_other_server(settings: dict[str, Any]) -> None:
         ("[a](../configs/ava.yaml)", "[a](../reference/configurations.md#configs-ava-yaml)"),
         ("[a](../docs/metrics.md#table)", "[a](../metrics.md#table)"),
         ("[a](../LICENSE)", "a (`LICENSE`)"),
+        ("[`LICENSE`](../LICENSE)", "`LICENSE`"),
+        ("[a](02_your_own_data.ipynb)", "[a](02_your_own_data.md)"),
         ("[a](https://example.org/x.md) [b](#here)", "[a](https://example.org/x.md) [b](#here)"),
         # What is not there stays, for the strict build to refuse.
         ("[a](../nothing.md)", "[a](../nothing.md)"),
@@ -73,6 +83,36 @@ def test_the_site_asks_no_other_server(settings: dict[str, Any]) -> None:
 )
 def test_links_that_leave_the_pages_are_led_to_them(text: str, led: str) -> None:
     assert docs_hooks.lead(text, Path("notebooks"), "tutorials/new.md") == led
+
+
+def shown(markdown: str) -> str:
+    """The HTML of a page, without its tags."""
+    extensions = [name if isinstance(name, str) else next(iter(name)) for name in settings_of()["markdown_extensions"]]
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="new.md", generated_by=None))
+    text = docs_hooks.on_page_markdown(markdown, page=page)  # type: ignore[arg-type]
+    return str(Markdown(extensions=extensions).convert(text))
+
+
+def test_a_block_that_is_a_file_is_shown_as_a_block_with_its_name() -> None:
+    html = shown("Write\n\n```python mine.py\nx = 1\n\ny = 2\n```\n\nand\n\n```console\nnumclip fit\n```\n")
+    assert "```" not in html
+    assert html.count("<pre>") == 2
+    assert '<span class="filename">mine.py</span>' in html
+
+
+def test_a_cell_that_prints_markdown_does_not_end_its_block() -> None:
+    html = shown(docs_hooks.block("# A card\n```python\nx = 1\n```\n## Levels", "text { .output }") + "\n\n## Next")
+    assert html.count("<pre>") == 1
+    assert re.findall(r"<h\d[^>]*>(\w+)", html) == ["Next"]
+
+
+def test_examples_of_docstrings_are_sections_of_code() -> None:
+    text = "Add.\n\nExample:\n    >>> 1 + 1\n    2\n"
+    thing = griffe.Function("add", docstring=griffe.Docstring(text))
+    docs_examples.ExampleSections().on_instance(obj=thing)
+    assert thing.docstring is not None
+    kinds = [section.kind.value for section in thing.docstring.parse("google")]
+    assert kinds == ["text", "examples"]
 
 
 @pytest.mark.parametrize("page", sorted(PAGES))
