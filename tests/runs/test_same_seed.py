@@ -29,9 +29,12 @@ METHODS: dict[str, list[str]] = {
 }
 
 
-def test_another_number_of_workers_changes_nothing(numclip: Numclip) -> None:
+@pytest.mark.parametrize("name", ["NumCLIP", "NumCLIPPlus"])
+def test_another_number_of_workers_changes_nothing(name: str, numclip: Numclip) -> None:
+    """NumCLIP+ encodes augmented training images before the first step, and rests in the first epoch."""
+    flags = [word for word in numclip.flags if not word.startswith("--model=")] + [*DRAWN, "--trainer.max_epochs=2"]
     expected, found = (
-        end_of(numclip("fit", *DRAWN, f"--data.num_workers={number}", "--trainer.max_epochs=1")) for number in (0, 2)
+        end_of(numclip.plain("fit", f"--model={name}", *flags, f"--data.num_workers={number}")) for number in (0, 2)
     )
     assert not differences(found, expected)
 

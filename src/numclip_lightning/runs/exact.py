@@ -4,14 +4,13 @@ import os
 from typing import Any
 
 import lightning as L
-import numpy as np
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from numclip_lightning.data.base.seeding import SEED_VARIABLE, run_seed, seed_libraries
 from numclip_lightning.models.feature_smoothing import FeatureSmoothing
 from numclip_lightning.runs.shares import of_all_processes
+from numclip_lightning.seeds import SEED_VARIABLE, run_seed, seed_libraries, seed_of
 
 __all__ = ["ExactResume", "step_seed"]
 
@@ -155,7 +154,7 @@ class ExactResume(Callback):
             self._pending = sums[trainer.global_rank]
 
     def _sow(self, trainer: L.Trainer, *place: int) -> None:
-        seed_libraries(_seed_of(self._seed, trainer.global_rank, *place))
+        seed_libraries(seed_of(self._seed, trainer.global_rank, *place))
 
 
 def step_seed(seed: int, process: int, epoch: int, batch_idx: int) -> int:
@@ -167,11 +166,7 @@ def step_seed(seed: int, process: int, epoch: int, batch_idx: int) -> int:
         epoch: The number of the epoch.
         batch_idx: The place of the batch in it.
     """
-    return _seed_of(seed, process, _STEP, epoch, batch_idx)
-
-
-def _seed_of(*place: int) -> int:
-    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> np.uint64(2))
+    return seed_of(seed, process, _STEP, epoch, batch_idx)
 
 
 def _plateau_scores(trainer: L.Trainer) -> dict[int, float]:

@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from numclip_lightning.data.base.seeding import run_seed, seed_libraries
 from numclip_lightning.errors import ConfigError, RunError, check_choice
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.mixing import mix_batch
@@ -26,6 +25,7 @@ from numclip_lightning.runs.endings import kept_files
 from numclip_lightning.runs.exact import step_seed
 from numclip_lightning.runs.folder import run_folder
 from numclip_lightning.runs.shares import of_all_processes
+from numclip_lightning.seeds import run_seed, seed_libraries
 
 __all__ = ["NonFiniteSteps", "OnNonFinite", "images_of", "replay"]
 

@@ -19,10 +19,11 @@ from numclip_lightning.data.base.off_scale import off_scale_dataset
 from numclip_lightning.data.base.oversampling import NO_FEATURES, OversampleSpec, oversample
 from numclip_lightning.data.base.reduction import Reduction
 from numclip_lightning.data.base.sampling import RangeSampler, RareSampler, TrainSampler
-from numclip_lightning.data.base.seeding import SeededDataset, run_seed
+from numclip_lightning.data.base.seeding import SeededDataset
 from numclip_lightning.data.base.types import Batch, Split
 from numclip_lightning.errors import ConfigError, check_choice, format_number, refuse
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Normalize, Preprocess, build_transform
+from numclip_lightning.seeds import run_seed
 
 __all__ = ["Batch", "OrdinalDataModule", "Split"]
 

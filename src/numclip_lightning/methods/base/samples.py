@@ -7,10 +7,11 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
 
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.types import Batch, Prediction
+from numclip_lightning.seeds import run_seed, seed_of, seeded
 
 __all__ = ["Samples", "encode_share", "encode_training", "features_of", "gather_by_index"]
 
@@ -42,8 +43,29 @@ def features_of(method: OrdinalMethod, batch: Batch) -> Tensor:
     return batch["features"] if "features" in batch else method.encode_images(batch["image"])
 
 
+class _Share(Dataset[Batch]):
+    """Some samples of a dataset, each drawn with the seed of its index, whichever process loads it."""
+
+    def __init__(self, dataset: Dataset[Batch], rows: Sequence[int], seed: int, view: int) -> None:
+        self.dataset, self.rows, self.place = dataset, rows, (seed, view)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> Batch:
+        row = self.rows[number]
+        with seeded(seed_of(*self.place, row)):
+            return self.dataset[row]
+
+
 def encode_share(
-    method: OrdinalMethod, dataset: Dataset[Batch], batch_size: int, num_workers: int
+    method: OrdinalMethod,
+    dataset: Dataset[Batch],
+    batch_size: int,
+    num_workers: int,
+    *,
+    rows: Sequence[int] | None = None,
+    view: int = 0,
 ) -> Generator[Samples, None, None]:
     """Encode this process's share of a split, without gradients, on the method's device and in the run's precision.
 
@@ -51,16 +73,19 @@ def encode_share(
 
     Args:
         method: The method whose image tower encodes the images; its trainer is running.
-        dataset: All samples of the split.
+        dataset: The samples of the split.
         batch_size: Images at a time.
-        num_workers: Loading processes.
+        num_workers: Loading processes. What is random about an image depends on its place in the split, the view and
+            the seed of the run alone.
+        rows: The places that are encoded; None is all of them.
+        view: Which of several passes this is, 0 or more: each draws other augmentations.
 
     Yields:
         The samples of one batch, in main memory; at least one batch in every process.
     """
-    total: int = len(dataset)  # type: ignore[arg-type]
-    first, step = method.trainer.global_rank % total, method.trainer.world_size
-    share = Subset(dataset, range(first, total, step))
+    rows = range(len(dataset)) if rows is None else rows  # type: ignore[arg-type]
+    first, step = method.trainer.global_rank % len(rows), method.trainer.world_size
+    share = _Share(dataset, rows[first::step], run_seed(), view)
     # Validation loaders are made in inference mode, whose tensors training could not use.
     with torch.inference_mode(mode=False), torch.no_grad():
         for batch in DataLoader(share, batch_size=batch_size, num_workers=num_workers):

@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
 from numclip_lightning.errors import refuse
 from numclip_lightning.methods.base.method import OrdinalMethod
@@ -156,8 +156,8 @@ class SolvedStart(OrdinalMethod):
         seen = max(1, int(min(total, _MOST_IMAGES, batches * size * self.trainer.world_size)))
         rows = torch.linspace(0, total - 1, seen, dtype=torch.float64).round().long().tolist()
         passes = [
-            gather_by_index(list(encode_share(self, Subset(loader.dataset, rows), size, loader.num_workers)))
-            for _ in range(views)
+            gather_by_index(list(encode_share(self, loader.dataset, size, loader.num_workers, rows=rows, view=view)))
+            for view in range(views)
         ]
         index, features, target = (torch.cat(tensors) for tensors in zip(*passes, strict=True))
         return Samples(index, features.to(self.device), target.to(self.device))
