@@ -63,11 +63,15 @@ class CapSAdapter(TipAdapter):
     def fill_cache(self, features: Tensor, batch: Batch) -> None:
         """Set the entries of training images, and the keys of their captions."""
         super().fill_cache(features, batch)
-        texts = self.captions(batch)
+        own = self.captions(batch)
+        # Many images have one caption, which is encoded once.
+        texts = list(dict.fromkeys(own))
+        places = {text: place for place, text in enumerate(texts)}
         parts = [texts[first : first + _CHUNK] for first in range(0, len(texts), _CHUNK)]
         with torch.no_grad(), without_autocast(self.device.type):
             found = [at_least_float32(self.clip.encode_text(part, cut=True)) for part in parts]
-        self.cache.fill_captions(batch["index"], F.normalize(torch.cat(found), dim=-1))
+        keys = F.normalize(torch.cat(found), dim=-1)[[places[text] for text in own]]
+        self.cache.fill_captions(batch["index"], keys)
 
     def captions(self, batch: Batch) -> list[str]:
         """Return the captions of training images, by their `index`.
