@@ -42,7 +42,7 @@ docs: $(READY) ## Build the site into site/, strictly and without a network; ope
 tables: $(READY) ## Write the tables of methods and datasets in README.md and docs/methods
 	$(BIN)/python scripts/write_tables.py
 
-bench: $(READY) ## Measure what is beside the image tower, and write docs/performance.md; half an hour
+bench: $(READY) ## Measure what is beside the image tower, and write docs/performance.md; an hour
 	$(BIN)/python scripts/bench.py --write docs/performance.md
 
 mini: $(READY) ## Pre-train the embedded CLIP again on one thread, about 20 minutes
