@@ -64,6 +64,12 @@ def test_a_group_is_left_out_whole(groups: list[str]) -> None:
         k_folds(labels, 2, 0)
 
 
+@pytest.mark.parametrize("sizes", [(1, 1, 2), (1, 8, 1), (1, 9, 9), (9, 1, 1)])
+def test_three_images_of_a_value_are_one_for_each_part(sizes: tuple[int, int, int]) -> None:
+    parts = split_each_value(table([2, 2, 2]), sizes, 0, seed=0)
+    assert [len(part) for part in parts.values()] == [1, 1, 1]
+
+
 @holds_for(numbers, st.tuples(*[st.integers(1, 20)] * 3), st.integers(0, 9), few=30)
 def test_each_value_is_in_each_part(targets: list[int], sizes: tuple[int, int, int], seed: int) -> None:
     labels, counts = table(targets), Counter(targets)

@@ -133,6 +133,9 @@ def split_each_value(
                 "test need one each: add images of it, or correct or remove these"
             )
         num_val, num_test = (max(1, round(count * size / sum(sizes))) for size in sizes[1:])
+        # One is left for each of the other parts, however large this one is.
+        num_test = min(num_test, count - 2)
+        num_val = min(num_val, count - 1 - num_test)
         order = list(range(count))
         random.Random(f"each value {seed} {fold} {value}").shuffle(order)
         test, val = set(order[:num_test]), set(order[num_test : num_test + num_val])
