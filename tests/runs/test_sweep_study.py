@@ -1,6 +1,7 @@
 """The study of a sweep: what is tried, what is stopped early, and that a kill changes nothing."""
 
 import math
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -81,7 +82,8 @@ class TestTrials:
     def test_suggestions_learn_from_the_results(self, begin: Begin) -> None:
         values = [value_of(run) for run in go_on(begin(most=26))]
         # The first ten are drawn by chance.
-        assert sum(values[16:]) < 0.7 * sum(values[:10])
+        # The middle one: some suggestions still explore.
+        assert statistics.median(values[16:]) < 0.7 * statistics.median(values[:10])
 
     def test_the_seed_decides(self, begin: Begin) -> None:
         first, again, other = (words_of(go_on(begin(name, 4, seed))) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
