@@ -18,7 +18,7 @@ from numclip_lightning.runs.row_maker import RowMaker
 from numclip_lightning.runs.rows import Row
 from numclip_lightning.runs.skipped import Skipped
 
-__all__ = ["PredictionWriter", "problem_of", "raise_problem"]
+__all__ = ["PredictionWriter", "Unread", "problem_of", "raise_problem"]
 
 Unread = dict[int, tuple[str, str]]
 """The path and the reason of each image that could not be read, by its index."""
