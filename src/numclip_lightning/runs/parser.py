@@ -63,8 +63,8 @@ def _kinds_of(kind: type) -> Iterator[type]:
 def _forget_traced_methods() -> None:
     """Let go of the methods that an export in this process has traced.
 
-    `torch.export` makes subclasses with the module and the name of the class that it traces. They are gone when they are
-    collected; until then `--model=NumCLIP` would name two classes, and be refused.
+    `torch.export` makes subclasses with the module and the name of the class that it traces. They are gone when they
+    are collected; until then `--model=NumCLIP` would name two classes, and be refused.
     """
     paths = Counter(f"{kind.__module__}.{kind.__qualname__}" for kind in set(_kinds_of(OrdinalMethod)))
     if any(number > 1 for number in paths.values()):
