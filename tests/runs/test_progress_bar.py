@@ -1,4 +1,4 @@
-"""The bar of a fit reads the loss now and then, not in every step: on a GPU each reading waits for it. Time that is left."""
+"""The bar of a fit reads the loss now and then, as on a GPU each reading waits for it, and says how long is left."""
 
 import re
 from pathlib import Path

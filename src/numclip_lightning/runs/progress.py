@@ -21,8 +21,9 @@ _SECONDS_BETWEEN_LOSSES = 0.5
 class Progress(TQDMProgressBar):
     """Lightning's bar with the loss, the validation error and the time that is left; plain lines in a log.
 
-    Lightning's own bar has the time that is left of an epoch; here it is that of the whole fit, too. It is the same whatever else is installed: Lightning takes another bar where it finds `rich`. In a file a bar would
-    leave a line for every step.
+    Lightning's own bar has the time that is left of an epoch; here it is that of the whole fit, too. It is the same
+    whatever else is installed: Lightning takes another bar where it finds `rich`. In a file a bar would leave a line
+    for every step.
     """
 
     def __init__(self) -> None:
