@@ -93,6 +93,7 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any], *, whole_args: bo
     """
     whole = dict(below)
     for key, value in above.items():
-        deeper = isinstance(value, Mapping) and isinstance(whole.get(key), Mapping) and not (whole_args and key == "args")
+        replaces = whole_args and key == "args"
+        deeper = isinstance(value, Mapping) and isinstance(whole.get(key), Mapping) and not replaces
         whole[key] = merged(whole[key], value, whole_args=whole_args) if deeper else value
     return whole
