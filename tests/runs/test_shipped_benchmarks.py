@@ -55,11 +55,12 @@ def test_an_optimiser_of_another_class_leaves_no_arguments_of_the_overlays(monke
         {"name": "RAdam", "args": {}},
         "SGD",
     )
-    names = {"datasets": {"counting": whole.datasets["counting"]}, "ensembles": {}, "means": {}, "compare_to": None}
-    refuse_planned_mistakes(plan(replace(whole, methods={"CoOp": coop}, overlays=None, **names)))
+    counting = {"counting": whole.datasets["counting"]}
+    small = replace(whole, datasets=counting, ensembles={}, means={}, compare_to=None, overlays=None)
+    refuse_planned_mistakes(plan(replace(small, methods={"CoOp": coop})))
     wrong = replace(coop, args={**coop.args, "model.optimizer.args.momentum": 0.9})
     with pytest.raises(ConfigError, match="RAdam takes no 'momentum'"):
-        refuse_planned_mistakes(plan(replace(whole, methods={"CoOp": wrong}, overlays=None, **names)))
+        refuse_planned_mistakes(plan(replace(small, methods={"CoOp": wrong})))
 
 
 @pytest.mark.slow
