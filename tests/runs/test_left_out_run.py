@@ -47,3 +47,19 @@ def test_a_run_is_that_of_lists_without_the_bad_images(
     rows = rows_of(run / "test_predictions.csv")
     assert len(rows) == SIZES["test"] - 1
     assert rows == rows_of(expected / "test_predictions.csv")
+
+
+def test_a_resumed_fit_says_that_its_list_has_changed(
+    data: Path, numclip: Numclip, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = shutil.copytree(data, tmp_path / "bad")
+    whole = (bad / BAD["train"]).read_bytes()
+    (bad / BAD["train"]).write_bytes(b"")
+    run = Numclip(bad, numclip.runs)("fit", SKIP, "--trainer.max_epochs=1")
+    words = ["fit", "--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints" / "last.ckpt")]
+    words += ["--trainer.max_epochs=2"]
+    numclip.plain(*words)
+    assert "training list is not the one" not in capsys.readouterr().err
+    (bad / BAD["train"]).write_bytes(whole)
+    numclip.plain(*words)
+    assert "not the one that the checkpoint was made with (20 images then, 21 now)" in capsys.readouterr().err
