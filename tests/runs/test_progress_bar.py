@@ -44,7 +44,7 @@ class Slow(L.Callback):
     [({"max_epochs": 3}, ["1 min", "30 s", ""]), ({"max_epochs": 9, "max_steps": 8}, ["50 s", "20 s", ""])],
 )
 def test_a_log_says_how_long_the_fit_goes_on(
-    length: dict[str, int],
+    length: dict[str, Any],
     expected: list[str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

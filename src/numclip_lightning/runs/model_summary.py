@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import lightning as L
 from lightning.pytorch.callbacks import ModelSummary
-from lightning.pytorch.utilities.model_summary import get_human_readable_count
+from lightning.pytorch.utilities.model_summary.model_summary import get_human_readable_count
 from torch.nn import Parameter
 
 __all__ = ["SummariseParts"]

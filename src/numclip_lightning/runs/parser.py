@@ -54,7 +54,8 @@ def _with_others(first: str) -> str:
     return f"{len(lines)} mistakes:" + "".join(f"\n- {line}" for line in lines)
 
 
-def _kinds_of(kind: type) -> Iterator[type]:
+def _kinds_of(kind: type[Any]) -> Iterator[type[Any]]:
+    found: type[Any]
     for found in kind.__subclasses__():
         yield found
         yield from _kinds_of(found)
