@@ -6,7 +6,7 @@ the new name.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pytest
 import torch
@@ -14,16 +14,17 @@ from torch import Tensor
 
 from numclip_lightning.data.counting import CountingDataModule
 from numclip_lightning.data.counting.captions import QUANTITIES
-from numclip_lightning.data.counting.scenes import Stream, make_scenes
+from numclip_lightning.data.counting.scenes import make_scenes
 from numclip_lightning.methods.anomaly_clip import AnomalyCLIP
 from numclip_lightning.models import load_image_tower
+from numclip_lightning.scale import OrdinalScale
 
-SCALE = {
-    "minimum": 1,
-    "maximum": 60,
-    "template": "{}",
-    "levels": [{"phrase": words[0], "start": start} for start, words in QUANTITIES],
-}
+SCALE = OrdinalScale(
+    minimum=1,
+    maximum=60,
+    template="{}",
+    levels=[{"phrase": words[0], "start": start} for start, words in QUANTITIES],
+)
 KNOWN, NEW = ("circle", "square", "triangle"), ("star", "cross")
 
 
@@ -40,12 +41,12 @@ class Scenes(NamedTuple):
 
 
 @torch.no_grad()
-def scenes(data: CountingDataModule, stream: Stream) -> Scenes:
+def scenes(data: CountingDataModule, stream: Literal["train", "test"]) -> Scenes:
     tower = load_image_tower("mini").eval()
     targets = torch.tensor(data.labels(stream).targets)
     made = make_scenes(data.seed, stream, range(len(targets)), map(int, targets))
     kinds = {place: scene.facts.shape for place, scene in enumerate(made) if scene.facts.shape}
-    batches = torch.tensor(list(kinds)).split(128)
+    batches = torch.split(torch.tensor(list(kinds)), 128)
     images = data.dataset(stream)
     features = [
         tower.encode_image(torch.stack([sample["image"] for sample in images.__getitems__(own.tolist())]))
