@@ -14,8 +14,9 @@ ENV PATH="/opt/numclip/bin:$PATH"
 # PyTorch for CPUs: a tenth of the size of that for GPUs.
 RUN pip install --index-url https://download.pytorch.org/whl/cpu "torch==$TORCH" "torchvision==$TORCHVISION"
 WORKDIR /source
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY src src
+COPY configs configs
 # The version of what is here is in the source.
 # hadolint ignore=DL3013
 RUN pip install '.[serve]'

@@ -121,7 +121,9 @@ def _test(python: Path, tests: Sequence[str]) -> str:
         for line in running.stdout or ():
             print(line, end="", flush=True)
             lines.append(line.strip())
-    return next((line.strip("= ") for line in reversed(lines) if line), "nothing was printed")
+    said = next((line.strip("= ") for line in reversed(lines) if line), "nothing was printed")
+    # A crash of the interpreter, or words that pytest does not know, are no line of results.
+    return said if not running.returncode or "failed" in said else f"failed with code {running.returncode}: {said}"
 
 
 def main(words: Sequence[str] | None = None) -> int:

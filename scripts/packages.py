@@ -19,13 +19,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # What people who clone the repository need, and people who install it do not.
 _NOT_SHIPPED = (".ci/", ".github/", ".gitignore", ".pre-commit-config.yaml", "MANIFEST.in")
 
-# A fit of a few steps with the small CLIP of the package, on scenes that it makes: no file and no network.
+# A fit of a few steps with the small CLIP of the package, on scenes that it makes: no file and no network. Both
+# configurations come with the package.
 _FIT = (
-    "fit", "--model=NumCLIP", "--model.backbone=mini", "--model.pretrained=auto", "--model.scale.minimum=1",
-    "--model.scale.maximum=60", "--model.scale.unit=things", "--model.scale.template=a picture of {}.",
-    "--model.scale.levels=[{phrase: a few things, start: 1}, {phrase: many things, start: 9}, "
-    "{phrase: countless things, start: 32}]",
-    "--data=CountingDataModule", "--data.num_train=64", "--data.num_val=32", "--data.num_test=32",
+    "fit", "--config=configs/counting.yaml", "--config=configs/methods/crps.yaml",
+    "--data.num_train=64", "--data.num_val=32", "--data.num_test=32",
     "--data.batch_size=16", "--data.num_workers=0", "--trainer.max_steps=8", "--trainer.accelerator=cpu",
     "--trainer.log_every_n_steps=1", "--test_after_fit=true",
 )  # fmt: skip
@@ -113,6 +111,7 @@ def check_contents(folder: Path) -> None:
     with tarfile.open(sdist) as archive:
         in_sdist = {name.partition("/")[2] for name in archive.getnames()}
     package = [file.removeprefix("src/") for file in tracked if file.startswith("src/")]
+    package += [f"numclip_lightning/{file}" for file in tracked if file.startswith("configs/")]
     missing = [f"wheel: {file}" for file in package if file not in in_wheel]
     shipped = [file for file in tracked if not file.startswith(_NOT_SHIPPED)]
     missing += [f"source distribution: {file}" for file in shipped if file not in in_sdist]

@@ -3,8 +3,10 @@
 import datetime
 import re
 import shlex
+import sys
 import tomllib
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,7 +119,13 @@ class TestContainers:
         kept = {line[1:] for line in text(".dockerignore").splitlines() if line.startswith("!")}
         for name in CONTAINERS:
             copied = re.findall(r"^COPY (?!--from)(.+) \S+$", text(name), flags=re.MULTILINE)
-            assert {word for line in copied for word in shlex.split(line)} <= kept
+            found = {word for line in copied for word in shlex.split(line)}
+            assert {"pyproject.toml", "setup.py", "src", "configs"} <= found <= kept
+
+
+@pytest.mark.slow
+def test_a_row_of_the_matrix_whose_tests_can_not_run_has_failed() -> None:
+    assert matrix._test(Path(sys.executable), ["--no-such-flag"]).startswith("failed with code 4: ")
 
 
 class TestHostedCI:

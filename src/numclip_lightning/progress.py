@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-__all__ = ["watched"]
+__all__ = ["in_words", "watched"]
 
 # Anything quicker needs no bar.
 _SECONDS = 2.0
@@ -37,3 +37,24 @@ def watched(steps: Iterable[T], total: int, what: str, unit: str = "image") -> I
         disable=None if first else True,
     )
     return bar
+
+
+def in_words(seconds: float) -> str:
+    """Return a time as people say it: `40 s`, `12 min`, `3 h 20 min`, `2 days 4 h`.
+
+    Args:
+        seconds: 0 or more.
+
+    Example:
+        >>> in_words(40), in_words(750), in_words(12_000), in_words(190_000)
+        ('40 s', '12 min', '3 h 20 min', '2 days 4 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} days {hours % 24} h"

@@ -1,11 +1,13 @@
 """Every format gives the module's number, with the preprocessing inside, and changes nothing of the model."""
 
+import gc
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from numclip_lightning.cli import main
@@ -16,7 +18,8 @@ from numclip_lightning.deploy.parity import compare, parity_table, runner
 from numclip_lightning.deploy.recipe import Recipe
 from numclip_lightning.deploy.resizing import InGraph
 from numclip_lightning.errors import ConfigError
-from support.command import config_of
+from numclip_lightning.methods import NumCLIP
+from support.command import config_of, failure
 from support.predictors import random_images, tiny_predictor
 
 SIZES = [(32, 32), (64, 64), (96, 130), (251, 177), (20, 31), (7, 5), (33, 32)]
@@ -45,6 +48,20 @@ def test_a_torch_program_takes_any_size_and_batch_and_holds_no_text_tower(tmp_pa
     assert found.largest < 1e-4
     assert tiny_predictor()(images) == before
     assert not any(".text." in name for name in torch.export.load(str(file)).state_dict)
+
+
+@pytest.mark.slow
+def test_the_command_line_knows_one_method_of_a_name_after_an_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gc.disable()
+    try:
+        export(tiny_predictor(), "torch", tmp_path)
+        assert len(NumCLIP.__subclasses__()) > 1, "PyTorch leaves none behind any more: see runs/parser.py"
+        assert failure("fit", "--model=NumCLIP", "--data=ListDataModule", "--print_config") == 0
+    finally:
+        gc.enable()
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["class_path"] == "numclip_lightning.methods.NumCLIP"
 
 
 def test_onnx_says_what_the_module_says_and_carries_its_scale(tmp_path: Path) -> None:

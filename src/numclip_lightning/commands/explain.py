@@ -17,6 +17,7 @@ from numclip_lightning.deploy.inputs import named_images
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.deploy.words import image_words, level_words, words_text, write_words
 from numclip_lightning.errors import ConfigError, check_choice
+from numclip_lightning.progress import watched
 
 __all__ = ["explain"]
 
@@ -103,7 +104,8 @@ def _weigh_levels(explainer: Explainer, run: str, folder: Path, most: int) -> No
     data.follow_backbone(clip.image_size, recipe.mean, recipe.std)
     images = Subset(data.dataset("val"), range(min(most, len(data.labels("val")))))
     features, targets = [], []
-    for batch in DataLoader(images, batch_size=explainer.predictor.batch_size):
+    batches = DataLoader(images, batch_size=explainer.predictor.batch_size)
+    for batch in watched(batches, len(batches), "encoding validation images", "batch"):
         features.append(explainer.method.encode_images(batch["image"].to(explainer.predictor.device)))
         targets.append(batch["target"])
     found = level_words(explainer.method, torch.cat(features), torch.cat(targets))

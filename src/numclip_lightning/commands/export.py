@@ -18,6 +18,7 @@ from numclip_lightning.deploy.parity import compare, parity_table, write_parity
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.images.folders import list_images
+from numclip_lightning.progress import watched
 from numclip_lightning.runs.scale_scores import ScoreName
 
 __all__ = ["export_command"]
@@ -113,7 +114,7 @@ def _images(chosen: Namespace, predictor: OrdinalPredictor) -> Images:
     given, run, most = chosen.images, Path(chosen.run), chosen.most_images
     if given is not None:
         files = list_images(given) if Path(given).is_dir() else [Path(given)]
-        return Images([pixels_of(file, predictor.recipe.reading) for file in files[:most]])
+        return Images(_read(files[:most], predictor))
     module = data_of_run(run, "export")
     if module is None:
         raise ConfigError(f"{run} is no run folder, so that it has no validation images; give images with --images.")
@@ -122,4 +123,8 @@ def _images(chosen: Namespace, predictor: OrdinalPredictor) -> Images:
     targets = [fmean(label.targets) for label in module.labels("val")][:most]
     if (scenes := getattr(dataset, "pixels", None)) is not None:
         return Images([scene.numpy() for scene in scenes[:most]], targets)
-    return Images([pixels_of(file, predictor.recipe.reading) for file in dataset.files[:most]], targets)
+    return Images(_read(dataset.files[:most], predictor), targets)
+
+
+def _read(files: Sequence[Path], predictor: OrdinalPredictor) -> list[Pixels]:
+    return [pixels_of(file, predictor.recipe.reading) for file in watched(files, len(files), "reading images")]

@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser
 from numclip_lightning.deploy.explaining import Explainer
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.deploy.regions import By, Region, read_regions, regions_of
+from numclip_lightning.progress import watched
 
 __all__ = ["regions"]
 
@@ -51,7 +52,8 @@ def regions(words: Sequence[str]) -> int:
     with output.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow([*heading, *(f"p({phrase})" for phrase in phrases)])
-        for region, found in zip(listed, regions_of(explainer, listed, chosen.by), strict=True):
+        read = zip(listed, regions_of(explainer, listed, chosen.by), strict=True)
+        for region, found in watched(read, len(listed), "reading regions", "region"):
             spread = "" if found.spread is None else f"{found.spread:.6g}"
             shares = [f"{found.probabilities[phrase]:.6g}" for phrase in phrases]
             numbers = [f"{found.value:.8g}", spread, found.phrase, found.most_probable]

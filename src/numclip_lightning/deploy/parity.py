@@ -14,6 +14,7 @@ from numclip_lightning.deploy.formats import FORMATS, INPUT, Format, Pixels
 from numclip_lightning.deploy.libraries import needs
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.progress import watched
 
 __all__ = ["RESULTS", "Parity", "Runner", "compare", "parity_table", "runner", "write_parity"]
 
@@ -115,7 +116,7 @@ def compare(
     runs |= {name: (runner(name, folder / FORMATS[name][0]), folder / FORMATS[name][0]) for name in formats}
     found = []
     for name, (run, file) in runs.items():
-        values = np.concatenate([run(image[None]) for image in images])
+        values = np.concatenate([run(image[None]) for image in watched(images, len(images), f"reading with {name}")])
         difference = np.abs(values - expected)
         found.append(
             Parity(

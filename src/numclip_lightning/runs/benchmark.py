@@ -9,6 +9,7 @@ from typing import Any, Literal
 from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.runs.entries import DatasetEntry, EnsembleEntry, MeanEntry, MethodEntry
 from numclip_lightning.runs.flatten import flatten
+from numclip_lightning.runs.shipped import config_path
 
 __all__ = ["ALL_IMAGES", "Benchmark"]
 
@@ -117,10 +118,10 @@ class Benchmark:
         if self.overlays is None:
             return {}
         pattern = Path(self.overlays)
-        files = sorted(map(str, pattern.parent.glob(pattern.name)))
+        files = sorted(map(str, Path(config_path(str(pattern.parent))).glob(pattern.name)))
         if not files:
             raise ConfigError(f"overlays is {self.overlays!r}, which no file matches; give a pattern of YAML files.")
-        taken = {Path(entry.config).resolve() for entry in self.methods.values() if entry.config}
+        taken = {Path(config_path(entry.config)).resolve() for entry in self.methods.values() if entry.config}
         found: dict[str, MethodEntry] = {}
         for file in files:
             if Path(file).resolve() in taken:

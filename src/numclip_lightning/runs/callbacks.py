@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import Namespace
-from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.callbacks import Callback, ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
@@ -20,6 +20,7 @@ from numclip_lightning.runs.focus import Focus
 from numclip_lightning.runs.in_wandb import InWandb
 from numclip_lightning.runs.length import FitLength, StopEarly
 from numclip_lightning.runs.maps import MapExtremes, WriteMaps
+from numclip_lightning.runs.model_summary import SummariseParts
 from numclip_lightning.runs.non_finite import NonFiniteSteps, OnNonFinite
 from numclip_lightning.runs.off_scale_test import TestOffScale
 from numclip_lightning.runs.on_scale import OnScale
@@ -69,11 +70,12 @@ def own_callbacks(verb: str, given: Namespace, folder: Path, *, keeps_checkpoint
         keeps_checkpoints: Whether the run keeps any.
     """
     callbacks: list[Callback] = []
-    if given.trainer.enable_progress_bar is not False and not any(
-        isinstance(callback, ProgressBar) for callback in listed(given.trainer.callbacks)
-    ):
+    theirs = listed(given.trainer.callbacks)
+    if given.trainer.enable_progress_bar is not False and not any(isinstance(one, ProgressBar) for one in theirs):
         callbacks.append(Progress())
     if verb == "fit":
+        if given.trainer.enable_model_summary is not False and not any(isinstance(one, ModelSummary) for one in theirs):
+            callbacks.append(SummariseParts())
         steps = NonFiniteSteps(given.on_non_finite)
         callbacks += [
             steps,

@@ -8,6 +8,7 @@ import yaml
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.plain import TOO_DEEP
+from numclip_lightning.runs.shipped import config_path
 
 __all__ = ["readable_text", "with_readable_configs"]
 
@@ -24,6 +25,8 @@ _MARKS = (
 def with_readable_configs(words: Sequence[str]) -> list[str]:
     """Check the files behind `--config`; put the text of those in UTF-16 or UTF-32 in place of their names.
 
+    Configurations that come with the package (`configs/methods/coop.yaml`) are found from any folder.
+
     Args:
         words: The words after the verb.
 
@@ -38,9 +41,9 @@ def with_readable_configs(words: Sequence[str]) -> list[str]:
             continue
         place = i if equals else i + 1
         if place < len(words):
-            text = _text_of_other_encoding(value if equals else words[place])
-            if text is not None:
-                found[place] = f"{flag}={text}" if equals else text
+            name = config_path(value if equals else words[place])
+            read = _text_of_other_encoding(name) or name
+            found[place] = f"{flag}={read}" if equals else read
     return found
 
 
@@ -54,7 +57,7 @@ def readable_text(flag: str, name: str) -> str:
     Raises:
         ConfigError: If it can't be read, see `with_readable_configs`.
     """
-    file = Path(name).expanduser()
+    file = Path(config_path(name)).expanduser()
     if not file.is_file():
         what = "is a folder" if file.is_dir() else f"is no file in {Path.cwd()}"
         raise ConfigError(f"{flag} {name} {what}; give a file of YAML or JSON.")

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from numclip_lightning.errors import BackboneError, ConfigError
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.models.layers import image_layers
+from numclip_lightning.progress import watched
 
 __all__ = ["Barrier", "Path", "Point", "Walk", "barriers", "estimate_statistics", "path_between", "walk"]
 
@@ -195,7 +196,8 @@ class Walk:
 
 def walk(place: Walk, alphas: Sequence[float]) -> list[Point]:
     """Return the error at each place between CLIP and the fit."""
-    return [Point(alpha, place.error(alpha)) for alpha in alphas]
+    places = watched(alphas, len(alphas), "going from CLIP to the fit", "place")
+    return [Point(alpha, place.error(alpha)) for alpha in places]
 
 
 def barriers(place: Walk, alphas: Sequence[float]) -> list[Barrier]:
@@ -206,7 +208,8 @@ def barriers(place: Walk, alphas: Sequence[float]) -> list[Barrier]:
         alphas: The places, with the ends.
     """
     found, at_fit = [], place.error(1, names=[])
-    for part, names in place.path.parts.items():
+    parts = place.path.parts
+    for part, names in watched(parts.items(), len(parts), "moving each part alone", "part"):
         errors = {alpha: place.error(alpha, names) for alpha in alphas if alpha < 1}
         at_clip = errors.pop(0.0)
         heights = {a: mae - ((1 - a) * at_clip + a * at_fit) for a, mae in errors.items()}

@@ -1,7 +1,9 @@
 """The parser of the command line: whole names only, and a hint after a name that is no longer used."""
 
+import gc
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, NoReturn
@@ -11,6 +13,7 @@ from jsonargparse import Namespace
 from jsonargparse.typing import register_type
 from lightning.pytorch.cli import LightningArgumentParser
 
+from numclip_lightning.methods.base import OrdinalMethod
 from numclip_lightning.runs.agents import with_plain_values
 from numclip_lightning.runs.shorten import shorten
 
@@ -51,6 +54,24 @@ def _with_others(first: str) -> str:
     return f"{len(lines)} mistakes:" + "".join(f"\n- {line}" for line in lines)
 
 
+def _kinds_of(kind: type[Any]) -> Iterator[type[Any]]:
+    found: type[Any]
+    for found in kind.__subclasses__():
+        yield found
+        yield from _kinds_of(found)
+
+
+def _forget_traced_methods() -> None:
+    """Let go of the methods that an export in this process has traced.
+
+    `torch.export` makes subclasses with the module and the name of the class that it traces. They are gone when they
+    are collected; until then `--model=NumCLIP` would name two classes, and be refused.
+    """
+    paths = Counter(f"{kind.__module__}.{kind.__qualname__}" for kind in set(_kinds_of(OrdinalMethod)))
+    if any(number > 1 for number in paths.values()):
+        gc.collect()
+
+
 # In place of the names of all flags, which would hide the error that follows.
 USAGE = "numclip {} [--config FILE]... [--KEY=VALUE]..."
 
@@ -89,6 +110,7 @@ class Parser(LightningArgumentParser):
             rest: As in the parser of jsonargparse.
             kwargs: Likewise.
         """
+        _forget_traced_methods()
         words = None if args is None else with_plain_values(args)
         found: Namespace = super().parse_args(words, *rest, **kwargs)
         return found

@@ -19,6 +19,7 @@ from numclip_lightning.runs.entries import CrossEntry
 from numclip_lightning.runs.flatten import flags_of, flatten
 from numclip_lightning.runs.learns import learns
 from numclip_lightning.runs.planned import GIVEN, Place, PlannedRun, PlannedTest, PlannedTrial
+from numclip_lightning.runs.shipped import config_path
 
 __all__ = ["plan", "plan_trials"]
 
@@ -92,7 +93,7 @@ def _given(
 ) -> tuple[list[str], dict[str, Any]]:
     """Return the configuration files and the arguments of a method on a dataset."""
     data, learner = benchmark.datasets[dataset], benchmark.methods[method]
-    files = [data.config, *([learner.config] if learner.config else [])]
+    files = [config_path(file) for file in (data.config, learner.config) if file]
     tried = {} if trial is None else learner.trials[trial]
     return files, {**_flat(benchmark.args), **_flat(data.args), **_flat(learner.args), **_flat(tried)}
 
@@ -128,16 +129,16 @@ def _run(
 
 
 def _test(run: PlannedRun, name: str, test: CrossEntry) -> PlannedTest:
-    args = _flat(test.args)
+    args, data_config = _flat(test.args), config_path(test.config) if test.config else None
     # A method that learns nothing may have been given a checkpoint.
     checkpoint = [word for word in run.words if word.startswith("--ckpt_path=")]
     words = [*checkpoint, *flags_of(args)]
-    digest = _digest(words, [test.config] if test.config else [], args)
+    digest = _digest(words, [data_config] if data_config else [], args)
     folder = run.folder / "tests" / f"{_slug(name)}-{digest}"
     words = ["test", f"--config={folder / GIVEN}", *words]
     facts = {part.name: getattr(run, part.name) for part in fields(run) if part.name not in ("words", "folder")}
     return PlannedTest(
-        **facts, words=tuple(words), folder=folder, tested_on=name, source=run.folder, data_config=test.config
+        **facts, words=tuple(words), folder=folder, tested_on=name, source=run.folder, data_config=data_config
     )
 
 

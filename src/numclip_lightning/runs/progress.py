@@ -10,6 +10,8 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
+from numclip_lightning.progress import in_words
+
 __all__ = ["Progress"]
 
 _SECONDS_BETWEEN_LINES = 30.0
@@ -17,10 +19,11 @@ _SECONDS_BETWEEN_LOSSES = 0.5
 
 
 class Progress(TQDMProgressBar):
-    """Lightning's bar with the loss and the validation error; plain lines where the output is no terminal.
+    """Lightning's bar with the loss, the validation error and the time that is left; plain lines in a log.
 
-    It is the same whatever else is installed: Lightning takes another bar where it finds `rich`. In a file a bar would
-    leave a line for every step.
+    Lightning's own bar has the time that is left of an epoch; here it is that of the whole fit, too. It is the same
+    whatever else is installed: Lightning takes another bar where it finds `rich`. In a file a bar would leave a line
+    for every step.
     """
 
     def __init__(self) -> None:
@@ -30,8 +33,15 @@ class Progress(TQDMProgressBar):
         self._shown: float | None = None
         self._read = -math.inf
         self._spoken = time.monotonic()
+        self._began = self._evaluated = time.monotonic()
+        self._done_before = 0
         if self._in_lines:
             self.disable()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock; a resumed fit has done a part before."""
+        super().on_train_start(trainer, pl_module)
+        self._began, self._done_before = time.monotonic(), _batches_done(trainer)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
@@ -40,7 +50,8 @@ class Progress(TQDMProgressBar):
         found = outputs.get("loss") if isinstance(outputs, dict) else outputs
         self._loss = found.detach() if isinstance(found, Tensor) else None
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        self._say_how_far(trainer, f"epoch {trainer.current_epoch + 1}", batch_idx, trainer.num_training_batches)
+        epoch = f"epoch {trainer.current_epoch + 1}"
+        self._say_how_far(trainer, epoch, batch_idx, trainer.num_training_batches, self._left(trainer))
 
     def on_validation_batch_end(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
         """Show how far the validation is."""
@@ -61,9 +72,19 @@ class Progress(TQDMProgressBar):
         """Show what the epoch has brought."""
         super().on_train_epoch_end(trainer, pl_module)
         if self._speaks(trainer):
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in self.get_metrics(trainer, pl_module).items())
+            found = self.get_metrics(trainer, pl_module)
+            left = f"; {found.pop('left')} left" if "left" in found else ""
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in found.items()) + left
             last = f" of {trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
             self._say(f"epoch {trainer.current_epoch + 1}{last}: {shown}")
+
+    def _left(self, trainer: L.Trainer) -> str:
+        """Return how long the fit goes on at the pace so far, in words; empty if that is not known, or it is over."""
+        done = _batches_done(trainer) - self._done_before
+        missing = _batches_in_all(trainer) - _batches_done(trainer)
+        if done < 1 or not 0 < missing < math.inf:
+            return ""
+        return in_words((time.monotonic() - self._began) / done * missing)
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         """Return the loss of a step of late and what is logged for the bar, without the logger's version."""
@@ -71,17 +92,27 @@ class Progress(TQDMProgressBar):
         # A bar asks in every step, and reading the loss waits for the device.
         if self._loss is not None and time.monotonic() - self._read >= _SECONDS_BETWEEN_LOSSES:
             self._shown, self._read = float(self._loss), time.monotonic()
-        return shown if self._shown is None else {"loss": self._shown, **shown}
+        left = self._left(trainer) if trainer.training else ""
+        return {
+            **({} if self._shown is None else {"loss": self._shown}),
+            **shown,
+            **({"left": left} if left else {}),
+        }
 
     def _say_evaluated(self, trainer: L.Trainer, what: str, args: tuple[Any, ...], totals: Any) -> None:
         """Say how far an evaluation is; `args` are those of Lightning's hook, after the trainer."""
         batch_idx, dataloader_idx = args[3], args[4] if len(args) > 4 else 0
         total = totals[dataloader_idx] if isinstance(totals, list) else totals
-        self._say_how_far(trainer, what, batch_idx, total)
+        if batch_idx == 0:
+            # The first batch waits for the loading processes, and says nothing of the pace.
+            self._evaluated = time.monotonic()
+        pace = (time.monotonic() - self._evaluated) / max(batch_idx, 1)
+        left = in_words(pace * (total - batch_idx - 1)) if batch_idx and total < math.inf else ""
+        self._say_how_far(trainer, what, batch_idx, total, left)
 
-    def _say_how_far(self, trainer: L.Trainer, what: str, batch_idx: int, total: float) -> None:
+    def _say_how_far(self, trainer: L.Trainer, what: str, batch_idx: int, total: float, left: str) -> None:
         if self._speaks(trainer) and time.monotonic() - self._spoken > _SECONDS_BETWEEN_LINES:
-            self._say(f"{what}: {batch_idx + 1} of {total} batches")
+            self._say(f"{what}: {batch_idx + 1} of {total} batches{f'; {left} left' if left else ''}")
 
     def _speaks(self, trainer: L.Trainer) -> bool:
         return self._in_lines and trainer.is_global_zero and not trainer.sanity_checking
@@ -89,3 +120,15 @@ class Progress(TQDMProgressBar):
     def _say(self, line: str) -> None:
         print(line, flush=True)  # noqa: T201
         self._spoken = time.monotonic()
+
+
+def _batches_done(trainer: L.Trainer) -> int:
+    """Return how many training batches a fit has done, those before it was resumed among them."""
+    return int(trainer.fit_loop.epoch_loop.total_batch_idx) + 1
+
+
+def _batches_in_all(trainer: L.Trainer) -> float:
+    """Return how many training batches a fit does, unless it stops early; infinite without an end that is known."""
+    epochs = math.inf if trainer.max_epochs is None or trainer.max_epochs < 0 else trainer.max_epochs
+    steps = math.inf if trainer.max_steps < 0 else trainer.max_steps * trainer.accumulate_grad_batches
+    return min(epochs * trainer.num_training_batches, steps)

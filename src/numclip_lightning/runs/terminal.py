@@ -29,9 +29,12 @@ _HIDDEN = (
 )
 
 
-def _is_no_tip(record: logging.LogRecord) -> bool:
-    """Keep Lightning's advertisements for its own services from the terminal."""
-    return "Tip: For seamless cloud" not in record.getMessage()
+# Lightning's advertisements for its own services, and that ours stands in for its summary.
+_NO_NEWS = ("Tip: For seamless cloud", "Trainer already configured with model summary callbacks")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not any(text in record.getMessage() for text in _NO_NEWS)
 
 
 def configure_logging() -> None:
@@ -40,7 +43,7 @@ def configure_logging() -> None:
     if not log.handlers:
         log.addHandler(logging.StreamHandler())
     log.setLevel(logging.INFO if _is_first_process() else logging.WARNING)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_news)
     for message in _HIDDEN:
         warnings.filterwarnings("ignore", message)
 

@@ -215,9 +215,11 @@ def without_repeats(labels: Sequence[Label], source: Path) -> LabelTable:
     for label in labels:
         known = first.setdefault((path_key(label.path), label.box), label)
         if _known(known) != _known(label):
+            raters = known.targets != label.targets
             raise DataError(
                 f"{label.where}: {label.path!r} is labelled {_describe(label)}, but line {known.line} labels it "
                 f"{_describe(known)}; remove one of the two lines"
+                + (", or if several people have labelled a list of your own, set data.repeats=votes" if raters else "")
             )
     if repeats := len(labels) - len(first):
         _log.warning("%s: %d repeated entries are used once", source, repeats)

@@ -1,8 +1,10 @@
 """From runs to one self-contained HTML file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+from numclip_lightning.progress import watched
 from numclip_lightning.report.html.corrupted import corruption_section
 from numclip_lightning.report.html.elements import Section
 from numclip_lightning.report.html.errors import (
@@ -54,21 +56,23 @@ def page_of(runs: Sequence[ReportedRun], *, load: Loader | None, command: str, t
 
 
 def _sections(runs: Sequence[ReportedRun], load: Loader | None, command: str) -> list[Section]:
-    return [
-        summary_section(runs),
-        *([comparison_section(runs)] if len(runs) > 1 else []),
-        agreement_section(runs),
-        value_section(runs),
-        level_section(runs),
-        confusion_section(runs),
-        reliability_section(runs),
-        distribution_section(runs),
-        coverage_section(runs),
-        selective_section(runs),
-        group_section(runs),
-        prototype_section(runs),
-        gallery_section(runs, load),
-        off_scale_section(runs, load),
-        corruption_section(runs),
-        made_section(runs, command),
+    """Make the sections one by one: intervals of many images, and the images themselves, take their time."""
+    parts: list[Callable[[], Section]] = [
+        partial(summary_section, runs),
+        *([partial(comparison_section, runs)] if len(runs) > 1 else []),
+        partial(agreement_section, runs),
+        partial(value_section, runs),
+        partial(level_section, runs),
+        partial(confusion_section, runs),
+        partial(reliability_section, runs),
+        partial(distribution_section, runs),
+        partial(coverage_section, runs),
+        partial(selective_section, runs),
+        partial(group_section, runs),
+        partial(prototype_section, runs),
+        partial(gallery_section, runs, load),
+        partial(off_scale_section, runs, load),
+        partial(corruption_section, runs),
+        partial(made_section, runs, command),
     ]
+    return [part() for part in watched(parts, len(parts), "writing the report", "section")]
