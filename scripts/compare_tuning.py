@@ -1,6 +1,6 @@
 """Compare the ways to tune an image tower, on the counting task and the CLIP in the package; prints a Markdown table.
 
-    python scripts/compare_tuning.py [--images 1000] [--steps 100]
+    python scripts/compare_tuning.py [--images 1000] [--steps 100] [--methods CosineClassifier] [--modes full last_n]
 
 Each way has the best of three rates for its tower, chosen on validation images; the seconds are those of that one fit.
 "Memory" is what training holds besides activations: weights, gradients and the state of the optimiser. "Merged" is the
@@ -49,6 +49,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1000, help="training images; half as many validate, all test")
     parser.add_argument("--steps", type=int, default=100, help="optimiser steps of 32 images")
+    names = [kind.__name__ for kind in NEW_PARTS]
+    parser.add_argument("--methods", nargs="+", choices=names, default=names, help="which methods")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="which ways to tune")
     words = parser.parse_args()
     scale = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["model"]["init_args"]["scale"]
     data = CountingDataModule(
@@ -57,8 +60,8 @@ def main() -> None:
     splits = {split: list(cast("Any", data.dataset(split))) for split in ("train", "val", "test")}
     print("| method | tune | rate | trained numbers | test MAE | seconds | memory, MiB | merged |")
     print(f"|{' --- |' * 8}")
-    for kind in NEW_PARTS:
-        for mode in MODES:
+    for kind in (kind for kind in NEW_PARTS if kind.__name__ in words.methods):
+        for mode in words.modes:
             found = [fit(kind, mode, rate, scale, splits, words.steps) for rate in RATES]
             best = min(found, key=lambda result: result.val_mae)
             print(f"| {kind.__name__} | {mode} | {best.rate:g} | {best.trained:,} | {best.test_mae:.2f} | "

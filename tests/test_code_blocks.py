@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support.pages import blocks, indented
+from support.pages import blocks, commands, indented
 from support.places import REPOSITORY
 
 PAGES = [
@@ -50,6 +50,17 @@ def test_python_can_be_compiled_and_what_it_imports_exists(page: Path) -> None:
 def test_yaml_can_be_read(page: Path) -> None:
     for _, text in blocks(text_of(page), "yaml"):
         assert isinstance(yaml.safe_load(text), (dict, list))
+
+
+@each_page
+def test_one_s_own_list_does_not_stand_beside_the_lists_of_a_shipped_configuration(page: Path) -> None:
+    for words in commands(text_of(page)):
+        if not any(word.startswith("--data.train_file=") for word in words):
+            continue
+        for file in (Path(REPOSITORY, word) for word in words if word.startswith("configs/")):
+            data = (yaml.safe_load(file.read_text(encoding="utf-8")).get("data") or {}).get("init_args", {})
+            lists = [name for name in data if name.endswith("_file") and data[name]]
+            assert [name for name in lists if not any(word.startswith(f"--data.{name}=") for word in words)] == []
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.anomaly_clip import AnomalyCLIP
 from numclip_lightning.methods.base import LearningRates
+from numclip_lightning.models import load_clip
 from support.tiny_fit import TARGETS, TINY, batch_of, images_of, loader, mae_of, quiet_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
@@ -46,6 +47,15 @@ def test_the_tower_itself_is_untouched_afterwards() -> None:
     assert method.prompts.deep is not None
     method.prompts.deep.add_(1)
     assert not torch.allclose(method.prototypes(), kept), "prototypes follow their deep tokens"
+
+
+@torch.no_grad()
+def test_an_image_has_the_feature_of_the_untouched_tower() -> None:
+    torch.manual_seed(0)
+    method, x = build().eval(), torch.randn(3, 3, 32, 32)
+    torch.manual_seed(0)
+    plain = load_clip(TINY["backbone"], None).eval()
+    assert torch.equal(method.encode_images(x), plain.encode_image(x))
 
 
 @torch.no_grad()

@@ -12,12 +12,14 @@ import yaml
 
 from numclip_lightning.cli import main
 from numclip_lightning.commands.benchmark import parse
+from numclip_lightning.data import ShanghaiTechDataModule
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.report.published import published_figures
 from numclip_lightning.runs.benchmark import Benchmark
 from numclip_lightning.runs.command import NumClipCLI
 from numclip_lightning.runs.plan import plan, plan_trials
 from numclip_lightning.runs.planned_mistakes import refuse_planned_mistakes
+from numclip_lightning.scale import OrdinalScale
 from support.fake_data import make_historical
 from support.places import REPOSITORY
 
@@ -148,6 +150,19 @@ def test_the_papers_protocols_have_their_folds_and_figures() -> None:
     assert len(figures) == 88
     by_benchmark = {name: entry for name, entry in papers["datasets"].items() if name.startswith("CVPR 2024")}
     assert [len(entry.get("folds", [0])) for entry in by_benchmark.values()] == [5, 5, 1, 1, 5, 5]
+
+
+def test_crowds_lose_nobody_and_blocks_know_where_they_are() -> None:
+    config = yaml.safe_load((REPOSITORY / "configs" / "shanghaitech.yaml").read_text(encoding="utf-8"))
+    for part, (fewest, most) in {"A": (33, 3139), "B": (9, 578)}.items():
+        args = load("papers")["datasets"][f"ShanghaiTech, {part}"]["args"]
+        data = {name.removeprefix("data."): value for name, value in args.items() if name.startswith("data.")}
+        module = ShanghaiTechDataModule(**{**config["data"]["init_args"], **data})
+        assert (module.part, module.preprocess, module.places) == (part, "whole", True)
+        own = {name.rpartition(".")[2]: value for name, value in args.items() if name.startswith("model.scale.")}
+        scale = OrdinalScale(**{**config["model"]["init_args"]["scale"], **own})
+        assert scale.minimum <= fewest < most <= scale.maximum
+        assert scale.lower[-1] < most
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
