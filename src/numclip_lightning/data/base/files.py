@@ -20,7 +20,7 @@ from numclip_lightning.data.base.types import Decode, Leaks, OnBadImage, SelectO
 from numclip_lightning.errors import MissingListError, check_choice, refuse
 from numclip_lightning.images.loading import MAX_PIXELS, Reading
 from numclip_lightning.images.pixel_cache import Cache, PixelCache
-from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Preprocess, build_transform
+from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Preprocess, build_transform, resized_side
 
 __all__ = ["FileDataModule"]
 
@@ -63,7 +63,8 @@ class FileDataModule(OrdinalDataModule):
             12 bits in 16; None takes 0 and 65535, or what the file says.
         decode: `whole`: every pixel of a file is decoded. `reduced`: JPEGs whose sides are four times what is needed
             are decoded at a half, a quarter or an eighth of their size, which takes a fraction of the time and changes
-            pixels by about one grey level (docs/performance.md).
+            pixels by about one grey level. `smallest`: so are JPEGs of twice what is needed, whose edges may change by
+            some twenty levels (docs/performance.md).
         cache: `none` decodes images each time. `memory` and `disk` keep them decoded and resized, as 8-bit pixels, for
             all epochs; what is on disk serves later runs with the same files too, until one of them changes. Equal
             results, except that training crops of `preprocess=clip` are resized twice. Images to predict are not kept.
@@ -147,8 +148,10 @@ class FileDataModule(OrdinalDataModule):
     @property
     def reading(self) -> Reading:
         """How image files are read."""
-        # Twice what is needed: averaging the rest hides how the decoder made the first half.
-        return Reading(self.max_pixels, self.grey_range, 2 * self.side if self.decode == "reduced" else None)
+        needed = resized_side(self.side, self.preprocess)
+        # With twice what is needed, averaging the rest hides how the decoder made the first half.
+        least = {"whole": None, "reduced": 2 * self.side, "smallest": needed}[self.decode]
+        return Reading(self.max_pixels, self.grey_range, least)
 
     # Methods that a dataset overrides.
 

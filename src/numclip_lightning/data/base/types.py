@@ -21,5 +21,5 @@ Leaks = Literal["refuse", "warn"]
 OnBadImage = Literal["raise", "skip"]
 """What a prediction does with an image that can't be read."""
 
-Decode = Literal["whole", "reduced"]
+Decode = Literal["whole", "reduced", "smallest"]
 """How much of a large JPEG is decoded."""
