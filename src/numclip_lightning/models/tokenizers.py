@@ -27,7 +27,7 @@ def kept_tokenizer(backbone: str) -> Any:
     Args:
         backbone: A name of open_clip, or `local-dir:` and a folder.
     """
-    held = getattr(open_clip.tokenizer, "_tokenizer", None)
+    held: Any = getattr(open_clip.tokenizer, "_tokenizer", None)
     text = _text_side(backbone)
     if type(held) is not open_clip.SimpleTokenizer or "siglip" in backbone.lower() or any(text.get(k) for k in _OTHERS):
         return open_clip.get_tokenizer(backbone)
