@@ -199,6 +199,19 @@ def test_packing_goes_on_where_it_was_stopped(data: Path, packed: Path, tmp_path
     assert not list(again.glob("*.part"))
 
 
+def test_shards_have_the_images_that_can_be_read(data: Path, tmp_path: Path) -> None:
+    own, packed = tmp_path / "own", tmp_path / "packed"
+    shutil.copytree(data, own)
+    for name in ("train_001.png", "test_002.png"):
+        (own / name).write_bytes(b"")
+    words = ["--data.on_bad_image=skip", f"--output={packed}", "--shard_size=6"]
+    assert main(["shards", *words_of(own), *words]) == 0
+    for split, missed in (("train", "train_001.png"), ("val", ""), ("test", "test_002.png")):
+        names = [f"{split}_{place:03d}.png" for place in range(SIZES[split])]
+        found = [label.path for label in module(packed).labels(split)]  # type: ignore[arg-type]
+        assert found == [name for name in names if name != missed]
+
+
 def test_shards_of_other_data_are_not_taken_for_packed(
     data: Path, packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -113,6 +113,7 @@ def by_two(folder: Path, fitted_by_two: Path) -> ByTwo:
         "one": ["test", *base, f"--data.root={one}"],
         "predict": ["predict", *base, "--data.predict_path=test.txt"],
         "skip": ["predict", *base, f"--data.root={bad}", "--data.predict_path=test.txt", "--data.on_bad_image=skip"],
+        "left_out": ["test", *base, f"--data.root={bad}", "--data.on_bad_image=skip"],
         **{name: words for name, words in fits(folder).items() if name in QUICK},
         "tuned": [*fit_with(folder, "NumCLIP", *TUNED), *TWO],
         "predict_one": ["predict", *base, f"--data.predict_path={one / 'test_000.png'}"],
@@ -226,6 +227,18 @@ def test_images_that_two_processes_skip_are_joined(folder: Path, by_two: ByTwo) 
     assert [float(row["value"]) for row in rows] == pytest.approx([float(row["value"]) for row in expected], abs=1e-4)
     assert [row["path"] for row in rows_of(run / "predictions.skipped.csv")] == list(BAD)
     assert not list(run.glob("*.part*"))
+
+
+def test_images_that_can_not_be_read_are_left_out_of_both_processes(by_two: ByTwo) -> None:
+    run = by_two.runs["left_out"]
+    assert [row["path"] for row in rows_of(run / "left_out.csv")] == list(BAD)
+    metrics, rows = metrics_of(run), rows_of(run / "test_predictions.csv")
+    assert metrics["test_left_out"] == len(BAD)
+    assert [row["path"] for row in rows] == [
+        row["path"] for row in rows_of(by_two.runs["predict"] / "predictions.csv") if row["path"] not in BAD
+    ]
+    errors = [abs(float(row["error"])) for row in rows]
+    assert metrics["test_mae"] == pytest.approx(sum(errors) / len(errors), abs=1e-5)
 
 
 def test_one_image_is_not_divided_among_two_processes(by_two: ByTwo, folder: Path) -> None:

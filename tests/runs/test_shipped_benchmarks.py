@@ -12,10 +12,12 @@ import yaml
 
 from numclip_lightning.cli import main
 from numclip_lightning.commands.benchmark import parse
+from numclip_lightning.errors import ConfigError
 from numclip_lightning.report.published import published_figures
 from numclip_lightning.runs.benchmark import Benchmark
 from numclip_lightning.runs.command import NumClipCLI
 from numclip_lightning.runs.plan import plan, plan_trials
+from numclip_lightning.runs.planned_mistakes import refuse_planned_mistakes
 from support.fake_data import make_historical
 from support.places import REPOSITORY
 
@@ -25,6 +27,11 @@ OVERLAYS = {file.relative_to(REPOSITORY).as_posix() for file in (REPOSITORY / "c
 
 def load(name: str) -> Any:
     return yaml.safe_load((REPOSITORY / "configs" / "benchmarks" / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def load_overlay(name: str) -> Any:
+    text = (REPOSITORY / "configs" / "methods" / f"{name}.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)["model"]["init_args"]
 
 
 def chosen(name: str) -> Benchmark:
@@ -37,6 +44,33 @@ def test_every_method_is_in(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     configs = [entry.config for entry in chosen(name).methods.values()]
     # The configurations' own method is NumCLIP.
     assert set(configs) == {*OVERLAYS, None}
+
+
+def test_an_optimiser_of_another_class_leaves_no_arguments_of_the_overlays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    whole = chosen("collection")
+    coop = whole.methods["CoOp"]
+    # Momentum is for the overlay's SGD; the entry's RAdam has no arguments.
+    assert (coop.args["model.optimizer"], load_overlay("coop")["optimizer"]["name"]) == (
+        {"name": "RAdam", "args": {}},
+        "SGD",
+    )
+    counting = {"counting": whole.datasets["counting"]}
+    small = replace(whole, datasets=counting, ensembles={}, means={}, compare_to=None, overlays=None)
+    refuse_planned_mistakes(plan(replace(small, methods={"CoOp": coop})))
+    wrong = replace(coop, args={**coop.args, "model.optimizer.args.momentum": 0.9})
+    with pytest.raises(ConfigError, match="RAdam takes no 'momentum'"):
+        refuse_planned_mistakes(plan(replace(small, methods={"CoOp": wrong})))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_no_run_or_trial_has_a_mistake(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    whole = chosen(name)
+    runs = [*plan_trials(whole), *plan(whole)]
+    assert runs or all(entry.needs and not (REPOSITORY / entry.needs).exists() for entry in whole.datasets.values())
+    refuse_planned_mistakes(runs)
 
 
 def test_every_overlay_has_its_name_in_its_first_line() -> None:

@@ -1,6 +1,7 @@
 """`numclip shards`: pack the images of a configuration into tar shards, which `ShardDataModule` reads."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from numclip_lightning.commands.run_data import add_data
@@ -46,6 +47,8 @@ def shards(words: Sequence[str]) -> int:
     if not isinstance(data, FileDataModule):
         raise ConfigError(f"{type(data).__name__} has no image files to pack; use data of lists.")
     folder = Path(config.output).expanduser()
+    if data.on_bad_image == "skip":
+        _leave_out(data)
     data.labels("train")
     # Shards can't tell afterwards that two splits share an image or a person.
     data.split_lists.refuse_shared_images()
@@ -58,3 +61,10 @@ def shards(words: Sequence[str]) -> int:
         place = folder / f"{split}-{{000000..{number - 1:06d}}}.tar"
         print(f"{images} images in {number} shards: --data.{split}_shards='{place}'")  # noqa: T201
     return 0
+
+
+def _leave_out(data: FileDataModule) -> None:
+    """Leave images that can't be read out of all lists that are there: shards hold what a fit can read."""
+    for stage in ("fit", "test"):
+        with suppress(MissingListError):
+            data.setup(stage)

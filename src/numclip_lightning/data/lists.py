@@ -101,8 +101,9 @@ class ListDataModule(FileDataModule):
                 "no test_file"
             )
 
-    def may_select_on_test(self) -> bool:
-        """Return True: the lists are your own."""
+    @property
+    def has_own_lists(self) -> bool:
+        """Whether the lists are your own: always."""
         return True
 
     @property

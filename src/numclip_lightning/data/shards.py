@@ -138,7 +138,8 @@ class ShardDataModule(OrdinalDataModule):
         shard_folder: Where remote shards and indices are kept; None is `numclip_lightning/shards` in the user's folder
             of caches.
         shard_gigabytes: The most that remote shards may take there, in 10^9 bytes.
-        on_bad_image: As of `FileDataModule`, for predictions.
+        on_bad_image: `skip` predicts the images that can be read, as `FileDataModule` does. A fit or a test of shards
+            refuses the others: they are left out when shards are written.
 
     Raises:
         ConfigError: If an argument is out of its range, or few shots, shift or long tail are given.

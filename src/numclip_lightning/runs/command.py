@@ -49,6 +49,7 @@ from numclip_lightning.runs.prediction_writer import raise_problem
 from numclip_lightning.runs.released import released_parameters, trained_parameters
 from numclip_lightning.runs.remarks import say_what_is_idle
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
+from numclip_lightning.runs.same_list import SameList
 from numclip_lightning.runs.secret_values import refuse_secrets
 from numclip_lightning.runs.stopping import slurm_job
 from numclip_lightning.runs.terminal import unwrap_errors
@@ -90,7 +91,7 @@ class NumClipCLI(LightningCLI):
                 "default_root_dir": "runs",
                 "max_epochs": 100,
                 "log_every_n_steps": 10,
-                "callbacks": [ExactResume(), CheckData(), StopDiverged()],
+                "callbacks": [ExactResume(), SameList(), CheckData(), StopDiverged()],
             },
             seed_everything_default=0,
             parser_class=Parser,

@@ -29,6 +29,7 @@ from numclip_lightning.runs.endings import called_program
 from numclip_lightning.runs.flatten import flatten
 from numclip_lightning.runs.guessing import Result, guess_of
 from numclip_lightning.runs.in_wandb import WANDB_RUN
+from numclip_lightning.runs.left_out import LEFT_OUT, number_left_out, write_left_out
 from numclip_lightning.runs.prototypes import write_prototypes
 from numclip_lightning.runs.trainer import uses_whole_split
 
@@ -78,6 +79,8 @@ class RunFolder(SaveConfigCallback):
       the checkpoint was selected on test images, also if it is tested later under another configuration; and what
       guessing costs on the same images (`val_guess_mae`, `val_guess_acc`, and with `test_`);
     - `prototypes.json`: after a test, how alike the prompts are to a method that has them;
+    - `left_out.csv`: the images that `data.on_bad_image=skip` leaves out, whose number is in `metrics.json`
+      (`train_left_out` and so on);
     - `train_counts.json`: how many training images each value and each level has, where the training list is there;
 
     and gives the configuration to every other logger. The summary in W&B has the same validation metrics as
@@ -123,6 +126,8 @@ class RunFolder(SaveConfigCallback):
         data = getattr(trainer, "datamodule", None)
         self.select_on = data.select_on if isinstance(data, FileDataModule) else "val"
         super().setup(trainer, pl_module, stage)
+        if trainer.is_global_zero:
+            write_left_out(data, self.folder)
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Write the configuration and log it; on the first process only."""
@@ -191,7 +196,8 @@ class RunFolder(SaveConfigCallback):
             return
         path = self.folder / "metrics.json"
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        write_whole(path, json.dumps({**known, **found, "select_on": self.select_on}, indent=2) + "\n")
+        found = {**found, **number_left_out(getattr(trainer, "datamodule", None)), "select_on": self.select_on}
+        write_whole(path, json.dumps({**known, **found}, indent=2) + "\n")
 
 
 def print_place(trainer: L.Trainer, checkpoint: str) -> None:
@@ -220,7 +226,7 @@ def discard_unused(trainer: L.Trainer) -> None:
     if run is None or not trainer.is_global_zero:
         return
     files = [file for file in run.folder.rglob("*") if not file.is_dir()]
-    if all(file.name in ("config.yaml", WANDB_RUN) or not file.stat().st_size for file in files):
+    if all(file.name in ("config.yaml", LEFT_OUT, WANDB_RUN) or not file.stat().st_size for file in files):
         shutil.rmtree(run.folder, ignore_errors=True)
 
 

@@ -37,7 +37,7 @@ def learns(files: Sequence[str], args: Mapping[str, Any]) -> bool:
             content = parse_yaml(Path(file).read_text(encoding="utf-8")) or {}
             model = merged(model, _tree("model", content.get("model") or {}))
         for name, value in args.items():
-            model = merged(model, _tree(name, value))
+            model = merged(model, _tree(name, value), whole_args=".args." not in name)
         module = str(model["class_path"]).rpartition(".")[0]
         if module and module.partition(".")[0] != "numclip_lightning":
             return True
@@ -82,10 +82,18 @@ def _tree(name: str, value: Any) -> dict[str, Any]:
     return {"init_args": value}
 
 
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a mapping with another one on top of it, at every depth."""
+def merged(below: Mapping[str, Any], above: Mapping[str, Any], *, whole_args: bool = True) -> dict[str, Any]:
+    """Return a mapping with another one on top of it, at every depth.
+
+    Args:
+        below: What is overridden.
+        above: What overrides it.
+        whole_args: Whether the `args` of an optimiser or a schedule replace those below, as they do in files and flags
+            that give all of them: those of SGD are not for RAdam. False for a flag of one of them.
+    """
     whole = dict(below)
     for key, value in above.items():
-        deeper = isinstance(value, Mapping) and isinstance(whole.get(key), Mapping)
-        whole[key] = merged(whole[key], value) if deeper else value
+        replaces = whole_args and key == "args"
+        deeper = isinstance(value, Mapping) and isinstance(whole.get(key), Mapping) and not replaces
+        whole[key] = merged(whole[key], value, whole_args=whole_args) if deeper else value
     return whole

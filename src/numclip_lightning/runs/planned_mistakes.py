@@ -65,14 +65,15 @@ def _sections(words: Sequence[str]) -> dict[str, Any]:
     whole: dict[str, Any] = {}
     for source in sources_of(words):
         for section, value in source.tree.items():
+            below, whole_args = whole.get(section) or {}, ".args." not in source.where
             if section in ("model", "data"):
-                whole[section] = _class_section(section, whole.get(section) or {}, value)
+                whole[section] = _class_section(section, below, value, whole_args=whole_args)
             elif isinstance(value, Mapping):
-                whole[section] = merged(whole.get(section) or {}, value)
+                whole[section] = merged(below, value, whole_args=whole_args)
     return whole
 
 
-def _class_section(section: str, below: Mapping[str, Any], value: Any) -> dict[str, Any]:
+def _class_section(section: str, below: Mapping[str, Any], value: Any, *, whole_args: bool) -> dict[str, Any]:
     """Return a section with a class, with another one on top; arguments that a new class lacks are passed over."""
     if isinstance(value, str):
         value = {"class_path": value}
@@ -80,7 +81,7 @@ def _class_section(section: str, below: Mapping[str, Any], value: Any) -> dict[s
     above: dict[str, Any] = {"init_args": {**rest, **((value or {}).get("init_args") or {})}}
     if "class_path" in (value or {}):
         above["class_path"] = value["class_path"]
-    whole = merged(below, above)
+    whole = merged(below, above, whole_args=whole_args)
     kind = find_class(whole.get("class_path"), OrdinalMethod if section == "model" else OrdinalDataModule)
     taken = {name for base in getattr(kind, "__mro__", ()) for name in getattr(base, "__annotations__", {})}
     if kind is not None:

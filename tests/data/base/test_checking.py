@@ -118,9 +118,11 @@ def test_check_lists_every_fault(tmp_path: Path) -> None:
     assert message.count(": missing") == 10
     assert "and 3 more" in message
     assert message.endswith(
-        "Set root to the folder the list is relative to, restore the images, or remove their lines."
+        "Set root to the folder the list is relative to, restore the images, remove their lines, or leave them out "
+        "with data.on_bad_image=skip."
     )
-    check_images(read_labels(file), tmp_path, "none")
+    assert [image.place for image in check_images(read_labels(file), tmp_path, skip=True)] == [*range(3, 15), 20]
+    assert check_images(read_labels(file), tmp_path, "none") == []
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp", "bmp", "tif"])

@@ -15,7 +15,7 @@ from numclip_lightning.errors import DataError, format_number, shown
 from numclip_lightning.images.loading import UNREADABLE, Reading, Remarks, inspect_image
 from numclip_lightning.progress import watched
 
-__all__ = ["CheckImages", "check_images", "report_one_value", "report_rounding"]
+__all__ = ["BadImage", "CheckImages", "check_images", "report_one_value", "report_rounding"]
 
 _log = logging.getLogger(__name__)
 
@@ -26,15 +26,30 @@ _SHOWN = 10
 _FEWER_BITS = 2**14
 
 
-class _Fault(NamedTuple):
+class BadImage(NamedTuple):
+    """An image that can't be read.
+
+    Attributes:
+        place: Its place in the list.
+        label: Its entry.
+        missing: Whether there is no such file.
+        reason: What is wrong with it.
+    """
+
+    place: int
     label: Label
     missing: bool
     reason: str
 
 
 def check_images(
-    labels: Iterable[Label], root: str | Path, how: CheckImages = "full", reading: Reading | None = None
-) -> None:
+    labels: Iterable[Label],
+    root: str | Path,
+    how: CheckImages = "full",
+    reading: Reading | None = None,
+    *,
+    skip: bool = False,
+) -> list[BadImage]:
     """Check every image of a list before training starts, and report what is assumed of them.
 
     Args:
@@ -44,13 +59,17 @@ def check_images(
             `"header"` only opens it, `"none"` checks nothing. Of lists of 2,000 images and more, those that were good
             before and have not changed since are passed over.
         reading: How images are read; None takes the defaults.
+        skip: Whether images that are missing or unreadable are returned in place of an error.
+
+    Returns:
+        Those images, in the order of the list; none without `skip`.
 
     Raises:
         DataError: If images are missing or unreadable: how many of each, and the first ten with file and line. Also if
             two entries with different labels are the same file.
     """
     if how == "none":
-        return
+        return []
     reading = reading or Reading()
     # Long lists stay columns: a label is made where there is something to say of it.
     labels = labels if isinstance(labels, LabelTable) else list(labels)
@@ -59,9 +78,14 @@ def check_images(
         _log.warning("%s", note)
     _refuse_same_file(labels, files)
     faults, remarks = _look(labels, files, how, reading)
-    if faults:
+    if faults and not skip:
         raise DataError(_report(faults, len(labels), root, almost))
     _report_remarks(remarks)
+    if faults:
+        # Files of no bytes are no copies of each other.
+        bad = {fault.place for fault in faults}
+        good = [index for index in range(len(labels)) if index not in bad]
+        files, labels = [files[index] for index in good], [labels[index] for index in good]
     if how == "full" and (copies := copies_within(files, labels)):
         label, other = copies[0]
         _log.warning(
@@ -69,13 +93,14 @@ def check_images(
             "labelled %s); correct or remove one of each two",
             len(copies), label.where, label.path, _targets(label), other.where, other.path, _targets(other),
         )  # fmt: skip
+    return faults
 
 
 def _look(
     labels: Sequence[Label], files: Sequence[Path], how: CheckImages, reading: Reading
-) -> tuple[list[_Fault], list[tuple[Label, Remarks]]]:
+) -> tuple[list[BadImage], list[tuple[Label, Remarks]]]:
     """Inspect images in threads, those of long lists that were good before excepted; return what there is to say."""
-    checked, faults, remarks = Checked(how, reading, len(files)), list[_Fault](), list[tuple[Label, Remarks]]()
+    checked, faults, remarks = Checked(how, reading, len(files)), list[BadImage](), list[tuple[Label, Remarks]]()
 
     def look(file: Path) -> tuple[bytes | None, Remarks | str]:
         key = checked.key(file)
@@ -85,7 +110,7 @@ def _look(
         found = watched(in_threads(look, files), len(files), "checking images")
         for index, (key, result) in enumerate(found):
             if isinstance(result, str):
-                faults.append(_Fault(labels[index], missing=not result, reason=result))
+                faults.append(BadImage(index, labels[index], missing=not result, reason=result or "missing"))
             elif result != Remarks():
                 remarks.append((labels[index], result))
             else:
@@ -106,19 +131,22 @@ def _inspect(file: Path, reading: Reading, *, decode: bool) -> Remarks | str:
         return f"unreadable: {error.strerror if isinstance(error, OSError) and error.filename else error}"
 
 
-def _report(faults: list[_Fault], total: int, root: str | Path, almost: str) -> str:
+def _report(faults: list[BadImage], total: int, root: str | Path, almost: str) -> str:
     missing = sum(fault.missing for fault in faults)
     lines = [f"{missing} of {total} images are missing and {len(faults) - missing} unreadable (root is {str(root)!r}):"]
     # First those that are nowhere.
     hints = {fault: hint_near(root, fault.label.path) for fault in faults if fault.missing} if almost else {}
     for fault in sorted(faults, key=lambda fault: bool(hints.get(fault)))[:_SHOWN]:
-        reason = f"missing{hint_near(root, fault.label.path)}" if fault.missing else fault.reason
+        reason = fault.reason + (hint_near(root, fault.label.path) if fault.missing else "")
         lines.append(f"  {fault.label.where}: {shown(fault.label.path)}: {reason}")
     if len(faults) > _SHOWN:
         lines.append(f"  and {len(faults) - _SHOWN} more")
     if almost:
         lines.append(f"Of these, {almost}.")
-    lines.append("Set root to the folder the list is relative to, restore the images, or remove their lines.")
+    lines.append(
+        "Set root to the folder the list is relative to, restore the images, remove their lines, or leave them out "
+        "with data.on_bad_image=skip."
+    )
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ from numclip_lightning.data.base.checking import CheckImages, check_images, repo
 from numclip_lightning.data.base.datamodule import NEEDED, OrdinalDataModule
 from numclip_lightning.data.base.dataset import OrdinalDataset
 from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
+from numclip_lightning.data.base.left_out import check_skipping, leave_out_unreadable
 from numclip_lightning.data.base.nodes import once_per_node
 from numclip_lightning.data.base.split_lists import SplitLists
 from numclip_lightning.data.base.types import Decode, Leaks, OnBadImage, SelectOn, Split
@@ -70,11 +71,12 @@ class FileDataModule(OrdinalDataModule):
             results, except that training crops of `preprocess=clip` are resized twice. Images to predict are not kept.
         cache_folder: Where `disk` keeps them; None is `numclip_lightning/pixels` in the user's folder of caches.
         cache_gigabytes: The most that they may take, in 10^9 bytes: in memory in each process, or all on disk.
-        on_bad_image: For `numclip predict`, what to do with an image that can't be read: `raise` refuses it, by default
-            before anything is predicted; `skip` predicts the others, lists it and ends with exit code 3. Training and
-            tests never skip an image.
-        max_bad_fraction: With `on_bad_image=skip`, the largest share of images that may be skipped, 0 to 1; a
-            prediction that has skipped more ends with an error, its rows are kept.
+        on_bad_image: What to do with an image that can't be read: `raise` refuses it, by default before the run starts;
+            `skip` goes on without it, counted, listed and logged, as if its list had no such line. A fit, validation
+            or test writes `left_out.csv` into its folder. A prediction ends with exit code 3. The test list of a
+            published protocol is whole or refused.
+        max_bad_fraction: With `on_bad_image=skip`, the largest share of a list that may be skipped, 0 to 1; more ends
+            with an error, after which a prediction keeps its rows.
         attributes: Columns of the lists that say what else is known of an image, such as `[sex, site]`; predictions
             have them as `attribute_sex`, and a report compares the images by them. The test list must have them.
 
@@ -118,14 +120,7 @@ class FileDataModule(OrdinalDataModule):
         check_choice("cache", self.cache, get_args(Cache))
         if not self.cache_gigabytes > 0:
             refuse(f"cache_gigabytes={self.cache_gigabytes} must be a number above 0")
-        check_choice("on_bad_image", self.on_bad_image, get_args(OnBadImage))
-        if not 0 <= self.max_bad_fraction <= 1:
-            refuse(f"max_bad_fraction={self.max_bad_fraction} must be from 0 to 1, both included")
-        if self.max_bad_fraction < 1 and self.on_bad_image != "skip":
-            refuse(
-                f"max_bad_fraction={self.max_bad_fraction} limits what on_bad_image=skip leaves out, but on_bad_image "
-                f"is {self.on_bad_image!r}, which leaves out none; set data.on_bad_image=skip"
-            )
+        check_skipping(self.on_bad_image, self.max_bad_fraction)
         check_choice("select_on", self.select_on, get_args(SelectOn))
         check_choice("leaks", self.leaks, get_args(Leaks))
         check_attributes(self.attributes)
@@ -165,7 +160,7 @@ class FileDataModule(OrdinalDataModule):
 
     def may_select_on_test(self) -> bool:
         """Return whether `select_on="test"` makes sense: for lists of your own, and where the papers do so."""
-        return self.lists_given or type(self).published is FileDataModule.published
+        return self.has_own_lists
 
     def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
         """Read one list file; `labelled=False` allows a list without labels."""
@@ -199,6 +194,11 @@ class FileDataModule(OrdinalDataModule):
     def lists_given(self) -> bool:
         """Whether any list file is given; datasets that draw their splits then use the list files alone."""
         return any((self.train_file, self.val_file, self.test_file))
+
+    @property
+    def has_own_lists(self) -> bool:
+        """Whether the lists are your own, and no published protocol's."""
+        return self.lists_given or type(self).published is FileDataModule.published
 
     @property
     def list_files(self) -> dict[Split, str | None]:
@@ -258,16 +258,23 @@ class FileDataModule(OrdinalDataModule):
         """
         if stage in self._ready:
             return
+        skips = self.on_bad_image == "skip"
+        if skips and stage != "predict":
+            leave_out_unreadable(
+                self.split_lists, NEEDED[stage], self.check_images, self.reading,
+                most=self.max_bad_fraction, whole_test=not self.has_own_lists, trainer=self.trainer,
+            )  # fmt: skip
+            # What was read before of the whole lists.
+            self._tables.clear()
         tables = [self.labels(split) for split in NEEDED[stage]]
         if stage == "fit":
             self.split_lists.refuse_shared_images()
             report_one_value(self.labels("train"))
         if stage == "test":
             self.split_lists.refuse_test_images()
-        skips = stage == "predict" and self.on_bad_image == "skip"
-        how = "none" if skips else self.check_images
-        images = tables[0] if len(tables) == 1 else chain.from_iterable(tables)
-        once_per_node(lambda: check_images(images, self.root, how, self.reading), self.trainer)
+        if not skips:
+            images = tables[0] if len(tables) == 1 else chain.from_iterable(tables)
+            once_per_node(lambda: check_images(images, self.root, self.check_images, self.reading), self.trainer)
         for table in tables:
             report_rounding(table)
         self._ready.add(stage)

@@ -1,13 +1,14 @@
 """The lists of a dataset: found, read, divided and compared; plain Python, without Lightning."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from numclip_lightning.data.base.arguments import expand_home
+from numclip_lightning.data.base.checking import BadImage
 from numclip_lightning.data.base.labels import Label, LabelTable, unlabelled
 from numclip_lightning.data.base.leaks import Images, compare_copies, compare_selected, compare_trained, find_images
 from numclip_lightning.data.base.splits import random_split
@@ -48,6 +49,10 @@ class SplitLists:
         refuse_copies: Whether more than a few copies of images that lists share are refused.
         refuse_groups: Whether groups that lists share are refused; otherwise they are warned of.
         compare_content: Whether images are also compared by their files' content.
+
+    Attributes:
+        left_out: The entries that are left out of a list because their images can't be read, for each list that was
+            looked at.
     """
 
     source: ListSource
@@ -65,6 +70,7 @@ class SplitLists:
         self._found: dict[Split, LabelTable | None] = {}
         self._tables: dict[Split, LabelTable] = {}
         self._compared = False
+        self.left_out: dict[Split, Sequence[BadImage]] = {}
 
     def read(self, split: Split) -> LabelTable:
         """Return the entries of `"train"`, `"val"` or `"test"`.
@@ -87,6 +93,32 @@ class SplitLists:
             return self.reduce(train) if self.reduce else train
         val = self._find_val()
         return self._set_aside[1] if val is None else val
+
+    def origins(self, splits: Sequence[Split]) -> list[Split]:
+        """Return the lists that some splits come from, each once: `"val"` may come from the training or test list."""
+        found: list[Split] = []
+        for split in splits:
+            if split == "val" and self.find("val") is None:
+                split = "test" if self.select_on == "test" else "train"
+            found.append(split)
+        return list(dict.fromkeys(found))
+
+    def leave_out(self, split: Split, bad: Sequence[BadImage]) -> None:
+        """Leave entries out of a list, as if it had no such lines, before anything is set aside or drawn from it.
+
+        Args:
+            split: The list's own split, as `origins` has it.
+            bad: The entries, by their places in `find(split)`.
+        """
+        self.left_out[split] = bad
+        table = self.find(split)
+        if not bad or table is None:
+            return
+        places = {image.place for image in bad}
+        self._found[split] = LabelTable(label for place, label in enumerate(table) if place not in places)
+        self._tables.clear()
+        # What was set aside of the whole list.
+        vars(self).pop("_set_aside", None)
 
     def read_predict(self, path: str | None) -> LabelTable:
         """Return the images to predict, without labels.
