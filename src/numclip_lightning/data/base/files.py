@@ -62,10 +62,9 @@ class FileDataModule(OrdinalDataModule):
             other images of more are refused.
         grey_range: The numbers that become black and white in images of more than 8 bits, such as `[0, 4095]` for
             12 bits in 16; None takes 0 and 65535, or what the file says.
-        decode: `whole`: every pixel of a file is decoded. `reduced`: JPEGs whose sides are four times what is needed
-            are decoded at a half, a quarter or an eighth of their size, which takes a fraction of the time and changes
-            pixels by about one grey level. `smallest`: so are JPEGs of twice what is needed, whose edges may change by
-            some twenty levels (docs/performance.md).
+        decode: `whole`: every pixel of a file is decoded. `reduced`: JPEGs of four times what is needed are decoded at
+            a part of their size, with pixels that differ by about one grey level. `smallest`: those of twice what is
+            needed too, with edges that may differ by twenty (docs/performance.md).
         cache: `none` decodes images each time. `memory` and `disk` keep them decoded and resized, as 8-bit pixels, for
             all epochs; what is on disk serves later runs with the same files too, until one of them changes. Equal
             results, except that training crops of `preprocess=clip` are resized twice. Images to predict are not kept.
@@ -143,9 +142,7 @@ class FileDataModule(OrdinalDataModule):
     @property
     def reading(self) -> Reading:
         """How image files are read."""
-        needed = resized_side(self.side, self.preprocess)
-        # With twice what is needed, averaging the rest hides how the decoder made the first half.
-        least = {"whole": None, "reduced": 2 * self.side, "smallest": needed}[self.decode]
+        least = {"reduced": 2 * self.side, "smallest": resized_side(self.side, self.preprocess)}.get(self.decode)
         return Reading(self.max_pixels, self.grey_range, least)
 
     # Methods that a dataset overrides.
