@@ -83,7 +83,8 @@ def images(run: Run) -> Iterator[Row]:
     ours = build_transform(224, "clip", train=False)
     with tempfile.TemporaryDirectory() as folder:
         for name, target, files in _photographs(Path(folder)):
-            for decode, reading in (("whole", Reading()), ("reduced", Reading(least_side=448))):
+            for decode, least in (("whole", None), ("reduced", 448), ("smallest", 224)):
+                reading = Reading(least_side=least)
 
                 def with_ours(files: list[Path] = files, reading: Reading = reading) -> object:
                     return [ours(load_rgb(file, reading)) for file in files]

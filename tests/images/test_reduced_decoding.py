@@ -1,6 +1,7 @@
 """Large JPEGs that are decoded at a fraction of their size: nearly the pixels of whole ones, and never too few."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +43,24 @@ def test_pictures_are_equal_within_a_grey_level(
     assert difference.max() <= 8
 
 
+@pytest.mark.parametrize(("preprocess", "size", "side"), [
+    ("clip", (640, 480), 240), ("clip", (816, 612), 306), ("whole", (500, 460), 230), ("published", (640, 480), 480),
+    ("published", (700, 520), 260), ("clip", (440, 400), 400),
+])  # fmt: skip
+def test_the_smallest_decoding_keeps_all_that_is_resized(
+    tmp_path: Path, preprocess: Any, size: tuple[int, int], side: int
+) -> None:
+    file = photograph(tmp_path / "a.jpg", size)
+    data = ListDataModule(root=str(tmp_path), test_file="list.txt", preprocess=preprocess, decode="smallest")
+    whole, smallest = load_rgb(file), load_rgb(file, data.reading)
+    assert min(smallest.shape[:2]) == side
+    transform = build_transform(224, preprocess, train=False)
+    difference = np.abs(transform.square(whole).astype(int) - transform.square(smallest))
+    assert difference.mean() < 1
+    assert np.quantile(difference, 0.99) <= 4
+    assert difference.max() <= 20
+
+
 def test_small_and_other_images_are_decoded_whole(tmp_path: Path) -> None:
     small = photograph(tmp_path / "a.jpg", (250, 200))
     np.testing.assert_array_equal(load_rgb(small, Reading(least_side=128)), load_rgb(small))
@@ -63,5 +82,5 @@ def test_a_dataset_decodes_as_it_is_asked_to(tmp_path: Path) -> None:
     images = [ListDataModule(**arguments, decode=how).dataset("test")[0]["image"] for how in ("whole", "reduced")]  # type: ignore[arg-type]
     assert not images[0].equal(images[1])
     assert (images[0] - images[1]).abs().mean() < 0.02
-    with pytest.raises(ConfigError, match="decode is 'half'; choose one of 'whole', 'reduced'"):
+    with pytest.raises(ConfigError, match="decode is 'half'; choose one of 'whole', 'reduced', 'smallest'"):
         ListDataModule(**arguments, decode="half")  # type: ignore[arg-type]

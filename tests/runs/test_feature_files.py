@@ -59,6 +59,15 @@ def test_the_second_run_encodes_nothing_and_ends_the_same(folder: Path) -> None:
     assert plain[1] == first[1] == second[1]
 
 
+def test_no_image_is_decoded_in_advance_where_the_features_are_kept(folder: Path) -> None:
+    pixels = folder / "pixels"
+    first = fit(folder, cache="disk", cache_folder=str(pixels))
+    assert len(list(pixels.iterdir())) >= 2
+    again = fit(folder, cache="disk", cache_folder=str(folder / "none"))
+    assert again == (0, first[1])
+    assert not (folder / "none").exists()
+
+
 def test_another_method_with_the_same_tower_shares_them(folder: Path) -> None:
     fit(folder)
     assert fit(folder, kind=LinearProbe)[0] == 0

@@ -194,7 +194,8 @@ def _to_rgb(image: Image.Image, reading: Reading) -> Image.Image:
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    # `convert` copies what is RGB already.
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _deep_range(image: Image.Image, pixels: npt.NDArray[np.float64], reading: Reading) -> tuple[float, float]:

@@ -12,7 +12,15 @@ from torch import Tensor
 
 from numclip_lightning.errors import ConfigError, check_choice
 
-__all__ = ["NORMALIZATIONS", "ImageTransform", "Normalization", "Normalize", "Preprocess", "build_transform"]
+__all__ = [
+    "NORMALIZATIONS",
+    "ImageTransform",
+    "Normalization",
+    "Normalize",
+    "Preprocess",
+    "build_transform",
+    "resized_side",
+]
 
 Preprocess = Literal["clip", "published", "whole"]
 Normalize = Literal["clip", "imagenet", "half", "unit"]
@@ -144,6 +152,16 @@ def build_transform(
     return ImageTransform(image_size, kinds[preprocess](image_size), train=train, normalization=normalization)
 
 
+def resized_side(image_size: int, preprocess: Preprocess) -> int:
+    """Return the shorter side in pixels that an image is resized to before the centre of it is cropped.
+
+    Args:
+        image_size: As for `build_transform`.
+        preprocess: Likewise.
+    """
+    return round(image_size * 256 / 224) if preprocess == "published" else image_size
+
+
 def _centre(pixels: Pixels, side: int) -> Pixels:
     """Return the square in the middle of an image."""
     top, left = ((length - side) // 2 for length in pixels.shape[:2])
@@ -187,7 +205,7 @@ class _Squeeze:
     """
 
     def __init__(self, size: int) -> None:
-        self._side = round(size * 256 / 224)
+        self._side = resized_side(size, "published")
 
     def prepare(self, pixels: Pixels, *, train: bool) -> Pixels:
         return self(pixels, None)

@@ -25,7 +25,8 @@ from numclip_lightning.models.downloads import fetching, short_message, tidy_log
 from numclip_lightning.models.feature_tower import FEATURES, FeatureTower
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.normalization import disagreeing_tags, trained_normalization
-from numclip_lightning.models.text_tower import kept_tokenizer, unsupported_text
+from numclip_lightning.models.text_tower import unsupported_text
+from numclip_lightning.models.tokenizers import kept_tokenizer
 from numclip_lightning.plain import parse_json
 
 __all__ = ["Loaded", "load_clip", "load_image_tower", "load_model"]

@@ -1,6 +1,5 @@
 """Text tower of a CLIP model, with token embeddings as input in place of token ids."""
 
-from functools import lru_cache
 from typing import Any
 
 import open_clip
@@ -12,14 +11,10 @@ from numclip_lightning.errors import BackboneError, ConfigError
 from numclip_lightning.models.length_buckets import LengthBuckets
 from numclip_lightning.models.shared_prefix import encode_with_prefix
 
-__all__ = ["WORTH_A_PASS", "TextTower", "kept_tokenizer", "unsupported_text"]
+__all__ = ["WORTH_A_PASS", "TextTower", "unsupported_text"]
 
 # Tokens that a further pass must save. For a handful of prompts two short passes take longer than one.
 WORTH_A_PASS = 128
-
-
-# It holds a vocabulary of 49,408 words, takes longer to build than the small CLIP, and nothing writes to it.
-kept_tokenizer = lru_cache(maxsize=8)(open_clip.get_tokenizer)
 
 
 def unsupported_text(backbone: str, found: str) -> BackboneError:

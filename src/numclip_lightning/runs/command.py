@@ -114,6 +114,8 @@ class NumClipCLI(LightningCLI):
     def init_parser(self, *, own_flags: bool = False, **kwargs: Any) -> LightningArgumentParser:
         """Add the flags that only this verb has."""
         parser = super().init_parser(**kwargs)
+        if own_flags:
+            self.verb_parser = parser
         if own_flags and self.verb == "fit":
             parser.add_argument(
                 "--test_after_fit", type=bool, default=False, help="Test the best checkpoint at the end."
@@ -133,7 +135,7 @@ class NumClipCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the words."""
-        self.config = parse_words(parser, args)
+        self.config = parse_words(parser, self.verb_parser, args)
         refuse_secrets(self.config[self.verb].as_dict())
         given = self.config[self.verb]
         if self.verb == "fit" and self.until == "run":

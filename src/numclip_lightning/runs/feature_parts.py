@@ -26,6 +26,7 @@ from numclip_lightning.runs.feature_files import (
     read_features,
     read_tensors,
     stamps_of,
+    undecoded,
     write_features,
     write_tensors,
 )
@@ -64,7 +65,7 @@ def compute_features(
     Raises:
         DataError: If an image can't be read.
     """
-    dataset: Any = data.dataset(split)
+    dataset: Any = undecoded(data, split)
     precision = str(trainer.precision)
     file = feature_file(folder, method, dataset, precision)
     if file is None:
@@ -78,12 +79,13 @@ def compute_features(
             return file, 0
         # Before the first image is read: what changes meanwhile is another file's.
         stamps = stamps_of(dataset.files)
+        images: Any = data.dataset(split)
         about = about_features(method, dataset, split, precision)
         write_tensors(parts / ABOUT, stamps, {"about": json.dumps(about)})
         done = sum(len(features) for features in parts_in(parts))
         if done:
             _log.info("features: %d of %d %s images were encoded before", done, len(dataset), split)
-        encoded = _encode_rest(parts, done, trainer, method, dataset, data, f"encoding {split} images")
+        encoded = _encode_rest(parts, done, trainer, method, images, data, f"encoding {split} images")
         whole = torch.cat(list(parts_in(parts)))
         write_features(file, whole, about, stamps)
         shutil.rmtree(parts, ignore_errors=True)

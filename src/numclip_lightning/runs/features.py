@@ -24,6 +24,7 @@ from numclip_lightning.runs.feature_files import (
     feature_file,
     read_features,
     stamps_of,
+    undecoded,
     write_features,
 )
 from numclip_lightning.runs.focus import Focus
@@ -93,10 +94,10 @@ class KeepFeatures(Callback):
         if not uses_whole_split(trainer, split):
             return None
         start, total = time.monotonic(), len(data.labels(split))
-        dataset: Any = data.dataset(split)
         file, stamps = None, None
         if self.folder is not None:
-            file = feature_file(self.folder, method, dataset, str(trainer.precision))
+            images = undecoded(data, split)
+            file = feature_file(self.folder, method, images, str(trainer.precision))
             kept = read_features(file, total) if file else None
             # All processes read, or all encode together.
             if all(trainer.strategy.broadcast(kept is not None, src) for src in range(trainer.world_size)):
@@ -104,7 +105,8 @@ class KeepFeatures(Callback):
                 return kept
             if file and trainer.is_global_zero:
                 # Before the first image is read: what changes meanwhile is another file's.
-                stamps = stamps_of(dataset.files)
+                stamps = stamps_of(images.files)
+        dataset: Any = data.dataset(split)
         # The order of the training images must not depend on whether features are kept.
         with isolate_rng():
             batches = encode_share(method, dataset, data.batch_size, data.num_workers)
@@ -126,7 +128,7 @@ class KeepFeatures(Callback):
         self, trainer: L.Trainer, method: OrdinalMethod, data: OrdinalDataModule, folder: Path, split: Split
     ) -> Tensor | None:
         """Return the features of a split if they are on disk, else None: one pass gains nothing by writing them."""
-        file = feature_file(folder, method, data.dataset(split), str(trainer.precision))
+        file = feature_file(folder, method, undecoded(data, split), str(trainer.precision))
         kept = read_features(file, len(data.labels(split))) if file else None
         if not all(trainer.strategy.broadcast(kept is not None, src) for src in range(trainer.world_size)):
             return None

@@ -2,9 +2,10 @@
 
 import gc
 import re
+from argparse import ArgumentError
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
@@ -29,8 +30,36 @@ _RENAMED = {"protocol": _SELECT_ON, "allow_test_as_val": _SELECT_ON}
 _words: ContextVar[Sequence[str]] = ContextVar("words", default=())
 
 
-def parse_words(parser: LightningArgumentParser, words: Sequence[str]) -> Namespace:
-    """Parse a verb and its words; an error names all that is wrong with them, not only what is met first."""
+def parse_words(parser: LightningArgumentParser, own: LightningArgumentParser, words: Sequence[str]) -> Namespace:
+    """Parse a verb and its words; an error names all that is wrong with them, not only what is met first.
+
+    The parser of all verbs reads with that of the verb, and then completes and checks what was found a second time. So
+    the verb's own reads first, and what it refuses is read again by both, which say so as they always do.
+
+    Args:
+        parser: The parser of all verbs.
+        own: The parser of this verb, which is part of it.
+        words: The verb and its words.
+    """
+    with _raising(own), suppress(ArgumentError):
+        found = parser.get_defaults()
+        found["subcommand"], found[words[0]] = words[0], own.parse_args(words[1:])
+        return found
+    return _parse_twice(parser, words)
+
+
+@contextmanager
+def _raising(parser: LightningArgumentParser) -> Iterator[None]:
+    """Let a parser raise what is wrong instead of printing it and ending the process."""
+    before, parser.exit_on_error = parser.exit_on_error, False
+    try:
+        yield
+    finally:
+        parser.exit_on_error = before
+
+
+def _parse_twice(parser: LightningArgumentParser, words: Sequence[str]) -> Namespace:
+    """Parse a verb and its words by the parser of all verbs."""
     token = _words.set(words[1:])
     try:
         found: Namespace = parser.parse_args(words)

@@ -74,6 +74,8 @@ def sources_of(words: Sequence[str]) -> Iterator[Source]:
             continue
         if not equals:
             text = next(rest, "")
+        if flag.endswith("+"):  # one more of a list, whose type is not that of the flag
+            continue
         if flag in ("--config", "-c"):
             with suppress(OSError, ValueError, yaml.YAMLError):
                 tree = yaml.safe_load(Path(text).expanduser().read_text(encoding="utf-8"))

@@ -103,7 +103,7 @@ def test_vectors_that_unpack_to_gigabytes_are_refused(tmp_path: Path, monkeypatc
     names, numbers = np.array([f"{number}.png" for number in range(1000)]), np.zeros((1000, 1000), np.float32)
     np.savez_compressed(tmp_path / "a.npz", path=names, features=numbers)
     assert read_named(tmp_path / "a.npz")["7.png"].shape == (1000,), "zeros, but few"
-    monkeypatch.setattr(vectors, "_LEAST_BOMB", 1_000_000)
+    monkeypatch.setattr(vectors, "MAX_UNPACKED", 1_000_000)
     tracemalloc.start()
     with pytest.raises(DataError, match=r"a\.npz can't be read \(it unpacks to 0\.0 GB\)"):
         read_named(tmp_path / "a.npz")

@@ -21,7 +21,7 @@ from numclip_lightning.data.base.types import Decode, Leaks, OnBadImage, SelectO
 from numclip_lightning.errors import MissingListError, check_choice, refuse
 from numclip_lightning.images.loading import MAX_PIXELS, Reading
 from numclip_lightning.images.pixel_cache import Cache, PixelCache
-from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Preprocess, build_transform
+from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Preprocess, build_transform, resized_side
 
 __all__ = ["FileDataModule"]
 
@@ -62,9 +62,9 @@ class FileDataModule(OrdinalDataModule):
             other images of more are refused.
         grey_range: The numbers that become black and white in images of more than 8 bits, such as `[0, 4095]` for
             12 bits in 16; None takes 0 and 65535, or what the file says.
-        decode: `whole`: every pixel of a file is decoded. `reduced`: JPEGs whose sides are four times what is needed
-            are decoded at a half, a quarter or an eighth of their size, which takes a fraction of the time and changes
-            pixels by about one grey level (docs/performance.md).
+        decode: `whole`: every pixel of a file is decoded. `reduced`: JPEGs of four times what is needed are decoded at
+            a part of their size, with pixels that differ by about one grey level. `smallest`: those of twice what is
+            needed too, with edges that may differ by twenty (docs/performance.md).
         cache: `none` decodes images each time. `memory` and `disk` keep them decoded and resized, as 8-bit pixels, for
             all epochs; what is on disk serves later runs with the same files too, until one of them changes. Equal
             results, except that training crops of `preprocess=clip` are resized twice. Images to predict are not kept.
@@ -142,8 +142,8 @@ class FileDataModule(OrdinalDataModule):
     @property
     def reading(self) -> Reading:
         """How image files are read."""
-        # Twice what is needed: averaging the rest hides how the decoder made the first half.
-        return Reading(self.max_pixels, self.grey_range, 2 * self.side if self.decode == "reduced" else None)
+        least = {"reduced": 2 * self.side, "smallest": resized_side(self.side, self.preprocess)}.get(self.decode)
+        return Reading(self.max_pixels, self.grey_range, least)
 
     # Methods that a dataset overrides.
 

@@ -5,12 +5,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from numclip_lightning.data.base.types import MAX_UNPACKED
 from numclip_lightning.errors import DataError
 
 __all__ = ["read_matlab"]
-
-MAX_UNPACKED = 1_000_000_000
-"""Bytes that the variables of a file may have."""
 
 # Of version 5: the file begins with text, each variable with its kind and its size.
 _HEADER, _TAG = 128, 8

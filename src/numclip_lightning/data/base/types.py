@@ -4,7 +4,10 @@ from typing import Literal
 
 from torch import Tensor
 
-__all__ = ["Batch", "Decode", "Leaks", "OnBadImage", "SelectOn", "Split"]
+__all__ = ["MAX_UNPACKED", "Batch", "Decode", "Leaks", "OnBadImage", "SelectOn", "Split"]
+
+MAX_UNPACKED = 1_000_000_000
+"""Bytes that a packed list or table may have: a sheet of Excel's 1,048,576 rows and ten columns has less than half."""
 
 Batch = dict[str, Tensor]
 """Tensors by name; `OrdinalDataModule` describes them."""
@@ -21,5 +24,5 @@ Leaks = Literal["refuse", "warn"]
 OnBadImage = Literal["raise", "skip"]
 """What a prediction does with an image that can't be read."""
 
-Decode = Literal["whole", "reduced"]
+Decode = Literal["whole", "reduced", "smallest"]
 """How much of a large JPEG is decoded."""

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numclip_lightning.data.base.labels import Label
+from numclip_lightning.data.base.types import MAX_UNPACKED
 from numclip_lightning.errors import DataError, near_matches
 
 __all__ = ["UNREADABLE_ARRAYS", "Vectors", "read_array", "read_named", "stacked", "vector_file"]
@@ -18,7 +19,7 @@ __all__ = ["UNREADABLE_ARRAYS", "Vectors", "read_array", "read_named", "stacked"
 UNREADABLE_ARRAYS = (OSError, ValueError, KeyError, EOFError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error)
 """What NumPy raises for files that are cut short, damaged, of another kind, or claim more numbers than memory holds."""
 
-_LEAST_BOMB = 1_000_000_000
+# By what numbers are made smaller at the most.
 _MOST_PACKED = 100
 
 Vectors = Mapping[str, npt.NDArray[np.float32]]
@@ -66,7 +67,7 @@ def _refuse_bomb(file: Path) -> None:
     """Raise ValueError for an archive that is a hundred times larger when it is unpacked, which numbers never are."""
     with zipfile.ZipFile(file) as archive:
         size = sum(part.file_size for part in archive.infolist())
-    if size > max(_LEAST_BOMB, _MOST_PACKED * file.stat().st_size):
+    if size > max(MAX_UNPACKED, _MOST_PACKED * file.stat().st_size):
         raise ValueError(f"it unpacks to {size / 1e9:.1f} GB")
 
 

@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 
 from numclip_lightning.data.base.lines import Line, Table
+from numclip_lightning.data.base.types import MAX_UNPACKED
 from numclip_lightning.errors import DataError
 
 __all__ = ["field_of", "is_workbook", "read_parquet", "read_workbook"]
-
-MAX_UNPACKED = 1_000_000_000
-"""Bytes that a packed list may have: a sheet of Excel's 1,048,576 rows and ten columns has less than half of it."""
 
 # Of a Parquet file at a time, and of each at the least.
 _ROWS = 1_000
