@@ -95,6 +95,7 @@ class TestEveryFile:
                     "loading",
                     "normalization",
                     "text_tower",
+                    "tokenizers",
                     "usual_weights",
                 )
             },

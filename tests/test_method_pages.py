@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from numclip_lightning.runs.command import NumClipCLI
-from support.pages import commands
+from support.pages import commands, workspace
 from support.places import CONFIGS, REPOSITORY
 
 FOLDER = REPOSITORY / "docs" / "methods"
@@ -32,8 +32,8 @@ def test_a_page_has_the_form_of_all(page: Path) -> None:
 
 
 @each_page
-def test_every_command_of_a_page_can_be_parsed(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(REPOSITORY)
+def test_every_command_of_a_page_can_be_parsed(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workspace(tmp_path, "mine.yaml"))
     found = commands(page.read_text(encoding="utf-8"))
     assert found
     for words in found:

@@ -11,7 +11,7 @@ import pytest
 from numclip_lightning.cli import main
 from numclip_lightning.runs.command import NumClipCLI
 from support.command import failure
-from support.pages import blocks, commands, indented
+from support.pages import blocks, commands, indented, workspace
 from support.places import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -39,16 +39,13 @@ _STOPS = (
 
 
 @pytest.fixture(autouse=True)
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The shipped configurations, and the page's own."""
-    (tmp_path / "configs").symlink_to(REPOSITORY / "configs", target_is_directory=True)
-    ((_, mine),) = blocks((REPOSITORY / "docs/howto/own_data.md").read_text(encoding="utf-8"), "yaml")
-    for name in ("hands.yaml", "mine.yaml", "ratings.yaml", "scans.yaml", "runs/RUN/config.yaml"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        # What `start` writes for one list has no test list, but a share of the images.
-        text = mine.replace("test_file: test.csv", "test_fraction: 0.2") if name == "scans.yaml" else mine
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
+    names = ("hands.yaml", "mine.yaml", "ratings.yaml", "scans.yaml", "runs/RUN/config.yaml")
+    monkeypatch.chdir(workspace(tmp_path, *names))
+    # What `start` writes for one list has no test list, but a share of the images.
+    scans = (tmp_path / "scans.yaml").read_text(encoding="utf-8")
+    (tmp_path / "scans.yaml").write_text(scans.replace("test_file: test.csv", "test_fraction: 0.2"), encoding="utf-8")
 
 
 def test_there_is_a_command_for_everything() -> None:
