@@ -109,7 +109,7 @@ class TestFlags:
         lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
         assert len(lines) == 2
         for number, line in enumerate(lines, 1):
-            assert re.fullmatch(rf"epoch {number} of 2: loss [\d.]+, val_mae [\d.]+", line)
+            assert re.fullmatch(rf"epoch {number} of 2: loss [\d.]+, val_mae [\d.]+(; \d+ s left)?", line)
         assert "litlogger" not in caplog.text
 
     def test_a_bar_with_loss_and_error_on_a_terminal(

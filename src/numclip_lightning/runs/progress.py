@@ -84,7 +84,8 @@ class Progress(TQDMProgressBar):
         missing = _batches_in_all(trainer) - _batches_done(trainer)
         if done < 1 or not 0 < missing < math.inf:
             return ""
-        return in_words((time.monotonic() - self._began) / done * missing)
+        seconds = (time.monotonic() - self._began) / done * missing
+        return in_words(seconds) if seconds >= 1 else ""
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         """Return the loss of a step of late and what is logged for the bar, without the logger's version."""
