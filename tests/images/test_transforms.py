@@ -1,3 +1,4 @@
+import inspect
 import os
 import random
 import subprocess
@@ -196,6 +197,8 @@ def test_images_equal_those_of_albumentations_bit_for_bit(
 ) -> None:
     """Albumentations made them in earlier versions: what was trained then sees the same pixels now."""
     library = corruptions._albumentations()
+    if preprocess == "clip" and "area_for_downscale" not in inspect.signature(library.SmallestMaxSize).parameters:
+        pytest.skip("this albumentations does not average where it makes images smaller; we run with its earliest 2.0")
 
     class Squeeze(library.ImageOnlyTransform):  # type: ignore[misc, name-defined]
         def apply(self, img: npt.NDArray[np.uint8], **params: object) -> npt.NDArray[np.uint8]:
