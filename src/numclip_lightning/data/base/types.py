@@ -22,7 +22,7 @@ Leaks = Literal["refuse", "warn"]
 """What becomes of groups, and copies of images, that two lists share."""
 
 OnBadImage = Literal["raise", "skip"]
-"""What a prediction does with an image that can't be read."""
+"""What a run does with an image that can't be read."""
 
 Decode = Literal["whole", "reduced", "smallest"]
 """How much of a large JPEG is decoded."""
