@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from numclip_lightning.deploy.libraries import explained, needs, quiet
-from numclip_lightning.deploy.parts import exportable
+from numclip_lightning.deploy.parts import any_size, exportable
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.deploy.resizing import InGraph
 from numclip_lightning.deploy.translations import translated
@@ -95,8 +95,8 @@ def export(
 def _example(predictor: OrdinalPredictor) -> tuple[Tensor, dict[int, Any]]:
     """Return images that no dimension is special for, and the names of those that may change."""
     side = predictor.recipe.image_size
-    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("height"), 2: torch.export.Dim("width")}
-    return torch.zeros(2, side + 3, side + 7, 3, dtype=torch.uint8), sizes
+    sizes = ("batch", "height", "width")
+    return torch.zeros(2, side + 3, side + 7, 3, dtype=torch.uint8), dict(enumerate(map(any_size, sizes)))
 
 
 def metadata(predictor: OrdinalPredictor) -> dict[str, str]:

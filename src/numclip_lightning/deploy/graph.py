@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export.graph_signature import InputKind
 
-from numclip_lightning.deploy.parts import exportable
+from numclip_lightning.deploy.parts import any_size, exportable
 from numclip_lightning.errors import ConfigError
 
 __all__ = ["Graph", "trace"]
@@ -43,12 +43,11 @@ def trace(module: nn.Module, example: Tensor) -> tuple[dict[str, Any], dict[str,
     Raises:
         ConfigError: If the module does what PyTorch can't export.
     """
-    batch = torch.export.Dim("batch")
     try:
         with exportable():
             # Once as it is: what a module computes on its first call (prototypes) is a constant of the graph then.
             module(example)
-            program = torch.export.export(module, (example,), dynamic_shapes=({0: batch},), strict=False)
+            program = torch.export.export(module, (example,), dynamic_shapes=({0: any_size("batch")},), strict=False)
     except Exception as error:  # torch's exporter has dozens of errors
         raise ConfigError(
             f"the model can't be exported: {type(error).__name__}: {str(error).splitlines()[0]}"

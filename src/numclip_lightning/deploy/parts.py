@@ -14,7 +14,7 @@ from numclip_lightning.precision import at_least_float32
 from numclip_lightning.scale import OrdinalScale
 from numclip_lightning.scale.spread import class_moments, quantiles_of
 
-__all__ = ["Decoder", "Encoder", "exportable", "split_method"]
+__all__ = ["Decoder", "Encoder", "any_size", "exportable", "split_method"]
 
 
 class Encoder(nn.Module):
@@ -112,3 +112,14 @@ def exportable() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+def any_size(name: str) -> Any:
+    """Return a dimension that may have any size in an export, up to 2^31 - 1.
+
+    Without a bound, PyTorch 2.6 refuses each model that slices with `x[:]`: it takes 2^63 - 1 for a size that differs.
+
+    Args:
+        name: What messages of PyTorch call it.
+    """
+    return torch.export.Dim(name, max=2**31 - 1)
