@@ -1,20 +1,15 @@
 """The runs of a benchmark: datasets x methods x folds x shots x seeds, each with its words and its folder."""
 
-import hashlib
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, replace
-from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.runs.benchmark import ALL_IMAGES, Benchmark
-from numclip_lightning.runs.code import own_sources
+from numclip_lightning.runs.digests import found_folder, overlap
 from numclip_lightning.runs.entries import CrossEntry
 from numclip_lightning.runs.flatten import flags_of, flatten
 from numclip_lightning.runs.learns import learns
@@ -95,7 +90,7 @@ def _given(
     data, learner = benchmark.datasets[dataset], benchmark.methods[method]
     files = [config_path(file) for file in (data.config, learner.config) if file]
     tried = {} if trial is None else learner.trials[trial]
-    return files, {**_flat(benchmark.args), **_flat(data.args), **_flat(learner.args), **_flat(tried)}
+    return files, _merged(benchmark.args, data.args, learner.args, tried)
 
 
 def _run(
@@ -118,8 +113,8 @@ def _run(
     if not trains:
         args = {name: value for name, value in args.items() if name != "data.num_shots"}
     words = [*subcommand, *(f"--config={file}" for file in files), *flags_of(args)]
-    name = f"fold{fold or 0}-shots{shots}-seed{seed}-{_digest(words, files, args)}"
-    folder = Path(benchmark.root, _slug(dataset), _slug(method), name)
+    parent, start = Path(benchmark.root, _slug(dataset), _slug(method)), f"fold{fold or 0}-shots{shots}-seed{seed}"
+    folder = found_folder(parent, start, words, subcommand, files, args)
     waits = bool(benchmark.methods[method].trials) and trial is None
     run = PlannedRun(dataset, method, fold or 0, shots, seed, trains, tuple(words), folder, waits=waits)
     return replace(
@@ -133,13 +128,24 @@ def _test(run: PlannedRun, name: str, test: CrossEntry) -> PlannedTest:
     # A method that learns nothing may have been given a checkpoint.
     checkpoint = [word for word in run.words if word.startswith("--ckpt_path=")]
     words = [*checkpoint, *flags_of(args)]
-    digest = _digest(words, [data_config] if data_config else [], args)
-    folder = run.folder / "tests" / f"{_slug(name)}-{digest}"
+    files = [data_config] if data_config else []
+    folder = found_folder(run.folder / "tests", _slug(name), words, checkpoint, files, args)
     words = ["test", f"--config={folder / GIVEN}", *words]
     facts = {part.name: getattr(run, part.name) for part in fields(run) if part.name not in ("words", "folder")}
     return PlannedTest(
         **facts, words=tuple(words), folder=folder, tested_on=name, source=run.folder, data_config=data_config
     )
+
+
+def _merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Join arguments, later ones over earlier ones, also where one holds the other: `model.optimizer`, and its name."""
+    merged: dict[str, Any] = {}
+    for name, value in (pair for part in parts for pair in _flat(part).items()):
+        if any(overlap(name, other) for other in merged if other != name):
+            # To the end: what stands between may hold it.
+            merged.pop(name, None)
+        merged[name] = value
+    return merged
 
 
 def _flat(args: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,28 +157,6 @@ def _flat(args: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in args.items():
         flat |= {name: value} if "." in name else flatten({name: value})
     return flat
-
-
-def _digest(words: Sequence[str], files: Sequence[str], args: Mapping[str, Any]) -> str:
-    """Return a name for a run's content: its words, the configuration files without comments, and the user's code."""
-    contents = []
-    for file in files:
-        try:
-            contents.append(_parsed(Path(file).read_text(encoding="utf-8")))
-        except OSError as error:
-            raise ConfigError(f"the configuration {file!r} can't be read: {error.strerror}.") from error
-        except yaml.YAMLError as error:
-            raise ConfigError(f"the configuration {file!r} is no YAML: {error}") from error
-    sources = [file.read_text(encoding="utf-8") for file in own_sources([*contents, args])]
-    # Without such code the name is as it was before such code counted, so that kept runs are found again.
-    whole = [words, contents, *([sources] if sources else [])]
-    return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()[:8]
-
-
-@lru_cache(maxsize=256)
-def _parsed(text: str) -> Any:
-    """Parse a configuration once, not for each of thousands of runs; nobody changes what is returned."""
-    return yaml.safe_load(text)
 
 
 def _slug(name: str) -> str:
