@@ -102,7 +102,7 @@ def test_without_any_dataset_nothing_is_run(write: Write, tmp_path: Path, capsys
         (["--compare_to=Zeor"], "compare_to is 'Zeor'; choose one of 'Zero'"),
         (["--metrics=[test_mea]"], "test_mea"),
         (["--procesess=2"], "procesess"),
-        (["--proc=2"], "unrecognized arguments: --proc=2"),
+        (["--proc=2"], "a benchmark has no 'proc'; did you mean 'processes'? (--proc)"),
         (["--seeds=[]"], "numclip: error: seeds is empty; name at least one."),
     ],
 )

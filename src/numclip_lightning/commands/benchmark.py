@@ -20,6 +20,7 @@ from numclip_lightning.report.stranger_methods import Strangers, answer_methods
 from numclip_lightning.report.strangers import read_stranger
 from numclip_lightning.report.trials import Tried
 from numclip_lightning.runs.benchmark import Benchmark
+from numclip_lightning.runs.benchmark_mistakes import refuse_benchmark_mistakes
 from numclip_lightning.runs.code import current_code
 from numclip_lightning.runs.plan import plan, plan_trials
 from numclip_lightning.runs.planned import PlannedRun, PlannedTrial
@@ -147,6 +148,7 @@ def parse(words: Sequence[str]) -> tuple[Benchmark, Path, bool]:
     parser.add_argument("--config", action="config", help="A file such as configs/benchmarks/smoke.yaml.")
     parser.add_class_arguments(Benchmark)
     parser.add_argument("--report_only", type=bool, default=False, help="Run nothing; report the runs that exist.")
+    refuse_benchmark_mistakes(words)
     config = parser.parse_args(list(words))
     files, report_only = config.pop("config") or [], config.pop("report_only")
     with unwrap_errors():
