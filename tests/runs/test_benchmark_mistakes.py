@@ -34,7 +34,7 @@ def mistakes(file: Path, content: dict[str, Any], *words: str) -> str:
         ({"xyzzy": 1}, ("a benchmark has no 'xyzzy'; there are title, datasets, methods",)),
         ({"trainer": {"max_epochs": 1}}, ("the configuration of one run, and no benchmark; give it to numclip fit",)),
         ({"datasets": {"c": "mine.yaml"}}, ("datasets: 'c' is 'mine.yaml'; give c: {config: mine.yaml}",)),
-        ({"datasets": {"c": {"confg": "x"}}}, ("datasets: 'c' has 'confg', which no entry has; did you mean 'config'",)),
+        ({"datasets": {"c": {"confg": "x"}}}, ("datasets: 'c' has 'confg', which no entry has; did you mean 'conf",)),
         (
             {"datasets": {"c": {"config": "x", "data.root": "y"}}},
             ("datasets: 'c' has 'data.root'", "below args: {args: {data.root: ...}}"),
@@ -74,7 +74,7 @@ def test_all_are_named_at_once_and_flags_too(tmp_path: Path) -> None:
     [
         *([f"--config={file}"] for file in sorted((REPOSITORY / "configs" / "benchmarks").glob("*.yaml"))),
         ["--report_only", "true", "--args.trainer.max_epochs=1", "--methods.CLIP v1.2.config=x.yaml", "--help"],
-        ['--datasets={"c": {"config": "x", "args": {"data.num_train": 9}, "tests": {"T": {"args": {"data.root": 1}}}}}'],
+        ['--datasets={"c": {"config": "x", "args": {"data.side": 9}, "tests": {"T": {"args": {"data.root": 1}}}}}'],
     ],
 )  # fmt: skip
 def test_what_has_a_meaning_is_let_through(words: list[str]) -> None:

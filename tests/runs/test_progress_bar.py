@@ -39,9 +39,38 @@ class Slow(L.Callback):
         self.now[0] += 10
 
 
+class Third(L.Callback):
+    """Ends a fit without an end of its own after three epochs."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        trainer.should_stop |= trainer.current_epoch == 2
+
+
+def left_in_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, *more: L.Callback, **length: Any
+) -> list[str]:
+    """Fit with batches of ten seconds, three an epoch, and return the time that each epoch's line says is left."""
+    now = [0.0]
+    monkeypatch.setattr("numclip_lightning.runs.progress.time.monotonic", lambda: now[0])
+    trainer = L.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False,
+        callbacks=[Slow(now), Third(), progress.Progress(), *more], default_root_dir=folder, **length,
+    )  # fmt: skip
+    trainer.fit(L1Regression(**TINY, lr_scheduler=None), loader(bright(TARGETS * 3)), loader(bright(TARGETS)))
+    lines = re.findall(r"^epoch (\d+).*?(?:; (.*) left)?$", capsys.readouterr().out, re.M)
+    return [left for _, left in lines]
+
+
 @pytest.mark.parametrize(
     ("length", "expected"),
-    [({"max_epochs": 3}, ["1 min", "30 s", ""]), ({"max_epochs": 9, "max_steps": 8}, ["50 s", "20 s", ""])],
+    [
+        ({"max_epochs": 3}, ["1 min", "30 s", ""]),
+        ({"max_epochs": 9, "max_steps": 8}, ["50 s", "20 s", ""]),
+        ({"max_epochs": 9, "max_time": {"seconds": 70}}, ["40 s", "10 s", ""]),
+        ({"max_epochs": -1, "max_time": "00:00:00:40"}, ["10 s", ""]),
+        ({"max_epochs": 9, "max_time": {"seconds": 40}, "min_epochs": 3}, ["1 min", "30 s", ""]),
+        ({"max_epochs": -1}, [""] * 3),
+    ],
 )
 def test_a_log_says_how_long_the_fit_goes_on(
     length: dict[str, Any],
@@ -50,15 +79,14 @@ def test_a_log_says_how_long_the_fit_goes_on(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    now = [0.0]
-    monkeypatch.setattr("numclip_lightning.runs.progress.time.monotonic", lambda: now[0])
-    trainer = L.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False,
-        callbacks=[Slow(now), progress.Progress()], default_root_dir=tmp_path, **length,
-    )  # fmt: skip
-    trainer.fit(L1Regression(**TINY), loader(bright(TARGETS * 3)), loader(bright(TARGETS)))
-    lines = re.findall(r"^epoch (\d+).*?(?:; (.*) left)?$", capsys.readouterr().out, re.M)
-    assert [left for _, left in lines] == expected
+    assert left_in_log(monkeypatch, capsys, tmp_path, **length) == expected
+
+
+def test_a_fit_that_may_stop_early_goes_on_at_most_as_long(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    stop = L.pytorch.callbacks.EarlyStopping("val_mae", patience=5)
+    assert left_in_log(monkeypatch, capsys, tmp_path, stop, max_epochs=2) == ["at most 30 s", ""]
 
 
 def test_a_log_says_how_long_a_test_goes_on(

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks import Timer, TQDMProgressBar
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
@@ -81,11 +81,13 @@ class Progress(TQDMProgressBar):
     def _left(self, trainer: L.Trainer) -> str:
         """Return how long the fit goes on at the pace so far, in words; empty if that is not known, or it is over."""
         done = _batches_done(trainer) - self._done_before
-        missing = _batches_in_all(trainer) - _batches_done(trainer)
-        if done < 1 or not 0 < missing < math.inf:
+        if done < 1:
             return ""
-        seconds = (time.monotonic() - self._began) / done * missing
-        return in_words(seconds) if seconds >= 1 else ""
+        seconds = _seconds_left(trainer, (time.monotonic() - self._began) / done)
+        if not 1 <= seconds < math.inf:
+            return ""
+        # When validation stops to improve is not known before.
+        return f"{'at most ' if trainer.early_stopping_callbacks else ''}{in_words(seconds)}"
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         """Return the loss of a step of late and what is logged for the bar, without the logger's version."""
@@ -128,8 +130,22 @@ def _batches_done(trainer: L.Trainer) -> int:
     return int(trainer.fit_loop.epoch_loop.total_batch_idx) + 1
 
 
-def _batches_in_all(trainer: L.Trainer) -> float:
-    """Return how many training batches a fit does, unless it stops early; infinite without an end that is known."""
+def _seconds_left(trainer: L.Trainer, pace: float) -> float:
+    """Return for how long a fit goes on unless it stops early, by its epochs, its steps or `trainer.max_time`.
+
+    Args:
+        trainer: The trainer of the fit.
+        pace: Seconds of a training batch, validation included.
+
+    Returns:
+        Seconds; infinite without an end that is known.
+    """
+    done, accumulated, batches = _batches_done(trainer), trainer.accumulate_grad_batches, trainer.num_training_batches
     epochs = math.inf if trainer.max_epochs is None or trainer.max_epochs < 0 else trainer.max_epochs
-    steps = math.inf if trainer.max_steps < 0 else trainer.max_steps * trainer.accumulate_grad_batches
-    return min(epochs * trainer.num_training_batches, steps)
+    steps = math.inf if trainer.max_steps < 0 else trainer.max_steps * accumulated
+    whole = pace * (min(epochs * batches, steps) - done)
+    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+    limits = [limit for timer in timers if (limit := timer.time_remaining()) is not None]
+    # No limit ends a fit before its least epochs and steps.
+    least = pace * (max((trainer.min_epochs or 0) * batches, (trainer.min_steps or 0) * accumulated) - done)
+    return min(whole, max(min(limits, default=math.inf), least))
