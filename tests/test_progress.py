@@ -6,11 +6,7 @@ import pytest
 
 from numclip_lightning import progress
 from numclip_lightning.progress import watched
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+from support.terminal import Terminal
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, seconds: float = 0.0) -> str:

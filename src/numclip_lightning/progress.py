@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-__all__ = ["in_words", "watched"]
+__all__ = ["in_words", "say", "watched"]
 
 # Anything quicker needs no bar.
 _SECONDS = 2.0
@@ -37,6 +37,15 @@ def watched(steps: Iterable[T], total: int, what: str, unit: str = "image") -> I
         disable=None if first else True,
     )
     return bar
+
+
+def say(line: str) -> None:
+    """Print a line on standard output, above the bars of `watched` and not into them.
+
+    Args:
+        line: The line.
+    """
+    tqdm.write(line)
 
 
 def in_words(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """`numclip explain` and `numclip regions` on the embedded CLIP: maps, words, focus, a number for a region."""
 
 import csv
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from numclip_lightning.methods.zero_shot import ZeroShotCLIP
 from numclip_lightning.scale import OrdinalScale
 from support.command import rows_of
 from support.predictors import tiny_method
+from support.terminal import Terminal
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,28 @@ def test_maps_are_in_the_unit_of_the_scale_and_written_as_pictures_and_numbers(
         with Image.open(tmp_path / f"many.{name}.png") as picture:
             assert picture.size[0] > 2 * 256
         assert f"many.{name}.png" in said
+
+
+def test_many_images_show_how_far_they_are_and_none_replaces_another(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    Image.open(scenes / "pair.png").save(tmp_path / "other" / "many.png")
+    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setattr("numclip_lightning.progress._SECONDS", 0.0)
+    files = [str(scenes / "many.png"), str(tmp_path / "other" / "many.png")]
+    words = ["--maps=occlusion", "--cells=5", f"--output={tmp_path}"]
+    assert main(["explain", "--run", "mini", *files, str(tmp_path / "other"), *words]) == 0
+    shown = sys.stderr.getvalue()  # type: ignore[attr-defined]
+    assert "explaining images" in shown
+    assert "0/3" in shown
+    assert "covering squares" in shown, "within an image too"
+    names = ["many", "many-2", "0000-many"]
+    told = [f"  {tmp_path / name}.occlusion.png" for name in names]
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")] == told
+    first, second, third = (np.load(tmp_path / f"{name}.occlusion.npy") for name in names)
+    np.testing.assert_array_equal(second, third)
+    assert not np.array_equal(first, second)
 
 
 def test_a_focus_on_nothing_is_the_plain_image_and_on_a_colour_changes_nothing(

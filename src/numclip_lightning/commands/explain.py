@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from numclip_lightning.commands.run_data import data_of_run
 from numclip_lightning.data.counting.datamodule import CountingDataModule
 from numclip_lightning.deploy.embedded import EMBEDDED
 from numclip_lightning.deploy.explaining import MAPS, SHARPNESS, Explainer
-from numclip_lightning.deploy.inputs import named_images
+from numclip_lightning.deploy.inputs import Named, named_images
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.deploy.words import image_words, level_words, words_text, write_words
 from numclip_lightning.errors import ConfigError, check_choice
-from numclip_lightning.progress import watched
+from numclip_lightning.progress import say, watched
 
 __all__ = ["explain"]
 
@@ -61,22 +62,32 @@ def explain(words: Sequence[str]) -> int:
     if not chosen.images and not chosen.words:
         raise ConfigError("numclip explain needs an image, or --words true for the words of the levels.")
     explainer, folder = Explainer(OrdinalPredictor.load(chosen.run, keep_text=True)), Path(chosen.output)
-    for place in chosen.images:
-        for number, (name, image) in enumerate(named_images(place)):
-            found = explainer(
-                image, tuple(maps), focus=chosen.focus, sharpness=chosen.sharpness, cells=chosen.cells,
-                steps=chosen.steps,
-            )  # fmt: skip
-            stem = Path(name).stem if Path(place).is_file() else f"{number:04d}-{Path(name).stem}"
-            pictures = found.save(folder, stem)
-            print(f"{name}: {found.prediction}")  # noqa: T201
-            for picture in pictures:
-                print(f"  {picture}")  # noqa: T201
-            if chosen.words:
-                print(f"  {_write_image_words(explainer, image, folder / f'{stem}.words.csv')}")  # noqa: T201
+    images = _images(chosen.images)
+    for stem, (name, image) in watched(images.items(), len(images), "explaining images"):
+        found = explainer(
+            image, tuple(maps), focus=chosen.focus, sharpness=chosen.sharpness, cells=chosen.cells, steps=chosen.steps
+        )
+        pictures = found.save(folder, stem)
+        say(f"{name}: {found.prediction}")
+        for picture in pictures:
+            say(f"  {picture}")
+        if chosen.words:
+            say(f"  {_write_image_words(explainer, image, folder / f'{stem}.words.csv')}")
     if chosen.words:
         _weigh_levels(explainer, chosen.run, folder, chosen.most_images)
     return 0
+
+
+def _images(places: Sequence[str]) -> dict[str, Named]:
+    """Return all images by what their files are called, before the first of them takes its time."""
+    found: dict[str, Named] = {}
+    for place in places:
+        for number, named in enumerate(named_images(place)):
+            stem = Path(named.name).stem if Path(place).is_file() else f"{number:04d}-{Path(named.name).stem}"
+            # Two folders may have an image of one name.
+            later = (f"{stem}-{copy}" for copy in count(2))
+            found[stem if stem not in found else next(name for name in later if name not in found)] = named
+    return found
 
 
 def _write_image_words(explainer: Explainer, image: Any, path: Path) -> Path:

@@ -15,6 +15,7 @@ from numclip_lightning.errors import refuse
 from numclip_lightning.methods.base import Batch, Choice, ImageClassifier, Output, SolvedMethod, check_candidates
 from numclip_lightning.models.solvers import LinearClassifier, logistic_regression
 from numclip_lightning.precision import at_least_float32, without_autocast
+from numclip_lightning.progress import watched
 
 __all__ = ["LinearProbe"]
 
@@ -60,7 +61,7 @@ class LinearProbe(SolvedMethod, ImageClassifier):
         """Solve for the head with every strength, from the least on, each from the solution before it."""
         x, label = F.normalize(features.double(), dim=-1), self.true_class(batch)
         found: LinearClassifier | None = None
-        for choice in self._choices:
+        for choice in watched(self._choices, len(self._choices), "solving for the head", "strength"):
             strength = choice["strength"].item()
             found = logistic_regression(x, label, self.num_classes, strength, found)
             choice.update({"head.weight": found.weight, "head.bias": found.bias})

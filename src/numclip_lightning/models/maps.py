@@ -11,14 +11,15 @@ from torch import Tensor
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.models.places import Places
+from numclip_lightning.progress import watched
 
 __all__ = ["Read", "enlarged", "integrated_gradients", "occlusion", "smooth", "value_map"]
 
 Read = Callable[[Tensor], Tensor]
 """From images (B, 3, H, W), or features (B, D), to numbers (B,)."""
 
-# Images at a time.
-_CHUNK = 64
+# Images at a time: few enough that a large tower on a processor shows its progress.
+_CHUNK = 16
 
 
 def smooth(features: Tensor, affinity: Tensor, least: float = 0.2) -> Tensor:
@@ -85,7 +86,8 @@ def occlusion(image: Tensor, read: Read, cells: int = 8, baseline: float = 0.0) 
     side = -(-max(height, width) // cells)
     corners = [(top, left) for top in range(0, height, side) for left in range(0, width, side)]
     whole, found = read(image[None]), []
-    for start in range(0, len(corners), _CHUNK):
+    starts = range(0, len(corners), _CHUNK)
+    for start in watched(starts, len(starts), "covering squares", "pass"):
         covered = image.repeat(len(corners[start : start + _CHUNK]), 1, 1, 1)
         for own, (top, left) in zip(covered, corners[start : start + _CHUNK], strict=True):
             own[:, top : top + side, left : left + side] = baseline
@@ -117,7 +119,8 @@ def integrated_gradients(image: Tensor, read: Read, steps: int = 32, baseline: f
     way = image - baseline
     total = torch.zeros_like(image)
     shares = (torch.arange(steps, device=image.device) + 0.5) / steps
-    for chunk in torch.split(shares, _CHUNK // 2):
+    chunks = torch.split(shares, _CHUNK // 2)
+    for chunk in watched(chunks, len(chunks), "following gradients", "pass"):
         with torch.inference_mode(mode=False), torch.enable_grad():
             points = (baseline + chunk[:, None, None, None] * way.clone()).requires_grad_()
             values = read(points)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.progress import watched
 from numclip_lightning.runs.benchmark import ALL_IMAGES, Benchmark
 from numclip_lightning.runs.digests import found_folder, overlap
 from numclip_lightning.runs.entries import CrossEntry
@@ -55,7 +56,9 @@ def plan(benchmark: Benchmark, chosen: Mapping[Place, str] | None = None) -> lis
         ConfigError: If a configuration file is missing, or two runs would share a folder.
     """
     places = _places(benchmark)
-    trains = {name: _trains(benchmark, name, places[0][0]) for name in benchmark.own_methods} if places else {}
+    methods = benchmark.own_methods if places else []
+    looked = watched(methods, len(methods), "looking at methods", "method")
+    trains = {name: _trains(benchmark, name, places[0][0]) for name in looked}
     runs: dict[Path, PlannedRun] = {}
     for seed, (dataset, fold), shots, method in product(benchmark.seeds, places, benchmark.shots, trains):
         if not trains[method]:

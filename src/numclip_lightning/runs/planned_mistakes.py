@@ -6,6 +6,7 @@ from typing import Any
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.progress import watched
 from numclip_lightning.runs.learns import merged
 from numclip_lightning.runs.mistakes import find_class, mistakes_of
 from numclip_lightning.runs.planned import PlannedRun
@@ -25,12 +26,11 @@ def refuse_planned_mistakes(runs: Sequence[PlannedRun]) -> None:
         ConfigError: If there are any.
     """
     places: dict[str, list[str]] = {}
-    seen = set()
+    kinds: dict[tuple[str, str], PlannedRun] = {}
     for run in runs:
         name = f"{run.method} ({trial})" if (trial := getattr(run, "trial", "")) else run.method
-        if (run.dataset, name) in seen:
-            continue
-        seen.add((run.dataset, name))
+        kinds.setdefault((run.dataset, name), run)
+    for (_, name), run in watched(kinds.items(), len(kinds), "looking for mistakes", "method"):
         for mistake in _mistakes_of(run):
             places.setdefault(mistake, []).append(f"{name} on {run.dataset}")
     if places:

@@ -12,6 +12,7 @@ from numclip_lightning.errors import ConfigError, check_weight, refuse
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.samples import features_of
 from numclip_lightning.methods.base.types import Batch
+from numclip_lightning.progress import watched
 
 __all__ = ["Choice", "SelectingMethod", "check_candidates"]
 
@@ -86,7 +87,8 @@ class SelectingMethod(OrdinalMethod):
         own = self.own_samples(whole, "val")
         pairs = list(zip(*(torch.split(whole[key][own], _CHUNK) for key in ("features", "target")), strict=True))
         choices = self.choices()
-        errors = torch.stack([self._error(choice, pairs) for choice in choices])
+        tried = watched(choices, len(choices), "trying settings", "setting")
+        errors = torch.stack([self._error(choice, pairs) for choice in tried])
         total: Tensor = self.trainer.strategy.reduce(errors, reduce_op="sum")
         best = int(total.nan_to_num(math.inf).argmin())
         self.apply_choice(choices[best])
