@@ -27,3 +27,15 @@ def test_nothing_is_shown_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "checking" not in shown(monkeypatch, Terminal(), seconds=60.0), "quickly done"
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert shown(monkeypatch, Terminal()) == "", "another process"
+
+
+def test_a_log_says_how_long_it_goes_on_twice_a_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    with caplog.at_level("INFO", logger="numclip_lightning"):
+        for _ in watched(range(9), 9, "encoding images", "batch"):
+            now[0] += 12
+    assert caplog.messages == ["encoding images: 3 of 9; 1 min left", "encoding images: 6 of 9; 36 s left"]

@@ -1,23 +1,29 @@
-"""Bars for what takes long: with the time that is left, and only where somebody looks at a terminal."""
+"""How far what takes long is, and the time that is left: a bar on a terminal, a line now and then in a log."""
 
+import logging
 import os
-from collections.abc import Iterable
+import sys
+import time
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
 
 __all__ = ["in_words", "say", "watched"]
 
+_log = logging.getLogger(__name__)
+
 # Anything quicker needs no bar.
 _SECONDS = 2.0
+_SECONDS_BETWEEN_LINES = 30.0
 
 T = TypeVar("T")
 
 
 def watched(steps: Iterable[T], total: int, what: str, unit: str = "image") -> Iterable[T]:
-    """Return the same steps, with a bar on standard error after two seconds.
+    """Return the same steps; after two seconds, a bar on standard error shows how far they are.
 
-    There is none where standard error is no terminal, nor in other processes than the first.
+    Where standard error is no terminal, a line is logged twice a minute. Other processes than the first show nothing.
 
     Args:
         steps: What is done, one by one.
@@ -25,18 +31,25 @@ def watched(steps: Iterable[T], total: int, what: str, unit: str = "image") -> I
         what: What is done, for people: `"checking images"`.
         unit: What a step is.
     """
-    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return steps
+    if not sys.stderr.isatty():
+        return _told(steps, total, what)
     bar: Iterable[T] = tqdm(
-        steps,
-        total=total,
-        desc=what,
-        unit=unit,
-        delay=_SECONDS,
-        leave=False,
-        smoothing=0,
-        disable=None if first else True,
-    )
+        steps, total=total, desc=what, unit=unit, delay=_SECONDS, leave=False, smoothing=0
+    )  # fmt: skip
     return bar
+
+
+def _told(steps: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Yield the steps, and log how far they are twice a minute."""
+    began = spoken = time.monotonic()
+    for done, step in enumerate(steps, start=1):
+        yield step
+        now = time.monotonic()
+        if now - spoken >= _SECONDS_BETWEEN_LINES and done < total:
+            _log.info("%s: %d of %d; %s left", what, done, total, in_words((now - began) / done * (total - done)))
+            spoken = now
 
 
 def say(line: str) -> None:

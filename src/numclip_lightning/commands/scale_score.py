@@ -15,6 +15,7 @@ from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.deploy.scale_score import CosineScore, GaussianScore, NeighbourScore, pooled, scored
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.models.off_scale import Gaussians, Neighbours, max_cosine, max_softmax
+from numclip_lightning.progress import watched
 from numclip_lightning.runs.scale_scores import LEARNED, ScoreName, check_score
 
 __all__ = ["with_learned_score"]
@@ -66,5 +67,6 @@ def _encoded(predictor: OrdinalPredictor, data: OrdinalDataModule, split: Split)
     """Yield features and targets of a split, as a test has its images: nothing is changed at random."""
     plain = copy(data)
     plain.augment = False
-    for batch in DataLoader(plain.dataset(split), batch_size=predictor.batch_size):
+    loader = DataLoader(plain.dataset(split), batch_size=predictor.batch_size)
+    for batch in watched(loader, len(loader), f"encoding {split} images", "batch"):
         yield predictor.halves.encoder(batch["image"].to(predictor.device)).float(), batch["target"]

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.images.corruptions import KINDS, Corruption
 from numclip_lightning.images.transforms import Normalization
+from numclip_lightning.progress import watched
 from numclip_lightning.runs.shares import of_all_processes
 from numclip_lightning.runs.trainer import uses_whole_split
 
@@ -84,7 +85,7 @@ class TestCorrupted(Callback):
         reader, pl_module.reader = pl_module.reader, None  # type: ignore[assignment]
         clean, number = self._error(trainer, pl_module, Corruption(KINDS[0], 0))
         rows: list[tuple[str, int, int, float, float]] = [("clean", 0, number, clean, 1.0)]
-        for corruption in self._corruptions:
+        for corruption in watched(self._corruptions, len(self._corruptions), "corrupting images", "corruption"):
             error, _ = self._error(trainer, pl_module, corruption)
             ratio = error / clean if clean else float("nan")
             rows.append((corruption.kind, corruption.strength, number, error, ratio))
@@ -106,7 +107,8 @@ class TestCorrupted(Callback):
         samples = CorruptedDataset(data.dataset("test"), corruption, data.normalization)
         share = Subset(samples, range(trainer.global_rank, len(samples), trainer.world_size))
         total = torch.zeros(2, dtype=torch.float64, device="cpu")
-        for number, batch in enumerate(DataLoader(share, batch_size=data.batch_size, num_workers=data.num_workers)):
+        loader = DataLoader(share, batch_size=data.batch_size, num_workers=data.num_workers)
+        for number, batch in enumerate(watched(loader, len(loader), str(corruption), "batch")):
             moved = {name: tensor.to(method.device) for name, tensor in batch.items()}
             moved = trainer.precision_plugin.convert_input(moved)
             with trainer.precision_plugin.forward_context():

@@ -13,6 +13,7 @@ from numclip_lightning.data.base.checking import CheckImages, check_images
 from numclip_lightning.data.base.dataset import OrdinalDataset
 from numclip_lightning.methods.base.types import Prediction
 from numclip_lightning.metrics.separation import separation
+from numclip_lightning.progress import watched
 from numclip_lightning.runs.on_scale import OnScale
 from numclip_lightning.runs.rows import Layout, RowsFile, columns, rows_of, shares_of
 from numclip_lightning.runs.shares import of_all_processes
@@ -101,7 +102,8 @@ class TestOffScale(Callback):
         images: Any = self._images
         share = Subset(images, range(trainer.global_rank, len(images), trainer.world_size))
         found = []
-        for number, batch in enumerate(DataLoader(share, batch_size=data.batch_size, num_workers=data.num_workers)):
+        loader = DataLoader(share, batch_size=data.batch_size, num_workers=data.num_workers)
+        for number, batch in enumerate(watched(loader, len(loader), "reading images off the scale", "batch")):
             moved = {name: tensor.to(method.device) for name, tensor in batch.items()}
             moved = trainer.precision_plugin.convert_input(moved)
             with trainer.precision_plugin.forward_context():

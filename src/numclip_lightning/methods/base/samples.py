@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.types import Batch, Prediction
+from numclip_lightning.progress import watched
 from numclip_lightning.seeds import run_seed, seed_of, seeded
 
 __all__ = ["Samples", "encode_share", "encode_training", "features_of", "gather_by_index"]
@@ -88,7 +89,8 @@ def encode_share(
     share = _Share(dataset, rows[first::step], run_seed(), view)
     # Validation loaders are made in inference mode, whose tensors training could not use.
     with torch.inference_mode(mode=False), torch.no_grad():
-        for batch in DataLoader(share, batch_size=batch_size, num_workers=num_workers):
+        loader = DataLoader(share, batch_size=batch_size, num_workers=num_workers)
+        for batch in watched(loader, len(loader), "encoding images", "batch"):
             moved = {key: batch[key].to(method.device) for key in ("features", "image") if key in batch}
             moved = method.trainer.precision_plugin.convert_input(moved)
             with method.trainer.precision_plugin.forward_context():
