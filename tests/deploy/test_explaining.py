@@ -1,7 +1,6 @@
 """`numclip explain` and `numclip regions` on the embedded CLIP: maps, words, focus, a number for a region."""
 
 import csv
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -89,12 +88,13 @@ def test_many_images_show_how_far_they_are_and_none_replaces_another(
 ) -> None:
     (tmp_path / "other").mkdir()
     Image.open(scenes / "pair.png").save(tmp_path / "other" / "many.png")
-    monkeypatch.setattr("sys.stderr", Terminal())
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setattr("numclip_lightning.progress._SECONDS", 0.0)
     files = [str(scenes / "many.png"), str(tmp_path / "other" / "many.png")]
     words = ["--maps=occlusion", "--cells=5", f"--output={tmp_path}"]
     assert main(["explain", "--run", "mini", *files, str(tmp_path / "other"), *words]) == 0
-    shown = sys.stderr.getvalue()  # type: ignore[attr-defined]
+    shown = terminal.getvalue()
     assert "explaining images" in shown
     assert "0/3" in shown
     assert "covering squares" in shown, "within an image too"

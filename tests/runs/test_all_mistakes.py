@@ -197,6 +197,11 @@ class TestContradictions:
             ({"early_stopping": {"min_delta": 0.1}}, "early_stopping.min_delta"),
             ({"model": {"init_args": {"imbalance": {"kernel_sigma": 3.0}}}}, "model.imbalance.kernel_sigma"),
             ({"data": {"init_args": {"value_step": 0.5}}}, "data.value_step=0.5"),
+            ({"data": {"init_args": {"weight_column": "w"}}}, "data.weight_column=w changes nothing without"),
+            (
+                {"data": {"propensity_column": "p"}, "model": {"imbalance": {"weights": "list"}}},
+                "data.propensity_column=p changes nothing without model.imbalance.weights=propensity",
+            ),
             (
                 {"features": {"folder": "kept"}, "model": {"init_args": {"learning_rates": {"image_encoder": 0.1}}}},
                 "features.folder=kept keeps nothing",
@@ -217,6 +222,8 @@ class TestContradictions:
             "model": {"init_args": {"imbalance": {"kernel_sigma": 3.0, "weights": "sqrt_lds"}}},
             "data": {"init_args": {"value_step": 0.5, "num_shots": 4, "augment": False}},
         }) == []  # fmt: skip
+        given = {"data": {"weight_column": "w"}, "model": {"imbalance": {"weights": "list"}}}
+        assert idle_arguments(given) == []
 
     def test_a_rate_for_a_part_that_is_not_there_is_said(
         self, numclip: Numclip, caplog: pytest.LogCaptureFixture

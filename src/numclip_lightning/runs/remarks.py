@@ -38,6 +38,11 @@ _READERS: tuple[tuple[str, Any, str, Callable[[Flat], object]], ...] = (
     ("length.min_epochs", 1, "length.steps", lambda f: f.get("length.steps")),
     ("data.shift_factor", 1.0, "data.shift_values", lambda f: f.get("data.shift_values")),
     ("data.value_step", None, "data.num_shots, long_tail, shift_values, sample_power or oversample", _counts_values),
+    ("data.weight_column", None, "model.imbalance.weights=list", lambda f: f.get("model.imbalance.weights") == "list"),
+    (
+        "data.propensity_column", None, "model.imbalance.weights=propensity",
+        lambda f: f.get("model.imbalance.weights") == "propensity",
+    ),
     ("model.imbalance.noise", None, "model.imbalance.balanced_mse", lambda f: f.get("model.imbalance.balanced_mse")),
     ("model.imbalance.conr_width", None, "model.imbalance.conr", lambda f: f.get("model.imbalance.conr")),
     (
