@@ -99,7 +99,7 @@ class MeanOfLooks(OrdinalMethod):
 
 
 def looks_at(images: Tensor, *, turns: bool, zoom: float, mirror: bool) -> Iterator[Tensor]:
-    """Yield the looks at images (B, C, S, S), of the same shape, the images themselves first.
+    """Yield the looks at images (..., C, S, S), of the same shape, the images themselves first.
 
     Args:
         images: Square images.
@@ -116,9 +116,12 @@ def looks_at(images: Tensor, *, turns: bool, zoom: float, mirror: bool) -> Itera
 
 
 def enlarge(images: Tensor, zoom: float) -> Tensor:
-    """Return the middle of images (B, C, S, S), enlarged (bicubic) to (B, C, S, S)."""
+    """Return the middle of images (..., C, S, S), enlarged (bicubic) to the same size."""
     side = images.shape[-1]
     large = round(side * zoom)
     edge = (large - side) // 2
-    whole = F.interpolate(images, size=(large, large), mode="bicubic", align_corners=False)
-    return whole[..., edge : edge + side, edge : edge + side]
+    # Samples of several images have a dimension more.
+    flat = images.flatten(0, -4) if images.ndim > 4 else images
+    whole = F.interpolate(flat, size=(large, large), mode="bicubic", align_corners=False)
+    middle = whole[..., edge : edge + side, edge : edge + side]
+    return middle.unflatten(0, images.shape[:-3]) if images.ndim > 4 else middle
