@@ -20,6 +20,7 @@ from numclip_lightning.data.base.oversampling import NO_FEATURES, OversampleSpec
 from numclip_lightning.data.base.reduction import Reduction
 from numclip_lightning.data.base.sampling import RangeSampler, RareSampler, TrainSampler
 from numclip_lightning.data.base.seeding import SeededDataset
+from numclip_lightning.data.base.shown import Shown, shown_by_crops
 from numclip_lightning.data.base.types import Batch, Split
 from numclip_lightning.errors import ConfigError, check_choice, format_number, refuse
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Normalize, Preprocess, build_transform
@@ -186,6 +187,10 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         reading = getattr(self, "reading", None)
         transform = build_transform(self.side, preprocess, train=False, normalization=self.normalization)
         return off_scale_dataset(self.off_scale_file, self.off_scale_root, transform, reading)
+
+    def shown(self) -> Shown:
+        """Return what training shows of images that evaluation does not: turns by quarters, closer crops."""
+        return shown_by_crops(self.side, getattr(self, "preprocess", None), self.augment)
 
     def repeats_images(self, split: Split) -> bool:
         """Return whether the images of a split are the same in every epoch, so that they can be encoded once."""
