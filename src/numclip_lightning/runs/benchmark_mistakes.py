@@ -64,7 +64,7 @@ def _mistakes(source: Source) -> Iterator[str]:
         if is_file and key == "config":
             yield _own_config(source.tree[key])
         elif is_file or key not in _OTHER_FLAGS:
-            yield f"a benchmark has no {key!r}{near_matches(str(key), known, most=1) or _all(known)}"
+            yield f"a benchmark has no {key!r}{near_matches(str(key), [*known, 'report_only'], most=1) or _all(known)}"
     # A flag's dots may be those of a name.
     if is_file or "." not in source.where:
         for key, kind in _ENTRIES.items():
