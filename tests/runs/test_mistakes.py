@@ -57,6 +57,7 @@ class TestMisspelt:
             ("--model.scale.levels=[{phrase: no, start: 10}]", "YAML reads yes, no, on and off without quotes as true"),
             ("--model.scale.levels=[{phrase: 1, start: 10}]", "YAML reads it so: put the words in quotes"),
             ("--config=nowhere.yaml", "nowhere.yaml"),
+            ("--config=configs/benchmarks/smoke.yaml", "a key of a benchmark, whose file is run by: numclip benchmark"),
         ],
     )
     def test_a_flag_is_named(self, parser_error: Refusal, word: str, message: str) -> None:

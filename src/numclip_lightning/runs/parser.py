@@ -117,6 +117,8 @@ ABOUT = {
     "interpolate": "Go from a fit part of the way back to CLIP, as validation says.",
 }
 
+_OF_A_BENCHMARK = re.compile(r"does not accept option '(args|compare_to|datasets|methods|overlays|seeds|shots|title)\b")
+
 
 class Parser(LightningArgumentParser):
     """Lightning's parser with five differences.
@@ -158,4 +160,6 @@ class Parser(LightningArgumentParser):
         for old in re.findall(r"(\w+)' is not accepted", message):
             if old in _RENAMED:
                 text += f"\n{old} was renamed: {_RENAMED[old]}."
+        if _OF_A_BENCHMARK.search(message):
+            text += "\nIt is a key of a benchmark, whose file is run by: numclip benchmark --config FILE."
         super().error(text, ex)
