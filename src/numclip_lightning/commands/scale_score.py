@@ -66,5 +66,5 @@ def _encoded(predictor: OrdinalPredictor, data: OrdinalDataModule, split: Split)
     """Yield features and targets of a split, as a test has its images: nothing is changed at random."""
     plain = copy(data)
     plain.augment = False
-    for batch in DataLoader(plain.dataset(split), batch_size=predictor.batch_size):
+    for batch in DataLoader(plain.cached_dataset(split), batch_size=predictor.batch_size):
         yield predictor.halves.encoder(batch["image"].to(predictor.device)).float(), batch["target"]

@@ -167,7 +167,11 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
 
     @abstractmethod
     def dataset(self, split: Split) -> Dataset[Batch]:
-        """Return the samples of a split: what a batch contains, for one image."""
+        """Return the samples of a split: what a batch contains, for one image; each is made when it is asked for."""
+
+    def cached_dataset(self, split: Split) -> Dataset[Batch]:
+        """Return the samples of a split for going through all of them, from what is kept decoded, if anything is."""
+        return self.dataset(split)
 
     def reduce(self, train: Sequence[Label]) -> LabelTable:
         """Apply few shots, shift or long tail to the training part, if one of them is given."""
@@ -267,7 +271,7 @@ class OrdinalDataModule(L.LightningDataModule, ABC):
         if features is None:
             if train and self.oversample:
                 raise ConfigError(NO_FEATURES)
-            dataset, num_workers = self.dataset(split), self.num_workers
+            dataset, num_workers = self.cached_dataset(split), self.num_workers
         else:
             # They are in memory, where a loading process would only cost time.
             labels, real = self.labels(split), None
