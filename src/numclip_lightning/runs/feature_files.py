@@ -99,6 +99,8 @@ def stamps_of(files: Any) -> dict[str, Tensor]:
 def read_features(file: Path, total: int) -> Tensor | None:
     """Read features, and check that they are whole.
 
+    They are mapped into memory: processes of one machine that read the same file share its pages.
+
     Args:
         file: See `feature_file`.
         total: How many images there are.
