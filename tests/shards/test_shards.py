@@ -100,7 +100,9 @@ def test_images_that_changed_after_their_rows_are_found_also_if_a_later_run_fini
         os.utime(image, (1_000, 1_000))
     rows = tmp_path / "rows"
     shards, _ = opened(rows)
-    write(rows, range(6), close=False)
+    killed = write(rows, range(6), close=False)
+    assert killed._file is not None
+    killed._file.close()
     shards.close()
     (stream,) = rows.glob("_*.rows")
     os.utime(stream, (2_000, 2_000))

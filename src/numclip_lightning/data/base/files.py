@@ -7,8 +7,6 @@ from itertools import chain
 from pathlib import Path
 from typing import get_args
 
-from torch.utils.data import Dataset
-
 from numclip_lightning.data.base.arguments import expand_home, require_fraction, require_least
 from numclip_lightning.data.base.attributes import check_attributes, with_attributes
 from numclip_lightning.data.base.caches import caches
@@ -21,7 +19,7 @@ from numclip_lightning.data.base.labels import LabelTable
 from numclip_lightning.data.base.left_out import check_skipping, leave_out_unreadable
 from numclip_lightning.data.base.nodes import once_per_node
 from numclip_lightning.data.base.split_lists import SplitLists
-from numclip_lightning.data.base.types import Batch, Decode, Leaks, OnBadImage, SelectOn, Split
+from numclip_lightning.data.base.types import Decode, Leaks, OnBadImage, SelectOn, Split
 from numclip_lightning.errors import check_choice, refuse
 from numclip_lightning.images.loading import MAX_PIXELS, Reading
 from numclip_lightning.images.pixel_cache import Cache
@@ -242,13 +240,13 @@ class FileDataModule(DatasetLists, OrdinalDataModule):
             skip_unreadable=predicts and self.on_bad_image == "skip", can_skip=predicts,
         )  # fmt: skip
 
-    def cached_dataset(self, split: Split) -> Dataset[Batch]:
+    def cached_dataset(self, split: Split) -> OrdinalDataset:
         """Return `dataset(split)` with the pixels that `cache` keeps; the images to predict are never kept.
 
         Raises:
             DataError: If an image can't be read.
         """
-        dataset: Dataset[Batch] = self.dataset(split)
+        dataset = self.dataset(split)
         if self.cache != "none" and split != "predict":
             self._pixels.give(dataset, split, self._cache_folder, self.cache_gigabytes * 1e9)
         return dataset
