@@ -19,7 +19,7 @@ __all__ = ["OrdinalSteps"]
 
 
 class OrdinalSteps(PredictingSteps):
-    """Lightning module with one step for every split; `OrdinalMethod` adds construction and optimisers.
+    """One step for training, validation and test; `OrdinalMethod` adds construction and the classes between the rest.
 
     Attributes:
         mix: How training images are mixed; None leaves them as they are.
