@@ -19,6 +19,7 @@ __all__ = [
     "Normalize",
     "Preprocess",
     "build_transform",
+    "closest_crop",
     "resized_side",
 ]
 
@@ -162,6 +163,20 @@ def resized_side(image_size: int, preprocess: Preprocess) -> int:
     return round(image_size * 256 / 224) if preprocess == "published" else image_size
 
 
+def closest_crop(image_size: int, preprocess: Preprocess) -> float:
+    """Return how much larger than the transform of evaluation the closest crop of training shows things.
+
+    Args:
+        image_size: As for `build_transform`.
+        preprocess: Likewise; 1 for those whose crops are all of one size.
+    """
+    return _longest_side(image_size) / image_size if preprocess == "clip" else 1.0
+
+
+def _longest_side(image_size: int) -> int:
+    return round(image_size / _LEAST_AREA**0.5)
+
+
 def _centre(pixels: Pixels, side: int) -> Pixels:
     """Return the square in the middle of an image."""
     top, left = ((length - side) // 2 for length in pixels.shape[:2])
@@ -176,7 +191,7 @@ class _ShortestSide:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._lengths = range(size, round(size / _LEAST_AREA**0.5) + 1)
+        self._lengths = range(size, _longest_side(size) + 1)
 
     def prepare(self, pixels: Pixels, *, train: bool) -> Pixels:
         if not train:

@@ -5,13 +5,11 @@ stage reads a number from K similarities and never sees the image again: where t
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from numclip_lightning.errors import refuse
@@ -24,14 +22,21 @@ from numclip_lightning.losses import (
     soft_vote_loss,
     weighted_mean,
 )
-from numclip_lightning.methods.base import Batch, LearningRates, OptimizerSpec, Output, SchedulerSpec, SolvedStart
+from numclip_lightning.methods.base import (
+    Batch,
+    LearningRates,
+    MeanOfLooks,
+    OptimizerSpec,
+    Output,
+    SchedulerSpec,
+    SolvedStart,
+)
 from numclip_lightning.methods.base.many_values import check_number_of_values
 from numclip_lightning.methods.numclip import LossWeights, NumCLIP, Reading
 from numclip_lightning.models.heads import build_decoder, expected_value
 from numclip_lightning.models.image_heads import mean_square_one
 from numclip_lightning.models.image_stage import ImageStage, Join
 from numclip_lightning.models.learned_heads import HeadKind
-from numclip_lightning.precision import at_least_float32
 
 __all__ = ["NumCLIPPlus", "PlusLossWeights"]
 
@@ -58,15 +63,13 @@ class PlusLossWeights(LossWeights):
     crps: float = 0.5
 
 
-class NumCLIPPlus(SolvedStart, NumCLIP):
+class NumCLIPPlus(MeanOfLooks, SolvedStart, NumCLIP):
     """NumCLIP with a fine stage that sees the image.
 
     Args:
         join: How the image's residual over the values joins the phrases' probabilities: see `ImageStage`.
         decode: How the number is read from the distribution over the values: its `median`, at which the mean absolute
             error is least, its `expectation`, or the most probable value (`argmax`).
-        mirror: Whether the feature that is read is the mean of an image's and its mirror image's, each of length one.
-            Training sees one of them at a time. Set it to false where left and right matter, with `data.augment`.
         prior_correction: Whether frequencies of numbers that differ between training and validation images may be
             corrected (`SolvedStart`); it needs `strengths`.
         spread: Standard deviation of the targets, in their unit (of logarithms, on a logarithmic scale): losses of the
@@ -91,7 +94,6 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
     decode: Reading = "median"
     head: HeadKind = field(default="bounded", init=False)
     weighting: Weighting = "similarities"
-    mirror: bool = True
     prior_correction: bool = True
     spread: float | None = None
     label_width: float = 0.05
@@ -122,7 +124,7 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
 
     def build_reading(self) -> None:
         """Build the fine stage and the decoder over the values."""
-        self.fine_head, self._one_view = None, False
+        self.fine_head = None
         self.stage = ImageStage(self.clip.embed_dim, self.scale.to_level(self.scale.values), self.join)
         axis = self.scale.axis
         self.decoder = build_decoder(self.decode, axis.values, logarithmic=axis.logarithmic)  # type: ignore[arg-type]  # checked above
@@ -159,23 +161,6 @@ class NumCLIPPlus(SolvedStart, NumCLIP):
         """Return the output for logits over the values, (B, R), and over the levels, (B, K)."""
         assert self.decoder is not None
         return Output(logits, self.decoder(logits), {"levels": levels})
-
-    def encode_images(self, images: Tensor) -> Tensor:
-        """Encode normalised images (B, 3, H, W); returns features (B, D), in evaluation the mean of both mirrors'."""
-        if self.training or self._one_view or not self.mirror:
-            return super().encode_images(images)
-        both = (super(NumCLIPPlus, self).encode_images(side) for side in (images, images.flip(-1)))
-        own, other = (F.normalize(at_least_float32(features), dim=-1) for features in both)
-        return (own + other) / 2
-
-    @contextmanager
-    def one_view(self) -> Iterator[None]:
-        """Leave mirror images out, as training does."""
-        self._one_view = True
-        try:
-            yield
-        finally:
-            self._one_view = False
 
     def start_layer(self) -> nn.Linear:
         """Return the map from the image feature to the residual."""

@@ -12,6 +12,7 @@ from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.off_scale import off_scale_dataset
 from numclip_lightning.data.base.oversampling import OversampleSpec
 from numclip_lightning.data.base.reduction import Reduction
+from numclip_lightning.data.base.shown import Shown, shown_by_crops
 from numclip_lightning.data.base.types import Batch, Split
 from numclip_lightning.errors import check_choice, format_number, refuse
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Normalize, Preprocess, build_transform
@@ -160,6 +161,10 @@ class OrdinalDataModule(SplitBatches):
         reading = getattr(self, "reading", None)
         transform = build_transform(self.side, preprocess, train=False, normalization=self.normalization)
         return off_scale_dataset(self.off_scale_file, self.off_scale_root, transform, reading)
+
+    def shown(self) -> Shown:
+        """Return what training shows of images that evaluation does not: turns by quarters, closer crops."""
+        return shown_by_crops(self.side, getattr(self, "preprocess", None), self.augment)
 
     def setup(self, stage: str) -> None:
         """Read the lists that a stage needs, and no others.

@@ -15,6 +15,7 @@ from numclip_lightning.data.base.arguments import require_least
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.sampling import Draw, index_of
+from numclip_lightning.data.base.shown import Shown
 from numclip_lightning.data.base.types import Batch, Split
 from numclip_lightning.data.counting.scenes import SIDE, Stream, draw_counts, make_scenes, paint
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization
@@ -87,6 +88,10 @@ class CountingDataModule(OrdinalDataModule):
             ]
             self._tables[split] = self.reduce(labels) if split == "train" else LabelTable(labels)
         return self._tables[split]
+
+    def shown(self) -> Shown:
+        """Return that training turns scenes by quarters, if it does, and crops nothing."""
+        return Shown(turns=self.augment)
 
     def dataset(self, split: Split) -> "SceneDataset":
         """Return the scenes of a split, drawn at the first call."""
