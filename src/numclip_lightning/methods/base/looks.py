@@ -46,7 +46,7 @@ class MeanOfLooks(OrdinalMethod):
         super().build()
         self._one_view = False
         self.register_buffer("shown", torch.tensor(_PLAIN))
-        self._remember()
+        self._note_shown()
 
     def on_fit_start(self) -> None:
         """Take the looks from the datamodule."""
@@ -56,7 +56,7 @@ class MeanOfLooks(OrdinalMethod):
             return
         turns, zoom = shown()
         self.shown.copy_(torch.tensor([float(turns), zoom]))
-        self._remember()
+        self._note_shown()
         if turns or zoom > 1:
             also = [*(["turned by quarters"] if turns else []), *([f"enlarged {zoom:.3g} times"] if zoom > 1 else [])]
             _log.info(
@@ -86,9 +86,9 @@ class MeanOfLooks(OrdinalMethod):
         # Checkpoints of 0.2.0 do not have it.
         state_dict.setdefault(prefix + "shown", torch.tensor(_PLAIN))
         super()._load_from_state_dict(state_dict, prefix, *args)
-        self._remember()
+        self._note_shown()
 
-    def _remember(self) -> None:
+    def _note_shown(self) -> None:
         """Keep what was shown as plain values: which looks there are must not depend on a tensor in an export."""
         turns, zoom = self.shown.tolist()
         self._known = bool(turns), zoom
@@ -124,4 +124,4 @@ def enlarge(images: Tensor, zoom: float) -> Tensor:
     flat = images.flatten(0, -4) if images.ndim > 4 else images
     whole = F.interpolate(flat, size=(large, large), mode="bicubic", align_corners=False)
     middle = whole[..., edge : edge + side, edge : edge + side]
-    return middle.unflatten(0, images.shape[:-3]) if images.ndim > 4 else middle
+    return middle.reshape(images.shape) if images.ndim > 4 else middle
