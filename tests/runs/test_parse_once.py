@@ -1,8 +1,10 @@
 """Words that are read by the parser of their verb alone: the same values, and the same errors, as by both parsers."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from jsonargparse import Namespace
 
 from numclip_lightning.runs.command import NumClipCLI
@@ -42,3 +44,17 @@ def test_an_error_is_that_of_both_parsers_and_said_once(capsys: pytest.CaptureFi
     assert said[0].count("error:") == 1
     # What is added to a list is no misspelt name.
     assert "callbacks" not in said[0]
+
+
+@pytest.mark.parametrize("flag", ["--print_config", "--print_config=skip_default"])
+def test_a_configuration_that_is_asked_for_is_printed_and_nothing_runs(
+    flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        NumClipCLI(["fit", COUNTING, OVERLAY, flag, "--data.batch_size=7"], until="parsed")
+    assert ended.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["data"]["init_args"]["batch_size"] == 7
+    assert printed["model"]["class_path"] == "numclip_lightning.methods.NumCLIPPlus"
+    assert list(tmp_path.iterdir()) == []

@@ -41,6 +41,9 @@ def parse_words(parser: LightningArgumentParser, own: LightningArgumentParser, w
         own: The parser of this verb, which is part of it.
         words: The verb and its words.
     """
+    # The parser of all verbs is the one that prints.
+    if any(word.partition("=")[0] == "--print_config" for word in words):
+        return _parse_twice(parser, words)
     with _raising(own), suppress(ArgumentError):
         found = parser.get_defaults()
         found["subcommand"], found[words[0]] = words[0], own.parse_args(words[1:])
