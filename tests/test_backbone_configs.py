@@ -15,11 +15,12 @@ from PIL import Image
 from numclip_lightning.images.transforms import Normalization, build_transform
 from numclip_lightning.methods import CosineClassifier, NumCLIP
 from numclip_lightning.methods.base import LearningRates
-from numclip_lightning.models import load_image_tower, loading
+from numclip_lightning.models import load_image_tower
 from numclip_lightning.models.activations import check_activation
 from numclip_lightning.models.converting import convert_clip, convert_longclip, stretch
 from numclip_lightning.models.loading import load_model
 from numclip_lightning.models.normalization import trained_normalization
+from numclip_lightning.models.weights import check_text
 from numclip_lightning.runs.command import NumClipCLI
 from numclip_lightning.scale import OrdinalScale
 from support.command import TINY, Numclip
@@ -62,7 +63,7 @@ def test_weights_fit_the_model_and_images_their_weights(file: Path) -> None:
     name, tag = model_of(file)
     config = open_clip.get_model_config(name)
     assert config is not None
-    loading._check_text(name, config, words=file.stem not in IMAGE_ONLY)
+    check_text(name, config, words=file.stem not in IMAGE_ONLY)
     if tag is not None:
         found = open_clip.get_pretrained_cfg(name, tag)
         assert found, f"open_clip has no {tag} of {name}"

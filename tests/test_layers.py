@@ -97,6 +97,7 @@ class TestEveryFile:
                     "text_tower",
                     "tokenizers",
                     "usual_weights",
+                    "weights",
                 )
             },
         ),

@@ -167,6 +167,12 @@ def test_images_nearly_the_same_and_variety_need_a_backbone(folder: Path, capsys
     assert found["copies"]["number"] == 0
 
 
+def test_a_bad_image_does_not_end_the_check_where_pixels_are_kept(folder: Path) -> None:
+    (folder / "1.png").write_bytes(b"")
+    found = facts_of(folder, "--near", "0.9999", "--data.cache=memory", code=1)
+    assert 0 < found["variety"]["explained"] < 1
+
+
 def test_attributes_are_held_against_the_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, rows in {"train": [(0, 1, "x"), (1, 3, "x"), (2, 7, "y"), (3, 9, "y")], "val": [(4, 2, "x")],
                        "test": [(6, 8, "y")]}.items():  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from numclip_lightning.data.views import ViewsDataModule
-from numclip_lightning.errors import DataError
+from numclip_lightning.errors import ConfigError, DataError
 from support.fake_data import make_image
 
 
@@ -66,6 +66,19 @@ def test_paths_in_one_cell_are_views(tmp_path: Path) -> None:
     assert torch.equal(batch["image"][0, 1], single)
 
 
+def test_views_are_kept_decoded(tmp_path: Path) -> None:
+    given = exams(tmp_path, LINES)
+    plain, kept = (
+        ViewsDataModule(**given, sample_column="exam", batch_size=20, cache=cache) for cache in ("none", "memory")
+    )
+    (expected,), (found,) = plain.test_dataloader(), kept.test_dataloader()
+    for file in tmp_path.glob("*.png"):
+        file.unlink()
+    (again,) = kept.test_dataloader()
+    for batch in (found, again):
+        torch.testing.assert_close(batch["image"], expected["image"], rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -84,8 +97,10 @@ def test_a_missing_view_and_a_shared_one_are_named(tmp_path: Path) -> None:
     (tmp_path / "3-right.png").unlink()
     own = {"train_file": None, "test_file": "list.csv", "test_fraction": None}
     whole = ViewsDataModule(**{**given, **own}, sample_column="exam")
-    with pytest.raises(DataError, match=r"3-right.png"):
+    with pytest.raises(DataError, match=r"3-right.png(.|\n)*or remove their lines\.$"):
         whole.setup("test")
+    with pytest.raises(ConfigError, match=r"on_bad_image=skip is for single images"):
+        ViewsDataModule(**given, sample_column="exam", on_bad_image="skip")
     (tmp_path / "one.csv").write_text("path,value\n0-left.png;1-left.png,1\n")
     (tmp_path / "two.csv").write_text("path,value\n2-left.png;1-left.png,1\n")
     data = ViewsDataModule(root=str(tmp_path), train_file="one.csv", val_file="two.csv", image_size=8)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.methods import CoOp, LearningRates, LinearProbe
+from numclip_lightning.runs.feature_files import read_features, write_features
 from numclip_lightning.runs.features import KeepFeatures
 from numclip_lightning.scale import OrdinalScale
 
@@ -97,3 +98,18 @@ def test_a_damaged_file_is_encoded_again(folder: Path, caplog: pytest.LogCapture
     assert "can't be read" in caplog.text
     assert fit(folder)[0] == 0
     assert not list((folder / "kept").glob("*.part"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="only Linux says what memory is of files")
+def test_processes_share_the_memory_of_a_file(tmp_path: Path) -> None:
+    def own_bytes() -> int:
+        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Anonymous:"))
+
+    written = torch.arange(4_000_000, dtype=torch.float32).view(-1, 100)
+    write_features(tmp_path / "x.safetensors", written, {})
+    before = own_bytes()
+    features = read_features(tmp_path / "x.safetensors", len(written))
+    assert features is not None
+    assert torch.equal(features, written)
+    assert own_bytes() - before < written.nbytes / 4

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -111,7 +112,11 @@ def test_flags_that_contradict_each_other_are_refused(
 
 
 def test_skipped_images_are_listed_and_not_tried_again(
-    words: list[str], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     images, folder = tmp_path / "images", tmp_path / "rows"
     images.mkdir()
@@ -124,6 +129,17 @@ def test_skipped_images_are_listed_and_not_tried_again(
         assert "1 of 9 images can't be read and were skipped; 8 are predicted" in capsys.readouterr().err
     assert list(pd.read_parquet(folder)["index"]) == [0, 1, 2, 3, 5, 6, 7, 8]
     assert list(pd.read_csv(tmp_path / "rows.skipped.csv")["path"]) == ["test_004.png"]
+
+    # Repaired: the rows that are there stay, which is said; without their shard they are predicted again.
+    shutil.copy(data / "test_004.png", images)
+    assert main([*words, *flags]) == 3
+    said = [record.message for record in caplog.records if "have changed since" in record.message]
+    assert len(said) == 1
+    assert said[0].startswith(f"1 of the images that were predicted before have changed since, first {images}/test_004")
+    (folder / re.findall(r"remove (\S+parquet)", said[0])[0]).unlink()
+    assert main([*words, *flags]) == 0
+    assert list(pd.read_parquet(folder)["index"]) == list(range(9))
+    assert not (tmp_path / "rows.skipped.csv").exists()
 
 
 def predict(data: Path, folder: Path, *callbacks: Callback, devices: int = 1) -> None:

@@ -115,9 +115,9 @@ def test_images_are_checked_once_and_all_hear_of_it(tmp_path: Path, monkeypatch:
     (data / "train_003.png").write_bytes(b"")
     checked: list[int] = []
 
-    def counted(*given: Any) -> None:
+    def counted(*given: Any, **options: Any) -> None:
         checked.append(1)
-        check_images(*given)
+        check_images(*given, **options)
 
     monkeypatch.setattr(files, "check_images", counted)
 

@@ -1,6 +1,7 @@
 """Shards hold each row once, in order, whatever ends the process that writes them."""
 
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -90,6 +91,29 @@ def test_images_without_a_row_count_as_done_and_keep_their_reason(tmp_path: Path
     assert shards.skipped() == {1: ("1.png", "cut, short"), 3: ("3.png", "empty")}
     assert shards.todo(4) == []
     assert shards.done().rows == 2
+
+
+def test_images_that_changed_after_their_rows_are_found_also_if_a_later_run_finishes_the_shard(tmp_path: Path) -> None:
+    images = [tmp_path / f"{number}.png" for number in range(9)]
+    for image in images:
+        image.write_bytes(b"")
+        os.utime(image, (1_000, 1_000))
+    rows = tmp_path / "rows"
+    shards, _ = opened(rows)
+    killed = write(rows, range(6), close=False)
+    assert killed._file is not None
+    killed._file.close()
+    shards.close()
+    (stream,) = rows.glob("_*.rows")
+    os.utime(stream, (2_000, 2_000))
+    shards, _ = opened(rows)
+    changed = [images[number] for number in (0, 4, 8)]
+    for image in changed:
+        os.utime(image, (3_000, 3_000))
+    images[5].unlink()
+    found = shards.changed(images)
+    shards.close()
+    assert {shard.name: files for shard, files in found.items()} == {"000000000004-000000000006.parquet": [images[4]]}
 
 
 def test_values_that_are_not_finite_are_counted(tmp_path: Path) -> None:

@@ -7,11 +7,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from numclip_lightning.errors import ConfigError, DataError
 
-__all__ = ["Bools", "Levels", "Numbers", "check_coverage", "check_rows", "numbers_of", "probabilities_of"]
+__all__ = ["Levels", "Numbers", "check_coverage", "check_rows", "numbers_of", "probabilities_of"]
 
 Numbers = NDArray[np.float64]
 Levels = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 # Rows of probabilities are written with the digits of float32, or with few digits by other programs.
 _SUM_TOLERANCE = 0.02

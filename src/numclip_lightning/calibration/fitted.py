@@ -9,51 +9,14 @@ from numpy.typing import ArrayLike
 
 from numclip_lightning.calibration.answers import BY_LEVEL, Answers, Choices
 from numclip_lightning.calibration.checks import Levels, Numbers
-from numclip_lightning.calibration.conformal import (
-    Threshold,
-    conformal_threshold,
-    fewest_images,
-    interval_ends,
-    interval_scores,
-)
+from numclip_lightning.calibration.conformal import interval_ends, interval_scores
 from numclip_lightning.calibration.distributions import LevelValues, level_quantiles, level_spread
 from numclip_lightning.calibration.level_sets import level_sets, set_scores
 from numclip_lightning.calibration.temperature import Temperature, fit_temperature
+from numclip_lightning.calibration.thresholds import Thresholds, find_thresholds
 from numclip_lightning.errors import ConfigError, DataError
 
-__all__ = ["Calibration", "Thresholds", "calibrate"]
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """The threshold of a score over all images, and of each group where they were asked for.
-
-    Attributes:
-        overall: Over all images.
-        groups: By the name of the group; of levels, by their index as text.
-    """
-
-    overall: Threshold
-    groups: Mapping[str, Threshold] = field(default_factory=dict)
-
-    @property
-    def fallback(self) -> float:
-        """The threshold of an image of no known group: the largest finite one, which holds for every such group."""
-        finite = [found.value for found in self.groups.values() if found.is_finite]
-        return max(finite, default=self.overall.value)
-
-    def of(self, answers: Answers) -> Numbers:
-        """Return the threshold of each image, shape (N,)."""
-        if not self.groups:
-            return np.full(len(answers.value), self.overall.value)
-        names = [""] * len(answers.value) if answers.groups is None else list(map(str, answers.groups))
-        known = {name: found.value for name, found in self.groups.items()}
-        return np.array([known.get(name, self.fallback) for name in names], dtype=np.float64)
-
-    def by_level(self, levels: int) -> Numbers:
-        """Return the threshold of each level, shape (K,)."""
-        known = {name: found.value for name, found in self.groups.items()}
-        return np.array([known.get(str(level), np.inf) for level in range(levels)], dtype=np.float64)
+__all__ = ["Calibration", "calibrate"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,11 +132,11 @@ def calibrate(
         shares = answers.quantiles.needed(choices.tails)
     low, high, width = _base(answers, choices, values, shares)
     scores = interval_scores(answers.target, low, high, width)
-    interval = _thresholds(scores, names, choices.coverage, notes, phrases if choices.by == BY_LEVEL else ())
+    interval = find_thresholds(scores, names, choices.coverage, notes, phrases if choices.by == BY_LEVEL else ())
     sets = temperature = None
     if not answers.is_certain and answers.probabilities is not None and true is not None:
         own = set_scores(answers.probabilities, choices.sets)[np.arange(len(true)), true]
-        sets = _thresholds(own, names, choices.coverage, [], ())
+        sets = find_thresholds(own, names, choices.coverage, [], ())
         temperature = fit_temperature(answers.probabilities, true, choices.temperature)
     return Calibration(
         choices=choices, phrases=tuple(phrases), values=values, n=len(answers.value), interval=interval, sets=sets,
@@ -244,24 +207,3 @@ def _base(
         raise DataError("these intervals need the probability of each level, columns p(PHRASE); there are none.")
     low, high = (level_quantiles(answers.probabilities, values, share) for share in choices.tails)
     return low, high, 1.0
-
-
-def _thresholds(
-    scores: Numbers, names: Sequence[str] | None, coverage: float, notes: list[str], phrases: Sequence[str]
-) -> Thresholds:
-    """Return the threshold over all images and of each group; note what has too few."""
-    overall = conformal_threshold(scores, coverage)
-    least = fewest_images(coverage)
-    needed = f"for a coverage of {coverage:g}, which needs {least}"
-    if overall.n < least:
-        notes.append(f"{overall.n} images are too few {needed}: intervals are the whole scale.")
-    if names is None:
-        return Thresholds(overall)
-    of = np.array(names)
-    groups = {name: conformal_threshold(scores[of == name], coverage) for name in dict.fromkeys(names) if name}
-    counts = {phrases[int(name)] if phrases else name: found.n for name, found in groups.items() if found.n < least}
-    if counts:
-        listed = ", ".join(f"{name} ({n})" for name, n in counts.items())
-        then = "every interval reaches to these levels" if phrases else "intervals there are the whole scale"
-        notes.append(f"too few images {needed}, of {listed}: {then}.")
-    return Thresholds(overall, groups)

@@ -10,8 +10,9 @@ from typing import Any
 from numclip_lightning.calibration.answers import Choices
 from numclip_lightning.calibration.conformal import Threshold
 from numclip_lightning.calibration.distributions import LevelValues
-from numclip_lightning.calibration.fitted import Calibration, Thresholds
+from numclip_lightning.calibration.fitted import Calibration
 from numclip_lightning.calibration.temperature import Temperature
+from numclip_lightning.calibration.thresholds import Thresholds
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.plain import parse_json
 

@@ -44,11 +44,6 @@ class Temperature:
     before: float
     after: float
 
-    @property
-    def is_at_an_end(self) -> bool:
-        """Whether the best temperature may lie beyond those that are searched."""
-        return not LEAST * 1.01 < self.value < MOST / 1.01
-
 
 def with_temperature(probabilities: ArrayLike, temperature: float) -> Numbers:
     """Return the probabilities of levels at another temperature, shape (N, K).

@@ -130,7 +130,7 @@ def _kept(data: OrdinalDataModule) -> Callable[[], Iterable[dict[str, Any]]]:
 
 def _images(data: OrdinalDataModule, number: int) -> Iterator[Tensor]:
     """Yield batches of training images as the fit sees them, the same at each call."""
-    dataset: Any = data.dataset("train")
+    dataset: Any = data.cached_dataset("train")
     size = min(data.batch_size, number)
     with isolate_rng():
         torch.manual_seed(0)

@@ -67,6 +67,6 @@ def _encoded(predictor: OrdinalPredictor, data: OrdinalDataModule, split: Split)
     """Yield features and targets of a split, as a test has its images: nothing is changed at random."""
     plain = copy(data)
     plain.augment = False
-    loader = DataLoader(plain.dataset(split), batch_size=predictor.batch_size)
+    loader = DataLoader(plain.cached_dataset(split), batch_size=predictor.batch_size)
     for batch in watched(loader, len(loader), f"encoding {split} images", "batch"):
         yield predictor.halves.encoder(batch["image"].to(predictor.device)).float(), batch["target"]

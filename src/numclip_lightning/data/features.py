@@ -55,6 +55,8 @@ class FeatureListDataModule(ListDataModule):
             refuse(f"check_images={self.check_images!r} has no images to check; leave it out")
         if self.on_bad_image != "raise":
             refuse(f"on_bad_image={self.on_bad_image} has no images to skip; leave it out")
+        if self.cache != "none":
+            refuse(f"cache={self.cache} has no images to keep; leave it out")
         for name in self.features if isinstance(self.features, Mapping) else ():
             if name not in _LISTS or getattr(self, _LISTS[name]) is None:
                 refuse(f"features has {name!r}; give a file for each list: {', '.join(self._given)}")

@@ -74,12 +74,10 @@ class ShanghaiTechDataModule(FileDataModule):
         if not self.places or split == "predict":
             return plain
         points = [_shares(_points_file(Path(file)), Path(file)) for file in plain.files]
-        pointed = PointedDataset(
+        return PointedDataset(
             plain.labels, self.root, plain.transform, sample_target=split == "train", reading=plain.reading,
             points=points,
         )  # fmt: skip
-        pointed.cache = plain.cache
-        return pointed
 
     def _read(self, folder: Path) -> Iterable[Label]:
         images = folder / "images"

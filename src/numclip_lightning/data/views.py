@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -15,12 +15,14 @@ from numclip_lightning.data.base.arguments import require_least
 from numclip_lightning.data.base.checking import check_images
 from numclip_lightning.data.base.dataset import OrdinalDataset
 from numclip_lightning.data.base.labels import Label, LabelTable
+from numclip_lightning.data.base.nodes import once_per_node
 from numclip_lightning.data.base.split_lists import SplitLists
 from numclip_lightning.data.base.types import Split
 from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.errors import DataError, format_number, refuse
 from numclip_lightning.images.folders import list_images
-from numclip_lightning.images.transforms import build_transform
+from numclip_lightning.images.pixel_cache import PixelCache
+from numclip_lightning.images.transforms import ImageTransform, build_transform
 
 __all__ = ["ViewsDataModule", "ViewsDataset"]
 
@@ -91,19 +93,13 @@ class ViewsDataModule(ListDataModule):
         """Return an entry for each image of each sample."""
         return [[replace(label, path=path) for path in self.view_files(label)] for label in labels]
 
-    def setup(self, stage: str) -> None:
-        """Read and check what a stage needs, once; images that two splits share are refused."""
-        if stage in self._ready:
-            return
-        how, self.check_images = self.check_images, "none"
-        try:
-            super().setup(stage)
-        finally:
-            self.check_images = how
+    def look_at_images(self, splits: Sequence[Split]) -> None:
+        """Check every image of each sample; those that two splits share are refused."""
         seen: dict[str, Split] = {}
         for split, table in self._tables.items():
             images = [label for views in self.single_images(table) for label in views]
-            check_images(images, self.root, how, self.reading)
+            check = partial(check_images, images, self.root, self.check_images, self.reading, can_skip=False)
+            once_per_node(check, self.trainer)
             for label in images if split != "predict" and self.select_on == "val" else ():
                 if seen.setdefault(label.path, split) != split:
                     raise DataError(f"{label.where}: {label.path!r} is in the {seen[label.path]} split too; drop it")
@@ -140,6 +136,24 @@ class ViewsDataset(Dataset[dict[str, Tensor]]):
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def transform(self) -> ImageTransform:
+        """The transform of each image."""
+        return self.images.transform
+
+    @property
+    def cache(self) -> PixelCache | None:
+        """The pixels of all images, see `OrdinalDataset.keep_pixels`."""
+        return self.images.cache
+
+    @cache.setter
+    def cache(self, cache: PixelCache | None) -> None:
+        self.images.cache = cache
+
+    def keep_pixels(self, folder: Path | None, most_bytes: float, name: str) -> None:
+        """Decode every image once; arguments and errors are those of `OrdinalDataset.keep_pixels`."""
+        self.images.keep_pixels(folder, most_bytes, name)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Load one sample.

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import torch
-from huggingface_hub import ModelHubMixin
 from torch import Tensor
 
 from numclip_lightning.calibration import calibration_of
 from numclip_lightning.deploy.embedded import EMBEDDED, embedded_method
-from numclip_lightning.deploy.folder import Halves, is_exported, read_folder, write_folder
+from numclip_lightning.deploy.folder import Halves, is_exported, read_folder
+from numclip_lightning.deploy.hub import HubModel, Precision
 from numclip_lightning.deploy.inputs import is_one_image, named_images, pixels_of
 from numclip_lightning.deploy.prediction import Prediction, Predictions, read_outputs
 from numclip_lightning.deploy.recipe import Recipe
@@ -25,7 +25,6 @@ from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["OnError", "OrdinalPredictor", "Precision"]
 
-Precision = Literal["float32", "bfloat16", "float16"]
 OnError = Literal["raise", "skip"]
 
 _log = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ _KNOWN = ("method", "arguments", "training", "on_scale")
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
-class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
+class OrdinalPredictor(HubModel, library_name="numclip-lightning"):
     """A trained model that reads numbers from images.
 
     `load` makes one; the constructor is for models that are in memory. It keeps no state between calls, so that several
@@ -64,9 +63,6 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
         >>> prediction.unit, len(prediction.probabilities)
         ('things', 7)
     """
-
-    # The hub's client would build one from the constructor's arguments.
-    _hub_mixin_config: dict[str, Any] = {}  # noqa: RUF012 (nobody writes to it)
 
     def __init__(
         self,
@@ -259,36 +255,3 @@ class OrdinalPredictor(ModelHubMixin, library_name="numclip-lightning"):
     def config(self) -> dict[str, Any]:
         """What is known of the model, as plain values."""
         return {"method": "?", **self.about, "preprocessing": self.recipe.to_dict()}
-
-    def _save_pretrained(self, save_directory: Path) -> None:
-        """Write the folder; `save_pretrained` and `push_to_hub` of the hub's mixin call it."""
-        if self.device.type != "cpu":
-            raise ConfigError(f"the predictor is on {self.device}; load it with device='cpu' to save it.")
-        write_folder(save_directory, self._halves, self.scale, self.config)
-
-    @classmethod
-    def from_pretrained(  # type: ignore[override]  # typed arguments in place of any
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        token: str | bool | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        force_download: bool = False,
-        device: str | torch.device = "cpu",
-        precision: Precision = "float32",
-        batch_size: int = 32,
-    ) -> Self:
-        """Load a predictor from a folder or from the Hub; the arguments are those of the hub's mixin, and of `load`.
-
-        Raises:
-            ConfigError: If it can't be fetched or loaded.
-        """
-        place = os.fspath(pretrained_model_name_or_path)
-        if not Path(place).is_dir():
-            place = fetch(
-                place, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
-                force_download=force_download,
-            )  # fmt: skip
-        return cls.load(place, device=device, precision=precision, batch_size=batch_size)

@@ -174,7 +174,8 @@ def closest_crop(image_size: int, preprocess: Preprocess) -> float:
 
 
 def _longest_side(image_size: int) -> int:
-    return round(image_size / _LEAST_AREA**0.5)
+    side: int = round(image_size / _LEAST_AREA**0.5)
+    return side
 
 
 def _centre(pixels: Pixels, side: int) -> Pixels:

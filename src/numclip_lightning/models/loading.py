@@ -1,4 +1,4 @@
-"""Loading a CLIP model by name: its configuration, its weights, and clear errors if either is missing or wrong.
+"""Loading a CLIP model by name, with clear errors if it can't be built or filled.
 
 open_clip continues with random weights if it finds none, and with the wrong activation if a tag was trained with
 another one. Here both are errors.
@@ -7,7 +7,6 @@ another one. Here both are errors.
 import logging
 import pickle
 import re
-from collections.abc import Mapping
 from contextlib import nullcontext
 from importlib.resources import files
 from pathlib import Path
@@ -15,27 +14,19 @@ from typing import Any, NamedTuple
 
 import open_clip
 from open_clip import factory
-from open_clip.pretrained import download_pretrained_from_hf
 from torch import nn
 
-from numclip_lightning.errors import BackboneError, near_matches
-from numclip_lightning.models.activations import QUICK_GELU, check_activation, suggest_tags
+from numclip_lightning.errors import BackboneError
 from numclip_lightning.models.clip import CLIPBackbone
-from numclip_lightning.models.downloads import fetching, short_message, tidy_log, without_retries
+from numclip_lightning.models.downloads import short_message, tidy_log, without_retries
 from numclip_lightning.models.feature_tower import FEATURES, FeatureTower
 from numclip_lightning.models.image_tower import ImageTower
 from numclip_lightning.models.normalization import disagreeing_tags, trained_normalization
-from numclip_lightning.models.text_tower import unsupported_text
 from numclip_lightning.models.tokenizers import kept_tokenizer
-from numclip_lightning.plain import parse_json
+from numclip_lightning.models.weights import FOLDER, HUB, MINI, find_weights
 
 __all__ = ["Loaded", "load_clip", "load_image_tower", "load_model"]
 
-_MINI = "mini"
-# The default of methods: weights that no folder has.
-_DEFAULT_TAG = "openai"
-_FOLDER = "local-dir:"
-_HUB = "hf-hub:"
 _log = logging.getLogger(__name__)
 
 
@@ -115,17 +106,13 @@ def load_model(backbone: str, pretrained: str | None, *, words: bool) -> Loaded:
     """
     if backbone.startswith(FEATURES):
         raise BackboneError(f"backbone={backbone!r} has no text tower; take a method without language, or a CLIP")
-    if backbone == _MINI:
-        backbone = f"{_FOLDER}{files('numclip_lightning.models') / _MINI}"
-    if backbone.startswith(_FOLDER):
-        weights = _folder_weights(backbone, pretrained, words=words)
-    elif backbone.startswith(_HUB):
-        weights = _hub_weights(backbone, pretrained, words=words)
-    else:
+    if backbone == MINI:
+        backbone = f"{FOLDER}{files('numclip_lightning.models') / MINI}"
+    if not backbone.startswith((FOLDER, HUB)):
         backbone = backbone.replace("/", "-")  # open_clip knows OpenAI's spelling too: ViT-B/32
-        weights = _named_weights(backbone, pretrained, words=words)
+    weights = find_weights(backbone, pretrained, words=words)
     try:
-        with tidy_log(), without_retries() if backbone.startswith(_HUB) else nullcontext():
+        with tidy_log(), without_retries() if backbone.startswith(HUB) else nullcontext():
             model = factory.create_model(
                 backbone,
                 load_weights=False,
@@ -148,9 +135,7 @@ def load_model(backbone: str, pretrained: str | None, *, words: bool) -> Loaded:
 
 def _tokenizer(backbone: str) -> Any:
     """Build the tokenizer of a model; those of open_clip's own models and of `mini` are built once in a process."""
-    own = backbone.startswith(_FOLDER + str(files("numclip_lightning.models"))) or not backbone.startswith(
-        (_FOLDER, _HUB)
-    )
+    own = backbone.startswith(FOLDER + str(files("numclip_lightning.models"))) or not backbone.startswith((FOLDER, HUB))
     return kept_tokenizer(backbone) if own else open_clip.get_tokenizer(backbone)
 
 
@@ -165,101 +150,6 @@ def _normalized(backbone: str, pretrained: str | None) -> dict[str, tuple[float,
             pretrained, backbone, " or ".join(others),
         )  # fmt: skip
     return None
-
-
-def _folder_weights(backbone: str, pretrained: str | None, *, words: bool) -> Path | None:
-    """Check the folder of a `local-dir:` model and find its weights."""
-    folder = Path(backbone.removeprefix(_FOLDER))
-    file = folder / "open_clip_config.json"
-    if not folder.is_dir():
-        raise BackboneError(f"backbone={backbone!r}: no folder {folder} in {Path.cwd()}; correct the path")
-    if not file.is_file():
-        raise BackboneError(
-            f"backbone={backbone!r}: no {file.name} in that folder; give the folder of a saved open_clip model"
-        )
-    try:
-        config = parse_json(file.read_text(encoding="utf-8"))["model_cfg"]
-        _check_text(backbone, config, words=words)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, BackboneError):
-            raise
-        raise BackboneError(f"{file} is no open_clip model configuration ({error!r}); save the model again") from error
-    if pretrained is None:
-        return None
-    if pretrained == "auto" or (pretrained == _DEFAULT_TAG and not Path(pretrained).exists()):
-        with tidy_log():
-            found = factory._find_checkpoint_in_dir(folder)
-        if found is None:
-            raise BackboneError(
-                f"backbone={backbone!r}: no weights (*.safetensors, *.bin, *.pth) in that folder; put them there, "
-                "name a weights file as `pretrained`, or set `pretrained: null` for random weights"
-            )
-        return Path(found)
-    if not Path(pretrained).is_file():
-        raise BackboneError(
-            f"pretrained={pretrained!r} is not a file, and a {_FOLDER} model has no tags; give 'auto' (the weights in "
-            "the folder), a weights file, or null (random weights)"
-        )
-    return Path(pretrained)
-
-
-def _hub_weights(backbone: str, pretrained: str | None, *, words: bool) -> Path:
-    """Fetch the weights of an `hf-hub:` model."""
-    if pretrained != "auto":
-        raise BackboneError(
-            f"pretrained={pretrained!r}: backbone={backbone!r} brings its own weights; set `pretrained: auto`, or save "
-            f"the model in a folder and name it as {_FOLDER}PATH"
-        )
-    with fetching(f"backbone={backbone!r}"):
-        config = open_clip.get_model_config(backbone)
-    _check_text(backbone, config, words=words)
-    with fetching(f"backbone={backbone!r}"):
-        return Path(download_pretrained_from_hf(backbone.removeprefix(_HUB)))
-
-
-def _named_weights(name: str, pretrained: str | None, *, words: bool) -> Path | None:
-    """Find or fetch the weights of a model that open_clip knows by name."""
-    config = open_clip.get_model_config(name)
-    if config is None:
-        near = near_matches(name, [_MINI, *open_clip.list_models()])
-        raise BackboneError(f"backbone={name!r} is not a model of open_clip{near}; name a folder as {_FOLDER}PATH")
-    _check_text(name, config, words=words)
-    if pretrained is None:
-        return None
-    if pretrained == "auto":
-        raise BackboneError(
-            f"pretrained='auto' finds weights in a folder, and backbone={name!r} is none; "
-            f"{suggest_tags(name, config)}, or set `pretrained: null` for random weights"
-        )
-    tag = open_clip.get_pretrained_cfg(name, pretrained)
-    if tag:
-        check_activation(name, pretrained, config, tag)
-        with fetching(f"pretrained={pretrained!r} of backbone={name!r}"):
-            return Path(open_clip.download_pretrained(tag))
-    if Path(pretrained).is_file():
-        return Path(pretrained)
-    plain = name.removesuffix(QUICK_GELU)
-    if open_clip.is_pretrained_cfg(plain, pretrained):
-        raise BackboneError(f"pretrained={pretrained!r} was trained without QuickGELU; use backbone={plain!r} with it")
-    near = near_matches(pretrained, open_clip.list_pretrained_tags_by_model(name))
-    raise BackboneError(
-        f"pretrained={pretrained!r} is neither a tag of backbone={name!r} nor a file{near}; "
-        f"{suggest_tags(name, config)}"
-    )
-
-
-def _check_text(backbone: str, config: Mapping[str, Any], *, words: bool) -> None:
-    """Raise BackboneError, before any download, for a text side that `TextTower` would refuse, or that can't be built.
-
-    Without words, only what open_clip can't build or fill without the text side is refused.
-    """
-    text = config["text_cfg"]
-    if "multimodal_cfg" in config:
-        raise unsupported_text(backbone, "CoCa")
-    if text.get("hf_model_name"):
-        raise unsupported_text(backbone, "HFTextEncoder")
-    if words and text.get("hf_tokenizer_name"):
-        raise unsupported_text(backbone, "HFTokenizer")
 
 
 def _fill(model: nn.Module, weights: Path, backbone: str) -> None:

@@ -5,7 +5,6 @@ features. Entropy is none of them: two neighbouring levels at 50/50 are normal o
 """
 
 import math
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -14,17 +13,10 @@ from torch import Tensor
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.models.solvers import class_gaussians
 
-__all__ = ["Gaussians", "Neighbours", "ScaleScore", "least_validation", "max_cosine", "max_softmax", "validation_share"]
+__all__ = ["Gaussians", "Neighbours", "least_validation", "max_cosine", "max_softmax", "validation_share"]
 
 # Features at a time, so that their distances to many training features fit into memory.
 _CHUNK = 512
-
-
-class ScaleScore(Protocol):
-    """A score of image features."""
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """Return the score of each image: features (B, D) of any length -> float64 (B,), larger on the scale."""
 
 
 def max_cosine(cosines: Tensor) -> Tensor:

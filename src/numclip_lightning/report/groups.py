@@ -14,25 +14,30 @@ from itertools import combinations, pairwise
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
 from numclip_lightning.report.bins import value_parts
+from numclip_lightning.report.group_sums import (
+    ABSOLUTE,
+    COVERED,
+    FEWEST_UNITS,
+    SIGNED,
+    GroupSums,
+    Mean,
+    Numbers,
+    raw_mean,
+)
 from numclip_lightning.report.predictions import ATTRIBUTE
 from numclip_lightning.report.reported import ReportedRun
-from numclip_lightning.report.resampling import RESAMPLES, ends, resampled_sums
+from numclip_lightning.report.resampling import RESAMPLES, ends
 
 __all__ = ["FEWEST", "Gap", "GroupResult", "GroupTable", "Number", "compare_groups", "values_of"]
 
 FEWEST = 30
 """Groups of fewer images get no numbers."""
 
-_FEWEST_AT_LEVEL = 5
-_FEWEST_UNITS = 5
 _MOST_LEVELS = 12
 _QUARTERS = 4
 _UNKNOWN = "(not given)"
-
-_Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,14 +137,14 @@ def compare_groups(run: ReportedRun, attribute: str, *, resamples: int = RESAMPL
     shown = words.isin(large).to_numpy()
     place = pd.Index(large).get_indexer(words)[shown]
     level, names = _levels(run)
-    cells = _Cells(run, shown, place, level[shown], len(large), len(names))
+    cells = GroupSums(run, shown, place, level[shown], len(large), len(names))
     drawn = cells.drawn(resamples) if large else None
     results = [_result(cells, drawn, number, name) for number, name in enumerate(large)]
     return GroupTable(
         attribute=attribute.removeprefix(ATTRIBUTE),
         groups=results,
         left_out=left_out,
-        gap=_gap(large, cells.whole, drawn, _raw),
+        gap=_gap(large, cells.whole, drawn, raw_mean),
         gap_at_equal=_gap(large, cells.whole, drawn, cells.at_equal) if cells.common.any() else None,
         levels=[name for name, kept in zip(names, cells.common, strict=True) if kept],
         kept=cells.kept,
@@ -179,90 +184,16 @@ def _levels(run: ReportedRun) -> tuple[NDArray[np.int64], list[str]]:
     return value_parts(run)
 
 
-class _Cells:
-    """Sums over the images of each group at each level: their number, absolute errors, errors and covered targets.
-
-    Arrays of sums have the shape (draws, 4, groups, levels).
-    """
-
-    def __init__(
-        self,
-        run: ReportedRun,
-        shown: NDArray[np.bool_],
-        place: NDArray[np.int64],
-        level: NDArray[np.int64],
-        groups: int,
-        levels: int,
-    ) -> None:
-        error, frame = run.errors[shown], run.frame[shown]
-        self.has_intervals = {"lower", "upper"} <= set(frame.columns)
-        inside = self.width = np.ones(len(frame))
-        if self.has_intervals:
-            self.width = (frame["upper"] - frame["lower"]).to_numpy("float64")
-            inside = frame["target"].between(frame["lower"], frame["upper"]).to_numpy("float64")
-        numbers = np.stack([np.ones(len(frame)), np.abs(error), error, inside])
-        self.shape = (4, groups, levels)
-        cell = place * levels + level
-        columns = (np.arange(4)[:, None] * groups * levels + cell).ravel()
-        rows = np.tile(np.arange(len(frame)), 4)
-        self.table = sparse.csr_matrix((numbers.ravel(), (rows, columns)), shape=(len(frame), 4 * groups * levels))
-        self.units_of = None if run.groups is None else run.groups[shown]
-        self.place, self.target = place, frame["target"].to_numpy("float64")
-        self.whole = np.asarray(self.table.sum(axis=0)).reshape(1, *self.shape)
-        images = self.whole[0, 0]
-        self.common = (images >= _FEWEST_AT_LEVEL).all(axis=0) if groups else np.zeros(levels, bool)
-        # The shares of the levels in all groups together, which every group is given.
-        self.weights = np.where(self.common, images.sum(axis=0), 0.0)
-        self.kept = float(self.weights.sum() / max(images.sum(), 1))
-
-    def drawn(self, resamples: int) -> _Numbers | None:
-        """Return the sums of each draw; None if there is nothing to draw from."""
-        if len(self.place if self.units_of is None else np.unique(self.units_of)) < _FEWEST_UNITS:
-            return None
-        sums = resampled_sums(self.table, groups=self.units_of, resamples=resamples)
-        return np.asarray(sums).reshape(-1, *self.shape)
-
-    def units(self, number: int) -> int:
-        """Return how many units a group has."""
-        return int(
-            (self.place == number).sum()
-            if self.units_of is None
-            else len(np.unique(self.units_of[self.place == number]))
-        )
-
-    def at_equal(self, sums: _Numbers, kind: int) -> _Numbers:
-        """Return the mean of each group at equal targets, (draws, groups).
-
-        A draw without images of a group at a level takes the others: their weights are divided by their own sum.
-        """
-        images = sums[:, 0][:, :, self.common]
-        weights = np.where(images > 0, self.weights[self.common], 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            means = np.where(images > 0, sums[:, kind][:, :, self.common] / images, 0.0)
-            found: _Numbers = (weights * means).sum(axis=2) / weights.sum(axis=2)
-        return found
-
-
-_ABSOLUTE, _SIGNED, _COVERED = 1, 2, 3
-
-
-def _raw(sums: _Numbers, kind: int) -> _Numbers:
-    """Return the mean of each group as it is, (draws, groups)."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found: _Numbers = sums[:, kind].sum(axis=2) / sums[:, 0].sum(axis=2)
-    return found
-
-
-def _result(cells: _Cells, drawn: _Numbers | None, number: int, name: str) -> GroupResult:
+def _result(cells: GroupSums, drawn: Numbers | None, number: int, name: str) -> GroupResult:
     units = cells.units(number)
     # Of fewer patients, percentiles would say more than is known.
-    usable = drawn if units >= _FEWEST_UNITS else None
+    usable = drawn if units >= FEWEST_UNITS else None
 
-    def number_of(kind: int, mean: object = _raw) -> Number:
-        value = float(mean(cells.whole, kind)[0, number])  # type: ignore[operator]
+    def number_of(kind: int, mean: Mean = raw_mean) -> Number:
+        value = float(mean(cells.whole, kind)[0, number])
         if usable is None:
             return Number(value=value, low=float("nan"), high=float("nan"))
-        low, high = ends(mean(usable, kind)[:, number])  # type: ignore[operator]
+        low, high = ends(mean(usable, kind)[:, number])
         return Number(value=value, low=low, high=high)
 
     equal = cells.common.any()
@@ -271,24 +202,24 @@ def _result(cells: _Cells, drawn: _Numbers | None, number: int, name: str) -> Gr
         images=int((cells.place == number).sum()),
         units=units,
         target=float(cells.target[cells.place == number].mean()),
-        mae=number_of(_ABSOLUTE),
-        bias=number_of(_SIGNED),
-        mae_at_equal=number_of(_ABSOLUTE, cells.at_equal) if equal else None,
-        bias_at_equal=number_of(_SIGNED, cells.at_equal) if equal else None,
-        coverage=number_of(_COVERED) if cells.has_intervals else None,
+        mae=number_of(ABSOLUTE),
+        bias=number_of(SIGNED),
+        mae_at_equal=number_of(ABSOLUTE, cells.at_equal) if equal else None,
+        bias_at_equal=number_of(SIGNED, cells.at_equal) if equal else None,
+        coverage=number_of(COVERED) if cells.has_intervals else None,
         width=float(cells.width[cells.place == number].mean()) if cells.has_intervals else None,
     )
 
 
-def _gap(names: Sequence[str], whole: _Numbers, drawn: _Numbers | None, mean: object) -> Gap | None:
+def _gap(names: Sequence[str], whole: Numbers, drawn: Numbers | None, mean: Mean) -> Gap | None:
     if len(names) < 2:
         return None
-    errors = mean(whole, _ABSOLUTE)[0]  # type: ignore[operator]
+    errors = mean(whole, ABSOLUTE)[0]
     worst, best = int(np.nanargmax(errors)), int(np.nanargmin(errors))
     value = float(errors[worst] - errors[best])
     low = high = float("nan")
     if drawn is not None:
-        draws = mean(drawn, _ABSOLUTE)  # type: ignore[operator]
+        draws = mean(drawn, ABSOLUTE)
         pairs = len(list(combinations(names, 2)))
         low, high = ends(draws[:, worst] - draws[:, best], 1 - 0.05 / pairs)
     return Gap(worst=names[worst], best=names[best], difference=Number(value=value, low=low, high=high))

@@ -17,7 +17,6 @@ import numclip_lightning.methods  # noqa: F401
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
 from numclip_lightning.errors import ConfigError, NumClipError
 from numclip_lightning.methods.base.method import OrdinalMethod
-from numclip_lightning.runs.averaging import end_lightnings_averages
 from numclip_lightning.runs.callbacks import (
     add_callback_flags,
     add_prediction_flags,
@@ -26,8 +25,8 @@ from numclip_lightning.runs.callbacks import (
     loggers_of,
     own_callbacks,
 )
-from numclip_lightning.runs.checkpoints import best_checkpoint, explain_misfit
-from numclip_lightning.runs.checks import CheckData, check_targets
+from numclip_lightning.runs.checkpoints import explain_misfit
+from numclip_lightning.runs.checks import CheckData
 from numclip_lightning.runs.durable import use_durable_checkpoints
 from numclip_lightning.runs.endings import explain
 from numclip_lightning.runs.exact import ExactResume
@@ -36,8 +35,6 @@ from numclip_lightning.runs.folder import (
     RunFolder,
     discard_unused,
     new_run_name,
-    print_place,
-    print_result,
     require_place,
     run_folder,
 )
@@ -46,22 +43,20 @@ from numclip_lightning.runs.mistakes import refuse_mistakes
 from numclip_lightning.runs.orphans import named_as_starter, watch_starter
 from numclip_lightning.runs.parser import ABOUT, USAGE, Parser, parse_words
 from numclip_lightning.runs.prediction_writer import raise_problem
-from numclip_lightning.runs.released import released_parameters, trained_parameters
-from numclip_lightning.runs.remarks import say_what_is_idle
 from numclip_lightning.runs.restoring import restore_arguments, restore_normalization
 from numclip_lightning.runs.same_list import SameList
 from numclip_lightning.runs.secret_values import refuse_secrets
 from numclip_lightning.runs.stopping import slurm_job
 from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.trainer import Trainer
-from numclip_lightning.runs.unfitted import calibrate_unfitted
+from numclip_lightning.runs.verb_hooks import VerbHooks
 
 __all__ = ["NumClipCLI", "fit", "predict", "run_command", "test", "validate"]
 
 _log = logging.getLogger(__name__)
 
 
-class NumClipCLI(LightningCLI):
+class NumClipCLI(VerbHooks):
     """One run: any method with any datamodule, in a run folder of its own.
 
     Args:
@@ -217,55 +212,6 @@ class NumClipCLI(LightningCLI):
     def run_verb(self, subcommand: str) -> None:
         """Run the verb of Lightning, with what comes before and after it."""
         super()._run_subcommand(subcommand)
-
-    def _warn_of_untrained(self) -> None:
-        if self.is_untrained:
-            _log.warning("no --ckpt_path: the method is measured as it starts, untrained")
-
-    before_validate = _warn_of_untrained
-
-    def before_test(self) -> None:
-        """Warn of a method that is untrained; calibrate one that needs no training."""
-        self._warn_of_untrained()
-        if not self.is_untrained and not self.config.test.ckpt_path:
-            calibrate_unfitted(self.trainer, self.model, self.datamodule)
-
-    def before_predict(self) -> None:
-        """Refuse to predict with a method that is untrained."""
-        if self.is_untrained:
-            raise ConfigError("without --ckpt_path the method is untrained; give the checkpoint of a fit.")
-        # They are written, and nobody asks for them again.
-        self.config_init.predict.return_predictions = False
-
-    @property
-    def is_untrained(self) -> bool:
-        """Whether the method has parameters to train and no checkpoint was given for them."""
-        learns = trained_parameters(self.model) + released_parameters(self.trainer) > 0
-        return learns and not self.config[self.verb].ckpt_path
-
-    def before_fit(self) -> None:
-        """Check the test split before training if it is tested afterwards: a missing image is reported at once."""
-        say_what_is_idle(self.config.fit.as_dict(), self.model, self.words)
-        if self.config.fit.test_after_fit:
-            self.datamodule.setup("test")
-            check_targets(self.datamodule, "test", self.model.scale)
-
-    def after_fit(self) -> None:
-        """Test the best checkpoint if `--test_after_fit` asks for it, and print the command that does so again."""
-        keeper = best_checkpoint(self.trainer)
-        best = getattr(keeper, "best_model_path", "") or getattr(keeper, "last_model_path", "")
-        self._print_result()
-        if self.config.fit.test_after_fit:
-            end_lightnings_averages(self.trainer)
-            self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best or None)
-            self._print_result()
-        if best:
-            print_place(self.trainer, best)
-
-    def _print_result(self) -> None:
-        print_result(self.trainer)
-
-    after_validate = after_test = _print_result
 
 
 def run_command(verb: str, words: Sequence[str], kind: type[NumClipCLI] = NumClipCLI) -> int:

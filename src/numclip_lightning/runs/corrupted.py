@@ -104,7 +104,7 @@ class TestCorrupted(Callback):
     def _error(self, trainer: L.Trainer, method: Any, corruption: Corruption) -> tuple[float, int]:
         """Return the mean absolute error on all corrupted test images, and how many there are."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        samples = CorruptedDataset(data.dataset("test"), corruption, data.normalization)
+        samples = CorruptedDataset(data.cached_dataset("test"), corruption, data.normalization)
         share = Subset(samples, range(trainer.global_rank, len(samples), trainer.world_size))
         total = torch.zeros(2, dtype=torch.float64, device="cpu")
         loader = DataLoader(share, batch_size=data.batch_size, num_workers=data.num_workers)

@@ -16,7 +16,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from numclip_lightning.data.base.dataset import OrdinalDataset
-from numclip_lightning.data.base.types import Split
 from numclip_lightning.images.pixel_cache import key_of
 from numclip_lightning.methods.base.frozen import fingerprint
 from numclip_lightning.methods.base.method import OrdinalMethod
@@ -28,7 +27,6 @@ __all__ = [
     "read_features",
     "read_tensors",
     "stamps_of",
-    "undecoded",
     "write_features",
     "write_tensors",
 ]
@@ -60,22 +58,6 @@ def feature_file(folder: Path, method: OrdinalMethod, dataset: Any, precision: s
     settings = [tower.hexdigest(), precision, asdict(dataset.reading), transform.settings, transform.normalization]
     boxes = [None] * len(dataset) if dataset.labels.columns else [label.box for label in dataset.labels]
     return folder / f"{key_of(dataset.files, boxes, settings)}.safetensors"
-
-
-def undecoded(data: Any, split: Split) -> Any:
-    """Return the images of a split before `cache` decodes them all: where their features are kept, none is decoded.
-
-    Args:
-        data: The datamodule.
-        split: Which images.
-    """
-    if not hasattr(data, "cache"):
-        return data.dataset(split)
-    cache, data.cache = data.cache, "none"
-    try:
-        return data.dataset(split)
-    finally:
-        data.cache = cache
 
 
 def about_features(method: OrdinalMethod, dataset: OrdinalDataset, split: str, precision: str) -> dict[str, object]:
@@ -116,6 +98,8 @@ def stamps_of(files: Any) -> dict[str, Tensor]:
 
 def read_features(file: Path, total: int) -> Tensor | None:
     """Read features, and check that they are whole.
+
+    They are mapped into memory: processes of one machine that read the same file share its pages.
 
     Args:
         file: See `feature_file`.

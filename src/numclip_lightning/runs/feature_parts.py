@@ -26,7 +26,6 @@ from numclip_lightning.runs.feature_files import (
     read_features,
     read_tensors,
     stamps_of,
-    undecoded,
     write_features,
     write_tensors,
 )
@@ -65,7 +64,7 @@ def compute_features(
     Raises:
         DataError: If an image can't be read.
     """
-    dataset: Any = undecoded(data, split)
+    dataset: Any = data.dataset(split)
     precision = str(trainer.precision)
     file = feature_file(folder, method, dataset, precision)
     if file is None:
@@ -79,7 +78,7 @@ def compute_features(
             return file, 0
         # Before the first image is read: what changes meanwhile is another file's.
         stamps = stamps_of(dataset.files)
-        images: Any = data.dataset(split)
+        images: Any = data.cached_dataset(split)
         about = about_features(method, dataset, split, precision)
         write_tensors(parts / ABOUT, stamps, {"about": json.dumps(about)})
         done = sum(len(features) for features in parts_in(parts))

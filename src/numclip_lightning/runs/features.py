@@ -24,7 +24,6 @@ from numclip_lightning.runs.feature_files import (
     feature_file,
     read_features,
     stamps_of,
-    undecoded,
     write_features,
 )
 from numclip_lightning.runs.focus import Focus
@@ -96,7 +95,7 @@ class KeepFeatures(Callback):
         start, total = time.monotonic(), len(data.labels(split))
         file, stamps = None, None
         if self.folder is not None:
-            images = undecoded(data, split)
+            images: Any = data.dataset(split)
             file = feature_file(self.folder, method, images, str(trainer.precision))
             kept = read_features(file, total) if file else None
             # All processes read, or all encode together.
@@ -106,7 +105,7 @@ class KeepFeatures(Callback):
             if file and trainer.is_global_zero:
                 # Before the first image is read: what changes meanwhile is another file's.
                 stamps = stamps_of(images.files)
-        dataset: Any = data.dataset(split)
+        dataset: Any = data.cached_dataset(split)
         # The order of the training images must not depend on whether features are kept.
         with isolate_rng():
             batches = encode_share(method, dataset, data.batch_size, data.num_workers)
@@ -128,7 +127,7 @@ class KeepFeatures(Callback):
         self, trainer: L.Trainer, method: OrdinalMethod, data: OrdinalDataModule, folder: Path, split: Split
     ) -> Tensor | None:
         """Return the features of a split if they are on disk, else None: one pass gains nothing by writing them."""
-        file = feature_file(folder, method, undecoded(data, split), str(trainer.precision))
+        file = feature_file(folder, method, data.dataset(split), str(trainer.precision))
         kept = read_features(file, len(data.labels(split))) if file else None
         if not all(trainer.strategy.broadcast(kept is not None, src) for src in range(trainer.world_size)):
             return None

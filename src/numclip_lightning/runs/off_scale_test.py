@@ -52,7 +52,7 @@ class TestOffScale(Callback):
             self._images, self._scores = data.off_scale(), {}
             if self._images:
                 how: CheckImages = getattr(data, "check_images", "full")
-                check_images(self._images.labels, self._images.root, how, self._images.reading)
+                check_images(self._images.labels, self._images.root, how, self._images.reading, can_skip=False)
 
     def on_test_batch_end(
         self,

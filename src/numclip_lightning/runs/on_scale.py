@@ -161,7 +161,7 @@ def _encoded(method: OrdinalMethod, data: OrdinalDataModule, split: Split) -> It
     plain.augment = False
     _log.info("on_scale: encoding %d %s images", len(data.labels(split)), split)
     with isolate_rng():
-        yield from encode_share(method, plain.dataset(split), data.batch_size, data.num_workers)
+        yield from encode_share(method, plain.cached_dataset(split), data.batch_size, data.num_workers)
 
 
 def _needed(score: ScoreName) -> tuple[Split, ...]:

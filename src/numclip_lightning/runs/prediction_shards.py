@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,9 @@ class WriteShards(PredictionWriter):
         if trainer.is_global_zero:
             try:
                 self._shards = ShardFolder(self.folder)
-                found = self._shards.open(self._identity(trainer, pl_module), self._total)
+                images = data.dataset("predict")
+                found = self._shards.open(self._identity(trainer, pl_module, images), self._total)
+                self._report_changed(getattr(images, "files", ()))
             except NumClipError as error:
                 found = error
             except OSError as error:
@@ -155,10 +157,23 @@ class WriteShards(PredictionWriter):
             self._shards.close()
         self.problem = trainer.strategy.broadcast(found)
 
-    def _identity(self, trainer: L.Trainer, method: L.LightningModule) -> dict[str, Any]:
+    def _report_changed(self, files: Sequence[Path]) -> None:
+        """Report the images that have changed since they were predicted: their rows stay as they are."""
+        assert self._shards is not None
+        changed = self._shards.changed(files) if files else {}
+        if changed:
+            shard, images = next(iter(changed.items()))
+            _log.warning(
+                "%d of the images that were predicted before have changed since, first %s; their rows in %s are of the "
+                "images as they were. To predict them again, remove %s%s and give the same command",
+                sum(map(len, changed.values())), images[0], self.folder, shard.name,
+                f" and {len(changed) - 1} more shards" if len(changed) > 1 else "",
+            )  # fmt: skip
+
+    def _identity(self, trainer: L.Trainer, method: L.LightningModule, dataset: Any) -> dict[str, Any]:
         """Return what predictions depend on, by the names that a message has for it."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        dataset, labels = data.dataset("predict"), data.labels("predict")
+        labels = data.labels("predict")
         columns = labels.columns
         paths = hashlib.sha256()
         for path in columns.paths if columns else (label.path for label in labels):

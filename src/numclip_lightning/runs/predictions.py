@@ -86,11 +86,11 @@ class WritePredictions(PredictionWriter):
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Join the rows of all processes."""
-        self._finish(trainer, pl_module, "predict")
+        self._finish(trainer, pl_module)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Join the rows of all processes."""
-        self._finish(trainer, pl_module, "test")
+        self._finish(trainer, pl_module)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Keep the rows that were computed before an error."""
@@ -118,7 +118,7 @@ class WritePredictions(PredictionWriter):
         assert self._file is not None
         self._file.append(rows)
 
-    def _finish(self, trainer: L.Trainer, method: Any, split: Split) -> None:
+    def _finish(self, trainer: L.Trainer, method: Any) -> None:
         """Write the file, and remember what is wrong with it; all processes agree on that."""
         file, self._file, self._rows = self._file, None, None
         rows = file.read() if file else []

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,6 +105,23 @@ class ShardFolder:
         parts = (file.stem.split("-") for file in self.folder.glob("*-*.parquet"))
         return sorted(Range(int(start), int(end)) for start, end in parts)
 
+    def changed(self, files: Sequence[Path]) -> dict[Path, list[Path]]:
+        """Return the images that were changed after their rows were written, by the finished shard with these rows.
+
+        What is changed while its shard grows is not found: only the end of a shard is known.
+
+        Args:
+            files: The images of the input, in its order.
+        """
+        found = dict[Path, list[Path]]()
+        for shard in sorted(self.folder.glob("*-*.parquet")):
+            written = shard.stat().st_mtime_ns
+            for place in range(*map(int, shard.stem.split("-"))):
+                with suppress(OSError):
+                    if files[place].stat().st_mtime_ns > written:
+                        found.setdefault(shard, []).append(files[place])
+        return found
+
     def todo(self, total: int | None) -> list[Range]:
         """Return the images that no finished shard holds, in order; neighbours are one range."""
         found, place = list[Range](), 0
@@ -128,7 +146,10 @@ class ShardFolder:
     def skipped(self) -> dict[int, tuple[str, str]]:
         """Return the path and the reason of each image that was skipped, by its index."""
         found = {}
-        for file in sorted(self.folder.glob("_*-*.skipped.csv")):
+        for shard in sorted(self.folder.glob("*-*.parquet")):
+            file = shard.with_name(f"_{shard.stem}.skipped.csv")
+            if not file.is_file():
+                continue
             with file.open(encoding="utf-8", newline="") as lines:
                 found.update({int(index): (path, reason) for index, path, reason in csv.reader(lines)})
         return found

@@ -122,8 +122,12 @@ def finish(stream: Path) -> None:
         end = table["index"][-1].as_py() + 1
         is_row = pc.is_null(table[_REASON])
         left_out = table.filter(pc.invert(is_row)).select(["index", "path", _REASON])
+        skipped = stream.with_name(f"_{start:012d}-{end:012d}.skipped.csv")
         if left_out.num_rows:
-            _write_skipped(stream.with_name(f"_{start:012d}-{end:012d}.skipped.csv"), left_out.to_pylist())
+            _write_skipped(skipped, left_out.to_pylist())
+        else:
+            # Of a shard that was removed to be predicted again.
+            skipped.unlink(missing_ok=True)
         rows = table.filter(is_row).drop_columns([_REASON])
         wrong = rows.filter(pc.invert(pc.fill_null(pc.is_finite(rows["value"]), False)))
         note = json.dumps([wrong.num_rows, wrong["path"][0].as_py() if wrong.num_rows else ""])
@@ -133,6 +137,9 @@ def finish(stream: Path) -> None:
             pq.write_table(rows, file, compression="zstd")
             file.flush()
             os.fsync(file.fileno())
+        # When its last image was read, also where a later run finishes it.
+        written = stream.stat().st_mtime_ns
+        os.utime(part, ns=(written, written))
         part.replace(stream.with_name(f"{start:012d}-{end:012d}.parquet"))
     stream.unlink()
 

@@ -125,6 +125,30 @@ def test_a_published_test_list_is_whole_or_refused(tmp_path: Path) -> None:
         data.setup("test")
 
 
+def test_what_can_not_be_skipped_is_not_said_to_be(tmp_path: Path) -> None:
+    make_aesthetics(tmp_path)
+    (tmp_path / "train000003.png").write_bytes(b"")
+    (tmp_path / "test000003.png").write_bytes(b"")
+    data = AestheticsDataModule(root=str(tmp_path), category="people", select_on="val")
+    with pytest.raises(DataError, match=r"or leave them out with data.on_bad_image=skip\.$"):
+        data.setup("fit")
+    with pytest.raises(DataError, match=r"restore the images, or remove their lines\.$"):
+        data.setup("test")
+    selecting = AestheticsDataModule(root=str(tmp_path), category="people", select_on="test")
+    with pytest.raises(DataError, match=r"restore the images, or remove their lines\.$"):
+        selecting.setup("validate")
+
+
+def test_images_off_the_scale_can_not_be_skipped(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"")
+    images = ListDataModule(off_scale_file=str(tmp_path)).off_scale()
+    assert images is not None
+    with pytest.raises(DataError, match=r"can't read image .*a\.png") as caught:
+        images[0]
+    assert "on_bad_image" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("most", "ends"), [(2 / 30, False), (0.05, True)])
 def test_too_many_end_the_run(root: Path, most: float, ends: bool) -> None:
     data = module(root, on_bad_image="skip", max_bad_fraction=most, val_file=None)
@@ -148,3 +172,5 @@ def test_what_is_not_looked_for_can_not_be_skipped(root: Path) -> None:
         module(root, on_bad_image="skip", check_images="none").setup("fit")
     with pytest.raises(ConfigError, match="has no images to skip"):
         FeatureListDataModule(root=str(root), train_file="train.txt", on_bad_image="skip")
+    with pytest.raises(ConfigError, match="cache=memory has no images to keep"):
+        FeatureListDataModule(root=str(root), train_file="train.txt", cache="memory")

@@ -49,6 +49,7 @@ def check_images(
     reading: Reading | None = None,
     *,
     skip: bool = False,
+    can_skip: bool = True,
 ) -> list[BadImage]:
     """Check every image of a list before training starts, and report what is assumed of them.
 
@@ -60,6 +61,7 @@ def check_images(
             before and have not changed since are passed over.
         reading: How images are read; None takes the defaults.
         skip: Whether images that are missing or unreadable are returned in place of an error.
+        can_skip: Whether `data.on_bad_image=skip` would leave them out, for the message.
 
     Returns:
         Those images, in the order of the list; none without `skip`.
@@ -79,7 +81,7 @@ def check_images(
     _refuse_same_file(labels, files)
     faults, remarks = _look(labels, files, how, reading)
     if faults and not skip:
-        raise DataError(_report(faults, len(labels), root, almost))
+        raise DataError(_report(faults, len(labels), root, almost, can_skip=can_skip))
     _report_remarks(remarks)
     if faults:
         # Files of no bytes are no copies of each other.
@@ -131,7 +133,7 @@ def _inspect(file: Path, reading: Reading, *, decode: bool) -> Remarks | str:
         return f"unreadable: {error.strerror if isinstance(error, OSError) and error.filename else error}"
 
 
-def _report(faults: list[BadImage], total: int, root: str | Path, almost: str) -> str:
+def _report(faults: list[BadImage], total: int, root: str | Path, almost: str, *, can_skip: bool) -> str:
     missing = sum(fault.missing for fault in faults)
     lines = [f"{missing} of {total} images are missing and {len(faults) - missing} unreadable (root is {str(root)!r}):"]
     # First those that are nowhere.
@@ -143,9 +145,10 @@ def _report(faults: list[BadImage], total: int, root: str | Path, almost: str) -
         lines.append(f"  and {len(faults) - _SHOWN} more")
     if almost:
         lines.append(f"Of these, {almost}.")
+    skip = ", or leave them out with data.on_bad_image=skip" if can_skip else ""
     lines.append(
-        "Set root to the folder the list is relative to, restore the images, remove their lines, or leave them out "
-        "with data.on_bad_image=skip."
+        f"Set root to the folder the list is relative to, restore the images, {'' if skip else 'or '}remove their "
+        f"lines{skip}."
     )
     return "\n".join(lines)
 

@@ -44,6 +44,7 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         reading: How image files are read; None takes the defaults.
         skip_unreadable: Return a black image in place of one that can't be read. Each sample then says which it has, in
             `"readable"`, bool scalar.
+        can_skip: Whether `data.on_bad_image=skip` would do so, for the message.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         sample_target: bool = False,
         reading: Reading | None = None,
         skip_unreadable: bool = False,
+        can_skip: bool = False,
     ) -> None:
         self.labels = labels
         self.root = root
@@ -63,6 +65,7 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
         self.transform = transform
         self.sample_target = sample_target
         self.skip_unreadable = skip_unreadable
+        self.can_skip = can_skip
         self.known = _Known.of(labels)
         self.cache: PixelCache | None = None
 
@@ -81,7 +84,7 @@ class OrdinalDataset(Dataset[dict[str, Tensor]]):
             pixels, readable = self._pixels(index, label.box), True
         except DataError as error:
             if not self.skip_unreadable:
-                hint = "" if label.targets else " (--data.on_bad_image=skip predicts the others)"
+                hint = " (--data.on_bad_image=skip predicts the others)" if self.can_skip else ""
                 raise DataError(f"{label.where}: {error}{hint}") from error
             pixels, readable = np.zeros((1, 1, 3), dtype=np.uint8), False
         if self.skip_unreadable:

@@ -1,6 +1,6 @@
 """The base of datamodules whose images are files and whose numbers are in lists."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -13,21 +13,23 @@ from numclip_lightning.data.base.caches import caches
 from numclip_lightning.data.base.checking import CheckImages, check_images, report_one_value, report_rounding
 from numclip_lightning.data.base.datamodule import NEEDED, OrdinalDataModule
 from numclip_lightning.data.base.dataset import OrdinalDataset
-from numclip_lightning.data.base.labels import Label, LabelTable, read_labels
+from numclip_lightning.data.base.dataset_lists import DatasetLists
+from numclip_lightning.data.base.kept_pixels import KeptPixels
+from numclip_lightning.data.base.labels import LabelTable
 from numclip_lightning.data.base.left_out import check_skipping, leave_out_unreadable
 from numclip_lightning.data.base.nodes import once_per_node
 from numclip_lightning.data.base.split_lists import SplitLists
 from numclip_lightning.data.base.types import Decode, Leaks, OnBadImage, SelectOn, Split
-from numclip_lightning.errors import MissingListError, check_choice, refuse
+from numclip_lightning.errors import check_choice, refuse
 from numclip_lightning.images.loading import MAX_PIXELS, Reading
-from numclip_lightning.images.pixel_cache import Cache, PixelCache
+from numclip_lightning.images.pixel_cache import Cache
 from numclip_lightning.images.transforms import NORMALIZATIONS, Normalization, Preprocess, build_transform, resized_side
 
 __all__ = ["FileDataModule"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class FileDataModule(OrdinalDataModule):
+class FileDataModule(DatasetLists, OrdinalDataModule):
     """Images in files, and lists with the number of each; a target is the number as the list has it.
 
     Every process reads the lists for itself. One of each node checks the images, and a bad one stops all processes with
@@ -107,7 +109,7 @@ class FileDataModule(OrdinalDataModule):
         super().__post_init__()
         self.root = expand_home("root", self.root)
         self._ready: set[str] = set()
-        self._kept: dict[tuple[Split, object], PixelCache | None] = {}
+        self._pixels = KeptPixels()
 
     def validate_arguments(self) -> None:
         """Check the arguments; subclasses extend it with their own."""
@@ -144,70 +146,6 @@ class FileDataModule(OrdinalDataModule):
         """How image files are read."""
         least = {"reduced": 2 * self.side, "smallest": resized_side(self.side, self.preprocess)}.get(self.decode)
         return Reading(self.max_pixels, self.grey_range, least)
-
-    # Methods that a dataset overrides.
-
-    def published(self, split: Split) -> LabelTable | None:
-        """Return the dataset's own list for a split, used if no file is given; None if it has none."""
-        return None
-
-    def expected(self, split: Split) -> str:
-        """Describe what `published` looks for, for the message if it is missing."""
-        return ""
-
-    def may_select_on_test(self) -> bool:
-        """Return whether `select_on="test"` makes sense: for lists of your own, and where the papers do so."""
-        return self.has_own_lists
-
-    def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
-        """Read one list file; `labelled=False` allows a list without labels."""
-        return read_labels(file, labelled=labelled, attributes=self.attributes or (), optional=("attributes",))
-
-    def attributes_of(self, label: Label) -> Mapping[str, str]:
-        """Return what is known of an image beside target and group, by name: the columns of its list."""
-        return dict(label.attributes)
-
-    # Helpers for datasets.
-
-    def search(self, name: str, *folders: str) -> Path | None:
-        """Search for a published list in `root` and in folders below it; return None if there is none."""
-        places = (Path(self.root, folder, name) for folder in ("", *folders))
-        return next((place for place in places if place.is_file()), None)
-
-    def join(self, split: Split, names: Sequence[str], *folders: str) -> LabelTable | None:
-        """Read published lists, found as by `search`, as one table; return None if all are missing.
-
-        Raises:
-            MissingListError: If some are missing and some are not.
-        """
-        files = [self.search(name, *folders) for name in names]
-        if not any(files):
-            return None
-        if not all(files):
-            raise MissingListError(f"some lists of the {split} split are missing; {self.expected(split)}")
-        return LabelTable(label for file in files if file for label in self.read_list(file))
-
-    @property
-    def lists_given(self) -> bool:
-        """Whether any list file is given; datasets that draw their splits then use the list files alone."""
-        return any((self.train_file, self.val_file, self.test_file))
-
-    @property
-    def has_own_lists(self) -> bool:
-        """Whether the lists are your own, and no published protocol's."""
-        return self.lists_given or type(self).published is FileDataModule.published
-
-    @property
-    def list_files(self) -> dict[Split, str | None]:
-        """The list file of each split, as far as one is given."""
-        return {"train": self.train_file, "val": self.val_file, "test": self.test_file}
-
-    @property
-    def groups_given(self) -> bool:
-        """Whether groups are of your own lists; those of a dataset's are shared as its protocol has it."""
-        return False
-
-    # The splits.
 
     @cached_property
     def split_lists(self) -> SplitLists:
@@ -270,31 +208,51 @@ class FileDataModule(OrdinalDataModule):
         if stage == "test":
             self.split_lists.refuse_test_images()
         if not skips:
-            images = tables[0] if len(tables) == 1 else chain.from_iterable(tables)
-            once_per_node(lambda: check_images(images, self.root, self.check_images, self.reading), self.trainer)
+            self.look_at_images(NEEDED[stage])
         for table in tables:
             report_rounding(table)
         self._ready.add(stage)
         self.log_summary()
 
-    def dataset(self, split: Split) -> OrdinalDataset:
-        """Return the images of a split."""
-        train = split == "train"
-        augment = train and self.augment
-        transform = build_transform(self.side, self.preprocess, train=augment, normalization=self.normalization)
-        skips = split == "predict" and self.on_bad_image == "skip"
-        dataset = OrdinalDataset(
-            self.labels(split), self.root, transform, sample_target=train, reading=self.reading, skip_unreadable=skips
+    def look_at_images(self, splits: Sequence[Split]) -> None:
+        """Check the images of some splits, on one process of each node.
+
+        Raises:
+            DataError: If an image is bad.
+        """
+        tables = [self.labels(split) for split in splits]
+        images = tables[0] if len(tables) == 1 else chain.from_iterable(tables)
+        # A protocol's test list is whole or refused.
+        can_skip = self.has_own_lists or "test" not in self.split_lists.origins(splits)
+        once_per_node(
+            lambda: check_images(images, self.root, self.check_images, self.reading, can_skip=can_skip), self.trainer
         )
+
+    def dataset(self, split: Split) -> OrdinalDataset:
+        """Return the images of a split, each decoded when it is asked for."""
+        train = split == "train"
+        transform = build_transform(
+            self.side, self.preprocess, train=train and self.augment, normalization=self.normalization
+        )
+        predicts = split == "predict"
+        return OrdinalDataset(
+            self.labels(split), self.root, transform, sample_target=train, reading=self.reading,
+            skip_unreadable=predicts and self.on_bad_image == "skip", can_skip=predicts,
+        )  # fmt: skip
+
+    def cached_dataset(self, split: Split) -> OrdinalDataset:
+        """Return `dataset(split)` with the pixels that `cache` keeps; the images to predict are never kept.
+
+        Raises:
+            DataError: If an image can't be read.
+        """
+        dataset = self.dataset(split)
         if self.cache != "none" and split != "predict":
-            kind = split, transform.settings
-            if kind not in self._kept:
-                folder = None if self.cache == "memory" else self._cache_folder
-                dataset.keep_pixels(folder, self.cache_gigabytes * 1e9, split)
-                self._kept[kind] = dataset.cache
-            dataset.cache = self._kept[kind]
+            self._pixels.give(dataset, split, self._cache_folder, self.cache_gigabytes * 1e9)
         return dataset
 
     @property
-    def _cache_folder(self) -> Path:
+    def _cache_folder(self) -> Path | None:
+        if self.cache == "memory":
+            return None
         return Path(expand_home("cache_folder", self.cache_folder or str(caches("pixels"))))

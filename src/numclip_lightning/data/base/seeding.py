@@ -12,6 +12,10 @@ __all__ = ["SeededDataset"]
 class SeededDataset(Dataset[Batch]):
     """A dataset whose samples are drawn with the seed of their place in the epoch, whichever process loads them.
 
+    An index has no place in an epoch: its sample is drawn from the generators as they are, which whoever goes through
+    the images in an order of their own has seeded (`methods.base.samples.encode_share`), or not (Lightning's
+    `overfit_batches`).
+
     Args:
         dataset: What it reads; its randomness may come from Python, NumPy or torch.
     """
@@ -23,7 +27,7 @@ class SeededDataset(Dataset[Batch]):
         return len(self.dataset)  # type: ignore[arg-type]
 
     def __getitem__(self, draw: Draw | int) -> Batch:
-        """Return the sample of a draw, or of an index as it comes."""
+        """Return the sample of a draw, or of an index."""
         if not isinstance(draw, Draw):
             return self.dataset[draw]
         with seeded(draw.seed):

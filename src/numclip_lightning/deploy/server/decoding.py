@@ -130,12 +130,6 @@ class Decoders:
             self._workers.append(worker)
         self._free.put(worker)
 
-    @property
-    def pids(self) -> list[int]:
-        """The processes' numbers."""
-        with self._lock:
-            return [worker.process.pid or 0 for worker in self._workers]
-
     def wait(self) -> bool:
         """Wait until one is ready; return whether it is."""
         worker = self._free.get()

@@ -1,13 +1,9 @@
-"""Base class of all methods: arguments, the order of construction, parts that are trained or frozen, the optimiser."""
+"""Base class of all methods: arguments, the order of construction, parts that are trained or frozen."""
 
-import math
-from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field, fields
-from itertools import product
 from typing import Any, ClassVar, Self
 
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
@@ -16,33 +12,19 @@ from numclip_lightning.methods.base.frozen import put_back, take_out
 from numclip_lightning.methods.base.imbalance import ImbalanceSpec
 from numclip_lightning.methods.base.many_values import check_number_of_levels
 from numclip_lightning.methods.base.mixing import MixSpec
-from numclip_lightning.methods.base.optimisers import (
-    Interval,
-    LearningRates,
-    OptimizerSpec,
-    SchedulerSpec,
-    build_optimizer,
-    build_scheduler,
-)
+from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
+from numclip_lightning.methods.base.optimising import OptimisedSteps
 from numclip_lightning.methods.base.raters import Raters, check_raters
-from numclip_lightning.methods.base.second_order import (
-    asks_for_hessian,
-    backward_twice,
-    check_second_order,
-    twice_differentiable,
-)
-from numclip_lightning.methods.base.towers import PatchDropSpec, TowerSteps
+from numclip_lightning.methods.base.towers import PatchDropSpec
 from numclip_lightning.methods.base.tuning import Tune
-from numclip_lightning.methods.base.types import Batch
 from numclip_lightning.metrics import DEFAULT, choose, default_tolerance
 from numclip_lightning.models.image_tower import ImageTower
-from numclip_lightning.models.layers import image_layers
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["OrdinalMethod"]
 
 
-class OrdinalMethod(TowerSteps, KeywordDataclass):
+class OrdinalMethod(OptimisedSteps, KeywordDataclass):
     """Base class of the published methods.
 
     A method declares its own arguments as fields (see `KeywordDataclass`) and implements `check` (arguments that
@@ -148,10 +130,6 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
     def build(self) -> None:
         """Build towers, prompts and heads; a method calls `super().build()` first."""
 
-    @abstractmethod
-    def parts(self) -> dict[str, Iterable[nn.Parameter]]:
-        """Return all parameters, sorted into the parts that `LearningRates` names."""
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out what is in `found_again`; a method that keeps more calls this first."""
         if self.found_again:
@@ -204,80 +182,6 @@ class OrdinalMethod(TowerSteps, KeywordDataclass):
             )
         found: Sequence[Any] = labels("train")
         return found
-
-    def training_length(self, interval: Interval) -> int:
-        """Return the length of the training in epochs or optimiser steps.
-
-        Raises:
-            ConfigError: If the training has no end.
-        """
-        if interval == "step":
-            length, fix = self.trainer.estimated_stepping_batches, "trainer.max_epochs or trainer.max_steps"
-        else:
-            epochs, fix = self.trainer.max_epochs, "trainer.max_epochs, or lr_scheduler.interval=step"
-            length = -1 if epochs is None else epochs
-        if length == math.inf or length < 0:
-            raise ConfigError(f"a schedule, or a training in stages, needs to know its end: set {fix}.")
-        return int(length)
-
-    def on_train_start(self) -> None:
-        """Refuse to resume a schedule that was planned for a shorter training.
-
-        Raises:
-            ConfigError: If the checkpoint's schedule ends before this training does.
-        """
-        if self.lr_scheduler is None:
-            return
-        duration = self.training_length(self.lr_scheduler.interval)
-        # A schedule that has ended stops with an error (OneCycleLR), or climbs again (CosineAnnealingLR).
-        lengths = [name for name in ("total_steps", "T_max") if name not in self.lr_scheduler.args]
-        for schedule, name in product(self.trainer.lr_scheduler_configs, lengths):
-            planned = getattr(schedule.scheduler, name, duration)
-            if planned < duration:
-                raise ConfigError(
-                    f"the checkpoint's {self.lr_scheduler.name} was planned for {planned} "
-                    f"{self.lr_scheduler.interval}s, this training takes {duration}; resume with the length it had, "
-                    "or start a new fit (docs/howto/resume.md: train longer)."
-                )
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of one batch, twice differentiable if the optimiser asks for it."""
-        with twice_differentiable(asks_for_hessian(self.optimizer.find())):
-            return super().training_step(batch, batch_idx)
-
-    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Compute the gradients, twice differentiable if the optimiser asks for it."""
-        if asks_for_hessian(self.optimizer.find()):
-            backward_twice(loss, self.parameters())
-        else:
-            super().backward(loss, *args, **kwargs)
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimiser, with a group for each trained part, and the schedule.
-
-        Raises:
-            ConfigError: If nothing is left to train, or the trainer changes gradients that are differentiated again.
-        """
-        if asks_for_hessian(self.optimizer.find()):
-            check_second_order(self.optimizer.name, self.trainer)
-        parts = {part: list(parameters) for part, parameters in self.parts().items()}
-        optimizer = build_optimizer(self.optimizer, parts, self.learning_rates, self._image_layers())
-        if self.lr_scheduler is None:
-            return optimizer
-        interval = self.lr_scheduler.interval
-        scheduler = build_scheduler(self.lr_scheduler, optimizer, self.training_length(interval))
-        # ReduceLROnPlateau reads the monitor, the others don't.
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": interval, "monitor": "val_mae"},
-        }
-
-    def _image_layers(self) -> list[list[nn.Parameter]]:
-        """Return the parameters of the image tower by layer, if their rates differ."""
-        if self.learning_rates.layer_decay == 1 or not self.learning_rates.image_encoder:
-            return []
-        named = dict(self.clip.visual.named_parameters())
-        return [[named[name] for name in names] for names in image_layers(self.clip.visual).values()]
 
     def _freeze_parts(self) -> None:
         """Freeze the parts whose learning rate is 0 and set them to evaluation.

@@ -1,62 +1,39 @@
-"""Shared steps of training, validation, test and prediction: from a batch to losses, metrics and log."""
+"""Shared steps of training, validation and test: from a batch to losses, metrics and log."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-import lightning as L
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.gathering import gather_batch
 from numclip_lightning.methods.base.mixing import MixSpec, is_mixed, mix_batch, of_partner
+from numclip_lightning.methods.base.predicting import PredictingSteps
 from numclip_lightning.methods.base.raters import Raters, rater_distribution
-from numclip_lightning.methods.base.types import Batch, Output, Prediction, Reader, Split
+from numclip_lightning.methods.base.types import Batch, Output, Prediction, Split
 from numclip_lightning.metrics import DEFAULT, EpsilonError, Needs, build_metrics, choose
-from numclip_lightning.models.tuning import with_cache
-from numclip_lightning.scale import OrdinalScale
-from numclip_lightning.scale.spread import SHARES, quantiles_of, spread_of
 
 __all__ = ["OrdinalSteps"]
 
-# The name of what the reader has read, among the output's extras.
-_READ = "read"
 
-
-class OrdinalSteps(L.LightningModule, ABC):
-    """Lightning module with one step for every split; `OrdinalMethod` adds construction and optimisers.
+class OrdinalSteps(PredictingSteps):
+    """One step for training, validation and test; `OrdinalMethod` adds construction and the classes between the rest.
 
     Attributes:
-        scale: The ordered scale of the targets.
-        level_borders: Its `borders`, on the device of the method; a buffer, (K-1,).
         mix: How training images are mixed; None leaves them as they are.
         raters: What losses make of the votes of several raters.
         gather: Whether the loss of a training step is that of the images of all processes.
         shared_extras: The extras of an output that are not of its images but the same in all processes.
-        reader: What is read of tested and predicted images besides their number; None for nothing.
-        shares: The shares of probability whose quantiles predictions have.
         validated: The predictions of the last validation, a batch each; of this process.
     """
 
-    scale: OrdinalScale
-    level_borders: Tensor
     mix: MixSpec | None
     raters: Raters
     gather: bool
     shared_extras: ClassVar[tuple[str, ...]] = ("prototypes",)
-    reader: Reader | None = None
-    shares: Sequence[float] = SHARES
     validated: list[Prediction]
-
-    @abstractmethod
-    def encode_images(self, images: Tensor) -> Tensor:
-        """Encode normalised images (B, 3, H, W) with the image tower; returns unnormalised features (B, ...)."""
-
-    @abstractmethod
-    def decode_features(self, features: Tensor) -> Output:
-        """Return logits and values (B,) for the features of `encode_images`, (B, ...)."""
 
     @abstractmethod
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
@@ -101,10 +78,6 @@ class OrdinalSteps(L.LightningModule, ABC):
         """Return the places of predicted and true numbers on the axis of the scale, (B,) each; losses compare them."""
         axis = self.scale.axis
         return axis.of(output.value), axis.of(batch["target"])
-
-    def forward(self, images: Tensor) -> Output:
-        """Return logits and values (B,) for normalised images (B, 3, H, W)."""
-        return self.decode_features(self.encode_images(images))
 
     def with_levels(self, batch: Batch) -> Batch:
         """Return the batch with the `level` and `rank` of each `target`, int64 of the same shape and device.
@@ -162,20 +135,6 @@ class OrdinalSteps(L.LightningModule, ABC):
         output = self._evaluate(batch, "test")
         return self._predict(batch, output)._asdict()
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
-        """Predict one batch, with or without targets."""
-        return self._predict(batch, self._output(batch))
-
-    def one_hot_output(self, value: Tensor, extras: dict[str, Tensor] | None = None) -> Output:
-        """Return the output of a method that predicts only the number: the level of the nearest value is certain.
-
-        Args:
-            value: The predicted number in the target's unit, (B,).
-            extras: As in `Output`.
-        """
-        level = torch.bucketize(value.detach().double(), self.level_borders, right=True)
-        return Output(F.one_hot(level, self.scale.num_levels).float().log(), value, extras or {})
-
     def own_samples(self, batch: Batch, split: Split) -> Tensor | slice:
         """Select the samples that this process counts.
 
@@ -188,36 +147,6 @@ class OrdinalSteps(L.LightningModule, ABC):
         if split == "train" or self.trainer.world_size == 1:
             return slice(None)
         return batch["index"] % self.trainer.world_size == self.trainer.global_rank
-
-    def _output(self, batch: Batch) -> Output:
-        """Return the output for a batch of images, or of features that were computed before."""
-        with with_cache():
-            return self._read_batch(batch)
-
-    def _read_batch(self, batch: Batch) -> Output:
-        if "features" not in batch and self.reader is None:
-            output: Output = self(batch["image"])
-            return output
-        features = batch["features"] if "features" in batch else self.encode_images(batch["image"])
-        output = self.decode_features(features)
-        if self.reader is None:
-            return output
-        read = self.reader(features, output).to(output.value.device)
-        return output._replace(extras={**output.extras, _READ: read})
-
-    def _predict(self, batch: Batch, output: Output) -> Prediction:
-        probabilities = self._probabilities(output)
-        spread = spread_of(output.logits.detach(), self.scale)
-        read = output.extras.get(_READ, output.value.new_zeros(len(output.value), 0))
-        quantiles = quantiles_of(output.logits.detach(), self.scale, self.shares)
-        level = probabilities.argmax(dim=-1)
-        return Prediction(batch["index"], output.value, level, probabilities, spread, read, quantiles)
-
-    def _probabilities(self, output: Output) -> Tensor:
-        """Return the probability of each level, (B, K), also if logits are over ranks."""
-        over_levels = output.logits.shape[1] == self.scale.num_levels
-        logits = output.logits if over_levels else self.scale.pool_ranks(output.logits)
-        return logits.float().softmax(dim=-1)
 
     def _evaluate(self, batch: Batch, split: Split) -> Output:
         """Return the output for a batch; update and log the metrics of the split.

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from numclip_lightning.errors import check_choice, check_weight, refuse
-from numclip_lightning.methods.base.imbalance import BalancedSteps
+from numclip_lightning.methods.base.balancing import BalancedSteps
 from numclip_lightning.methods.base.rates import LearningRates
 from numclip_lightning.methods.base.tuning import TuneSpec, check_tune, fit_to_tuning, tune_towers
 from numclip_lightning.methods.base.types import Batch, Output
