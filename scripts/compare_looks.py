@@ -32,9 +32,8 @@ def main() -> None:
     """Read every run with every set of looks, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="folders of fits of NumCLIP+")
-    parser.add_argument(
-        "--zooms", nargs="+", type=float, default=[1.0625, 1.125, 1.1875], help="beside the whole image"
-    )
+    parser.add_argument("--zooms", nargs="*", type=float, default=[1.0625, 1.125, 1.1875], help="of closer looks")
+    parser.add_argument("--turns", action="store_true", help="look at turns by quarters too")
     words = parser.parse_args()
     sets = [Looks("whole"), *(Looks(f"whole, enlarged {zoom:g}", zoom=zoom) for zoom in words.zooms)]
     if words.turns:
