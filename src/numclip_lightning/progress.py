@@ -3,13 +3,15 @@
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tqdm import tqdm
 
-__all__ = ["in_words", "say", "watched"]
+__all__ = ["busy", "in_words", "say", "watched"]
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +52,39 @@ def _told(steps: Iterable[T], total: int, what: str) -> Iterator[T]:
         if now - spoken >= _SECONDS_BETWEEN_LINES and done < total:
             _log.info("%s: %d of %d; %s left", what, done, total, in_words((now - began) / done * (total - done)))
             spoken = now
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Show that one step of unknown length is under way, and for how long, if it takes more than two seconds.
+
+    Where standard error is no terminal, lines are logged: at once then, and twice a minute. Other processes than the
+    first show nothing.
+
+    Args:
+        what: What is done, for people: `"exporting as onnx"`.
+    """
+    ended = threading.Event()
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        threading.Thread(target=_show_busy, args=(what, ended), daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _show_busy(what: str, ended: threading.Event) -> None:
+    began = time.monotonic()
+    if ended.wait(_SECONDS):
+        return
+    if sys.stderr.isatty():
+        with tqdm(desc=what, bar_format="{desc}: {elapsed}", leave=False) as bar:
+            while not ended.wait(1.0):
+                bar.refresh()
+        return
+    _log.info("%s ...", what)
+    while not ended.wait(_SECONDS_BETWEEN_LINES):
+        _log.info("%s: %s so far", what, in_words(time.monotonic() - began))
 
 
 def say(line: str) -> None:

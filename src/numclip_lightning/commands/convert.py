@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from jsonargparse import Namespace
+
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.models.converting import convert_clip, convert_longclip, convert_tower, stretch_clip
+from numclip_lightning.progress import busy
 from numclip_lightning.runs.parser import Parser
 
 __all__ = ["convert"]
@@ -49,14 +52,19 @@ def convert(words: Sequence[str]) -> int:
         raise ConfigError(f"numclip convert --kind={given.kind} {needs}.")
     if given.backbone is None and given.kind != "longclip":
         raise ConfigError(f"numclip convert --kind={given.kind} needs --backbone, such as ViT-L-14-quickgelu.")
-    output = Path(given.output)
-    if given.kind == "stretch":
-        said = stretch_clip(output, given.backbone, given.pretrained)
-    elif given.kind == "tower":
-        said = convert_tower(Path(given.input), output, given.backbone, given.pretrained)
-    elif given.kind == "clip":
-        said = convert_clip(Path(given.input), output, given.backbone)
-    else:
-        said = convert_longclip(Path(given.input), output, given.backbone)
+    with busy(f"writing {given.output}"):
+        said = _convert(given)
     print(said)  # noqa: T201
     return 0
+
+
+def _convert(given: Namespace) -> str:
+    """Write the folder; return what was written, in a line."""
+    output = Path(given.output)
+    if given.kind == "stretch":
+        return stretch_clip(output, given.backbone, given.pretrained)
+    if given.kind == "tower":
+        return convert_tower(Path(given.input), output, given.backbone, given.pretrained)
+    if given.kind == "clip":
+        return convert_clip(Path(given.input), output, given.backbone)
+    return convert_longclip(Path(given.input), output, given.backbone)

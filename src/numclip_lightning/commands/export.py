@@ -18,7 +18,7 @@ from numclip_lightning.deploy.parity import compare, parity_table, write_parity
 from numclip_lightning.deploy.predictor import OrdinalPredictor
 from numclip_lightning.errors import ConfigError, check_choice
 from numclip_lightning.images.folders import list_images
-from numclip_lightning.progress import watched
+from numclip_lightning.progress import busy, watched
 from numclip_lightning.runs.scale_scores import ScoreName
 
 __all__ = ["export_command"]
@@ -68,7 +68,8 @@ def export_command(words: Sequence[str]) -> int:
         shown, calibration = _split(_images(chosen, predictor), "onnx-int8" in formats)
     onnx: Path | None = None
     for name in formats:
-        file = export(predictor, name, folder, calibration.pixels, onnx)
+        with busy(f"exporting as {name}"):
+            file = export(predictor, name, folder, calibration.pixels, onnx)
         onnx = file if name == "onnx" else onnx
         print(f"{name}: {file} ({file.stat().st_size / 1e6:.1f} MB)")  # noqa: T201
     if not chosen.check:

@@ -14,6 +14,7 @@ from numclip_lightning.data.base.guess import Guess
 from numclip_lightning.data.base.guessing import guess_data
 from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.errors import ConfigError, DataError, format_number, shown
+from numclip_lightning.progress import busy
 from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["start"]
@@ -72,7 +73,8 @@ def start(words: Sequence[str]) -> int:
     output = given.output or Path(f"{given.path.resolve().stem or 'start'}.yaml")
     if output.suffix.lower() not in (".yaml", ".yml"):
         raise ConfigError(f"--output={output} is no name of a configuration; give a file that ends in .yaml")
-    guess = guess_data(given.path)
+    with busy(f"looking at {given.path}"):
+        guess = guess_data(given.path)
     weights = _weights(given.backbone, guess)
     listed = output.with_name(f"{output.stem}_numbers.csv") if guess.rows else None
     for file in filter(None, (output, listed)):
@@ -83,7 +85,8 @@ def start(words: Sequence[str]) -> int:
         listed.write_text(_csv(guess.rows), encoding="utf-8", newline="")
         guess.arguments["train_file"] = str(listed)
     try:
-        sizes, scale = _look(guess)
+        with busy("reading the images' numbers"):
+            sizes, scale = _look(guess)
     except BaseException:
         if listed:
             listed.unlink()

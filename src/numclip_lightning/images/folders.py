@@ -53,18 +53,19 @@ def scan_folder(folder: str | Path, *, recursive: bool = False) -> FolderScan:
     for place, folders, names in os.walk(folder, followlinks=True):
         scan.hidden += sum(name.startswith(".") for name in names)
         for name in names:
-            file = Path(place, name)
-            if name.startswith(".") or not file.is_file():
+            # Strings, not `Path`s: folders may hold millions of files.
+            if name.startswith(".") or not os.path.isfile(os.path.join(place, name)):  # noqa: PTH113, PTH118
                 continue
-            if file.suffix.lower() in IMAGE_SUFFIXES:
-                scan.images.append(file)
+            suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
+            if suffix in IMAGE_SUFFIXES:
+                scan.images.append(Path(place, name))
             else:
-                scan.others[file.suffix.lower()] += 1
+                scan.others[suffix] += 1
         if not recursive:
             break
         scan.hidden += sum(name.startswith(".") for name in folders)
         folders[:] = _new_folders(place, folders, seen)
-    scan.images.sort()
+    scan.images.sort(key=lambda file: file.parts)
     return scan
 
 

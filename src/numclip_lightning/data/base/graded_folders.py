@@ -35,14 +35,15 @@ def read_graded_folder(folder: Path, root: str | Path) -> LabelTable:
     scan = scan_folder(folder, recursive=True)
     if scan.left_out:
         _log.warning("%s: %d images; left out: %s", folder, len(scan.images), scan.left_out)
-    numbers: dict[Path, float] = {}
+    places: dict[Path, tuple[float, str]] = {}
     labels = []
     for image in scan.images:
         place = image.parent
-        if place not in numbers:
-            numbers[place] = _number(place, folder)
-        path = below(root, image, image.relative_to(folder).as_posix())
-        labels.append(Label(path, (numbers[place],), None, 0, image))
+        if place not in places:
+            path = below(root, image, image.relative_to(folder).as_posix())
+            places[place] = _number(place, folder), path.removesuffix(image.name)
+        number, prefix = places[place]
+        labels.append(Label(prefix + image.name, (number,), None, 0, image))
     return LabelTable(labels)
 
 

@@ -67,11 +67,12 @@ class MeanOfLooks(OrdinalMethod):
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Encode normalised images (B, 3, H, W); returns features (B, D), in evaluation the mean over the looks."""
-        looks = [images] if self.training or self._one_view else list(self._looks(images))
-        if len(looks) == 1:
-            return super().encode_images(images)
-        features = [F.normalize(at_least_float32(super(MeanOfLooks, self).encode_images(one)), dim=-1) for one in looks]
-        return torch.stack(features).mean(dim=0)
+        # One look after another: the pixels of all of them at once would take as many times the memory.
+        looks = iter([images]) if self.training or self._one_view else self._looks(images)
+        features = [super(MeanOfLooks, self).encode_images(look) for look in looks]
+        if len(features) == 1:
+            return features[0]
+        return torch.stack([F.normalize(at_least_float32(feature), dim=-1) for feature in features]).mean(dim=0)
 
     @contextmanager
     def one_view(self) -> Iterator[None]:
