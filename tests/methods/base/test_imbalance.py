@@ -181,6 +181,11 @@ def test_a_number_without_a_gradient_is_refused() -> None:
         fitted(decode="argmax", imbalance=ImbalanceSpec(balanced_mse=1))
 
 
+def test_a_contrast_of_features_that_stay_is_refused() -> None:
+    with pytest.raises(ConfigError, match="moves the features of the image tower, which is frozen here"):
+        fitted(learning_rates=LearningRates(image_encoder=0, head=1e-2), imbalance=ImbalanceSpec(conr=0.1))
+
+
 def test_weights_need_a_datamodule_with_labels() -> None:
     method = L1Regression(**TINY, imbalance=ImbalanceSpec(weights="sqrt"))
     with pytest.raises(ConfigError, match="fit it with a datamodule"):

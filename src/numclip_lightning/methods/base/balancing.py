@@ -166,6 +166,11 @@ class BalancedSteps(OrdinalSteps):
         if asked.conr:
             width = asked.conr_width or self.scale.axis.step
             features = output.extras["image_features"]
+            if not features.requires_grad:
+                raise ConfigError(
+                    "imbalance.conr moves the features of the image tower, which is frozen here; train it (a "
+                    "learning_rates.image_encoder above 0), or set conr to 0."
+                )
             losses["conr"] = asked.conr * conr(features, value, target, width, batch.get("weight"))
         return losses
 
