@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "losses": GROUND,
     "metrics": GROUND,
     "models": GROUND,
-    "images": {"errors"},
+    "images": {"errors", "progress"},
     "methods": {*GROUND, "losses", "metrics", "models"},
     "data": {"errors", "plain", "progress", "seeds", "images"},
     "runs": {*GROUND, "calibration", "metrics", "models", "images", "methods", "data"},

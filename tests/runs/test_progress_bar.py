@@ -1,6 +1,7 @@
 """The bar of a fit reads the loss now and then, as on a GPU each reading waits for it, and says how long is left."""
 
 import re
+import statistics
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,6 +88,28 @@ def test_a_fit_that_may_stop_early_goes_on_at_most_as_long(
 ) -> None:
     stop = L.pytorch.callbacks.EarlyStopping("val_mae", patience=5)
     assert left_in_log(monkeypatch, capsys, tmp_path, stop, max_epochs=2) == ["at most 30 s", ""]
+
+
+class Losses(L.Callback):
+    """Keeps the loss of every step, by epoch."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, list[float]] = {}
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, *args: Any) -> None:
+        self.kept.setdefault(trainer.current_epoch, []).append(float(outputs["loss"]))
+
+
+def test_a_log_has_the_mean_loss_of_each_epoch(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    losses = Losses()
+    trainer = L.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False, max_epochs=2,
+        callbacks=[losses, progress.Progress()], default_root_dir=tmp_path,
+    )  # fmt: skip
+    trainer.fit(L1Regression(**TINY, lr_scheduler=None), loader(bright(TARGETS * 3)), loader(bright(TARGETS)))
+    said = [float(loss) for loss in re.findall(r"^epoch \d of 2: loss ([\d.]+)", capsys.readouterr().out, re.M)]
+    assert said == pytest.approx([statistics.fmean(epoch) for epoch in losses.kept.values()], rel=1e-3)
+    assert len(set(losses.kept[0])) > 1, "no two steps are alike"
 
 
 def test_a_log_says_how_long_a_test_goes_on(

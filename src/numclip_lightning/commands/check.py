@@ -2,20 +2,20 @@
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from tqdm import tqdm
 
 from numclip_lightning.commands.run_data import add_data
 from numclip_lightning.commands.survey_facts import facts_of
 from numclip_lightning.data.base.datamodule import OrdinalDataModule
-from numclip_lightning.data.base.survey import Looked, Survey, survey
+from numclip_lightning.data.base.survey import Survey, survey
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.models.loading import load_image_tower
+from numclip_lightning.progress import watched
 from numclip_lightning.report.survey import survey_text
 from numclip_lightning.runs.parser import Parser
 from numclip_lightning.runs.terminal import unwrap_errors
@@ -45,7 +45,7 @@ def check(words: Sequence[str]) -> int:
     with unwrap_errors():
         data: OrdinalDataModule = parser.instantiate(given).data
     scale, backbone = _model_of(given.config or [])
-    found = survey(data, _watched)
+    found = survey(data)
     features = _features(data, found, backbone) if backbone and given.near is not None else None
     facts = facts_of(found, scale, features, given.near)
     print(survey_text(facts))  # noqa: T201
@@ -86,11 +86,6 @@ def _model_of(files: Sequence[object]) -> tuple[OrdinalScale | None, tuple[str, 
     return OrdinalScale(**scale) if isinstance(scale, dict) else None, backbone
 
 
-def _watched(looked: Iterable[Looked], number: int) -> Iterable[Looked]:
-    seen: Iterable[Looked] = tqdm(looked, total=number, unit="image", desc="images", leave=False, smoothing=0)
-    return seen
-
-
 @torch.no_grad()
 def _features(data: OrdinalDataModule, found: Survey, backbone: tuple[str, str | None]) -> torch.Tensor:
     """Return the features of all images that can be read, of length one, (N, D), in the order of the splits."""
@@ -106,7 +101,7 @@ def _features(data: OrdinalDataModule, found: Survey, backbone: tuple[str, str |
             continue
         images: Any = torch.utils.data.Subset(data.dataset(part.name), usable)
         loader = torch.utils.data.DataLoader(images, data.batch_size, num_workers=data.num_workers)
-        for batch in tqdm(loader, desc=f"encoding {part.name}", leave=False, smoothing=0):
+        for batch in watched(loader, len(loader), f"encoding {part.name} images", "batch"):
             encoded = tower.encode_image(batch["image"].to(next(tower.parameters()).device))
             features.append(torch.nn.functional.normalize(encoded.float(), dim=1).cpu())
     return torch.cat(features) if features else torch.zeros(0, tower.embed_dim)

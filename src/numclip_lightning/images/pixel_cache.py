@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 from filelock import FileLock
 from torch import Tensor
-from tqdm import tqdm
 
 from numclip_lightning.images.pixel_files import PixelBlocks, is_full, make_room, new_files
+from numclip_lightning.progress import watched
 
 __all__ = ["Cache", "PixelCache", "keep_pixels", "key_of"]
 
@@ -170,7 +170,7 @@ def _write(
 ) -> tuple[Tensor, Tensor] | None:
     """Write all images; return where each ends and its rows, or None if there is no room for them."""
     ends, heights, total = list[int](), list[int](), 0
-    for pixels in tqdm(_loaded(load, number), f"keeping {name} images", number, leave=False, disable=number < _AT_ONCE):
+    for pixels in watched(_loaded(load, number), number, f"keeping {name} images"):
         total += pixels.nbytes
         if total > most_bytes:
             _log.warning(

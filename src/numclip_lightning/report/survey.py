@@ -5,7 +5,7 @@ from typing import Any
 
 from numclip_lightning.errors import format_number
 
-__all__ = ["survey_text"]
+__all__ = ["survey_text", "verdict"]
 
 _SHOWN = 5
 _BAR = 40
@@ -35,9 +35,21 @@ def survey_text(facts: Mapping[str, Any]) -> str:
             "within each: "
             + ", ".join(f"{name} {number:.0f}" for name, number in facts["variety"]["diversity"].items() if number)
         )
-    mend = f"correct before training: {'; '.join(facts['mend'])}"
-    lines.append("nothing wrong was found" if facts["usable"] else mend)
-    return "\n".join(lines)
+    return "\n".join([*lines, verdict(facts)])
+
+
+def verdict(facts: Mapping[str, Any]) -> str:
+    """Return what is to be done, in words.
+
+    Args:
+        facts: As `check.json` has them.
+    """
+    if not facts["usable"]:
+        return f"correct before training: {'; '.join(facts['mend'])}"
+    if facts["near"] and (across := facts["near"]["across"]):
+        pairs = "the pair" if across == 1 else f"the {across} pairs"
+        return f"nothing wrong was found; look at {pairs} in two splits: a copy makes results too good"
+    return "nothing wrong was found"
 
 
 def _part(part: Mapping[str, Any], unit: str) -> list[str]:

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Timer, TQDMProgressBar
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
@@ -30,6 +31,7 @@ class Progress(TQDMProgressBar):
         super().__init__(leave=True)
         self._in_lines = not sys.stdout.isatty()
         self._loss: Tensor | None = None
+        self._losses, self._steps = torch.zeros(()), 0
         self._shown: float | None = None
         self._read = -math.inf
         self._spoken = time.monotonic()
@@ -43,12 +45,19 @@ class Progress(TQDMProgressBar):
         super().on_train_start(trainer, pl_module)
         self._began, self._done_before = time.monotonic(), _batches_done(trainer)
 
+    def on_train_epoch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        """Begin the mean of the epoch's losses."""
+        super().on_train_epoch_start(trainer, *args)
+        self._losses, self._steps = torch.zeros(()), 0
+
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
     ) -> None:
         """Keep the loss for whenever it is shown: to read it now would wait for the device."""
         found = outputs.get("loss") if isinstance(outputs, dict) else outputs
         self._loss = found.detach() if isinstance(found, Tensor) else None
+        if self._loss is not None:
+            self._losses, self._steps = self._losses.to(self._loss.device) + self._loss, self._steps + 1
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         epoch = f"epoch {trainer.current_epoch + 1}"
         self._say_how_far(trainer, epoch, batch_idx, trainer.num_training_batches, self._left(trainer))
@@ -69,10 +78,12 @@ class Progress(TQDMProgressBar):
         self._say_evaluated(trainer, "prediction", args, trainer.num_predict_batches)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show what the epoch has brought."""
+        """Show what the epoch has brought: the mean of its losses, and what is logged for the bar."""
         super().on_train_epoch_end(trainer, pl_module)
         if self._speaks(trainer):
             found = self.get_metrics(trainer, pl_module)
+            if self._steps:
+                found["loss"] = float(self._losses) / self._steps
             left = f"; {found.pop('left')} left" if "left" in found else ""
             shown = ", ".join(f"{name} {value:.4g}" for name, value in found.items()) + left
             last = f" of {trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""

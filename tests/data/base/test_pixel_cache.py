@@ -27,6 +27,12 @@ from numclip_lightning.images.pixel_files import PixelBlocks
 SIZES = [(60, 40), (40, 60), (33, 33), (20, 24), (64, 90), (36, 36)]
 
 
+@pytest.fixture(autouse=True)
+def _roomy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is not nearly full, whatever is on that of the machine."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _place: SimpleNamespace(total=1000, free=500))
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)

@@ -1,7 +1,7 @@
 """What a dataset holds, and what is wrong with it: nothing is refused, everything is listed."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,6 +19,7 @@ from numclip_lightning.data.base.types import Split
 from numclip_lightning.errors import DataError, MissingListError
 from numclip_lightning.images.loading import UNREADABLE, Reading, inspect_image
 from numclip_lightning.images.opening import open_image
+from numclip_lightning.progress import watched
 
 __all__ = [
     "UNREAD",
@@ -115,17 +116,16 @@ class Survey:
     refuses_groups: bool = False
 
 
-def survey(data: OrdinalDataModule, watch: Callable[[Iterable[Looked], int], Iterable[Looked]] | None = None) -> Survey:
+def survey(data: OrdinalDataModule) -> Survey:
     """Look at every list and every image file of a dataset.
 
     Args:
         data: The dataset.
-        watch: Wraps what is looked at, with its number, to show how far it is.
 
     Returns:
         What was found. A list that can't be read is a split without entries, and an image that can't be is a fault.
     """
-    parts = [_part(data, name, watch) for name in _PARTS]
+    parts = [_part(data, name) for name in _PARTS]
     copies, contradictions = _same_content(parts)
     refuses = isinstance(data, FileDataModule) and data.leaks == "refuse" and data.groups_given
     return Survey(parts, copies, contradictions, _shared_groups(parts), refuses)
@@ -144,9 +144,7 @@ def look_at(file: Path, reading: Reading) -> Looked:
     return Looked(size, mode, digest_of(file), "")
 
 
-def _part(
-    data: OrdinalDataModule, name: Split, watch: Callable[[Iterable[Looked], int], Iterable[Looked]] | None
-) -> PartSurvey:
+def _part(data: OrdinalDataModule, name: Split) -> PartSurvey:
     try:
         labels = data.labels(name)
     except MissingListError as error:
@@ -158,7 +156,7 @@ def _part(
     files, reading = find_files(data.root, labels).files, data.reading
     with ThreadPoolExecutor(_THREADS) as pool:
         found = pool.map(lambda file: look_at(file, reading), files)
-        looked = list(found if watch is None else watch(found, len(files)))
+        looked = list(watched(found, len(files), f"looking at {name} images"))
     faults = [
         Fault(label.where, label.path, seen.fault + (hint_near(data.root, label.path) if not seen.digest else ""))
         for label, seen in zip(labels, looked, strict=True)

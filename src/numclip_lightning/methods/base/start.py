@@ -145,7 +145,8 @@ class SolvedStart(OrdinalMethod):
             layer.bias.copy_(start.found.bias)
         self.train(was_training)
         _log.info(
-            "%s: starts from the solution on %d images (strength %g%s), found in %.1f s",
+            "%s: starts from the solution on %d images (strength %g%s), found in %.1f s; epoch 1 validates it, trains "
+            "nothing and has a loss of 0",
             type(self).__name__, len(set(train.index.tolist())), start.strength,
             ", for the frequencies of the validation images" if start.corrected else "", time.monotonic() - began,
         )  # fmt: skip

@@ -8,6 +8,7 @@ from numclip_lightning.errors import format_number
 from numclip_lightning.report.html.drawing import ACCENT, drawing, styled, to_svg
 from numclip_lightning.report.html.elements import Cell, Element, Figure, Note, Section, Table, cell, percent, unit_of
 from numclip_lightning.report.html.writing import render, write_html
+from numclip_lightning.report.survey import verdict
 
 __all__ = ["survey_sections", "write_survey_page"]
 
@@ -15,9 +16,8 @@ __all__ = ["survey_sections", "write_survey_page"]
 def write_survey_page(facts: Mapping[str, Any], output: Path) -> Path:
     """Write the page; `facts` are those of check.json. Returns the file."""
     images = sum(part["images"] for part in facts["parts"])
-    verdict = "nothing wrong was found" if facts["usable"] else f"to correct: {', '.join(facts['mend'])}"
     return write_html(
-        render("The images and their numbers", f"{images:,} images, {verdict}", survey_sections(facts),
+        render("The images and their numbers", f"{images:,} images; {verdict(facts)}", survey_sections(facts),
                program="numclip check"),
         output,
     )  # fmt: skip
