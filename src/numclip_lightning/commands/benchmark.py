@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.progress import busy
 from numclip_lightning.report.cross import Crossed
 from numclip_lightning.report.frame import run_name
 from numclip_lightning.report.joined_methods import Members, join_methods
@@ -71,7 +72,8 @@ def benchmark(words: Sequence[str]) -> int:
     tests = [test for run in runs for test in run.tests]
     crossed = Crossed([test.entry for test in tests], _records(tests))
     whole, found = _with_answers(chosen, strangers, runs)
-    report = write_report(whole, found, output, request, crossed, _tried(trials))
+    with busy("writing the report"):
+        report = write_report(whole, found, output, request, crossed, _tried(trials))
     jobs = [*runs, *tests]
     finished = sum(map(has_finished, jobs))
     counted = "%d of %d runs have finished" + (f" ({len(tests)} of them tests on other images)" if tests else "")
