@@ -52,6 +52,7 @@ def test_a_step_of_unknown_length_shows_for_how_long_it_goes_on(monkeypatch: pyt
     monkeypatch.setattr(progress, "_SECONDS", 0.0)
     with busy("exporting as onnx"):
         wait_for(lambda: "exporting as onnx: 00:0" in stream.getvalue())
+    assert stream.getvalue().endswith("\r"), "the bar is gone before anything else is printed"
 
 
 def test_a_log_says_that_a_step_has_begun_and_goes_on(

@@ -65,12 +65,16 @@ def busy(what: str) -> Iterator[None]:
         what: What is done, for people: `"exporting as onnx"`.
     """
     ended = threading.Event()
+    shown = threading.Thread(target=_show_busy, args=(what, ended), daemon=True)
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        threading.Thread(target=_show_busy, args=(what, ended), daemon=True).start()
+        shown.start()
     try:
         yield
     finally:
         ended.set()
+        if shown.ident is not None:
+            # The bar is gone before anything else is printed: its end would wipe that line.
+            shown.join()
 
 
 def _show_busy(what: str, ended: threading.Event) -> None:

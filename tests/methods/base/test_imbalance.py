@@ -169,6 +169,11 @@ def test_all_of_them_work_together_and_with_mixed_losses() -> None:
         (CORAL, {"imbalance": ImbalanceSpec(logit_adjustment=1)}, "CORAL is not trained by the cross-entropy"),
         (NumCLIP, {"imbalance": ImbalanceSpec(logit_adjustment=1)}, "NumCLIP is not trained by the cross-entropy"),
         (L1Regression, {"imbalance": ImbalanceSpec(fds=True), "mix": MixSpec()}, "mixed images lack; set mix=null"),
+        (
+            SORD,
+            {"imbalance": ImbalanceSpec(conr=0.1), "learning_rates": LearningRates(image_encoder=0, head=1e-2)},
+            "imbalance.conr is for an image tower that is trained, and it is frozen",
+        ),
     ],
 )
 def test_what_a_method_cannot_do_is_refused(kind: Any, arguments: dict[str, Any], message: str) -> None:
@@ -179,11 +184,6 @@ def test_what_a_method_cannot_do_is_refused(kind: Any, arguments: dict[str, Any]
 def test_a_number_without_a_gradient_is_refused() -> None:
     with pytest.raises(ConfigError, match="reads it without a gradient; set decode to expectation"):
         fitted(decode="argmax", imbalance=ImbalanceSpec(balanced_mse=1))
-
-
-def test_a_contrast_of_features_that_stay_is_refused() -> None:
-    with pytest.raises(ConfigError, match="moves the features of the image tower, which is frozen here"):
-        fitted(learning_rates=LearningRates(image_encoder=0, head=1e-2), imbalance=ImbalanceSpec(conr=0.1))
 
 
 def test_weights_need_a_datamodule_with_labels() -> None:

@@ -13,6 +13,7 @@ from numclip_lightning.losses.rarity import log_prior, rank_weights, smoothing_k
 from numclip_lightning.methods.base.imbalance import ImbalanceSpec
 from numclip_lightning.methods.base.many_values import check_number_of_values
 from numclip_lightning.methods.base.mixing import MixSpec
+from numclip_lightning.methods.base.rates import LearningRates
 from numclip_lightning.methods.base.steps import OrdinalSteps
 from numclip_lightning.methods.base.types import Batch, Output
 from numclip_lightning.models.feature_smoothing import FeatureSmoothing
@@ -39,6 +40,7 @@ class BalancedSteps(OrdinalSteps):
     adjusts_logits: ClassVar[bool] = False
 
     imbalance: ImbalanceSpec
+    learning_rates: LearningRates
     clip: ImageTower
     feature_smoothing: FeatureSmoothing | None
 
@@ -46,7 +48,8 @@ class BalancedSteps(OrdinalSteps):
         """Refuse what the method's losses can't do.
 
         Raises:
-            ConfigError: If weights or logit adjustment are asked for and not supported, or `fds` meets mixed images.
+            ConfigError: If weights or logit adjustment are asked for and not supported, `fds` meets mixed images, or
+                `conr` a frozen tower.
         """
         asked, name = self.imbalance, type(self).__name__
         if asked.weights != "none" and not self.weighs_images:
@@ -63,6 +66,11 @@ class BalancedSteps(OrdinalSteps):
             check_number_of_values(f"{name} with imbalance.fds", self.scale, most=2000)
         if asked.fds and mix:
             refuse("imbalance.fds needs the one rank of each image, which mixed images lack; set mix=null.")
+        if asked.conr and not self.learning_rates.image_encoder:
+            refuse(
+                "imbalance.conr is for an image tower that is trained, and it is frozen; raise "
+                "learning_rates.image_encoder, or leave imbalance.conr out."
+            )
 
     def build_smoothing(self) -> None:
         """Build the statistics of features, if `fds` asks for it; the CLIP is built."""
@@ -166,11 +174,6 @@ class BalancedSteps(OrdinalSteps):
         if asked.conr:
             width = asked.conr_width or self.scale.axis.step
             features = output.extras["image_features"]
-            if not features.requires_grad:
-                raise ConfigError(
-                    "imbalance.conr moves the features of the image tower, which is frozen here; train it (a "
-                    "learning_rates.image_encoder above 0), or set conr to 0."
-                )
             losses["conr"] = asked.conr * conr(features, value, target, width, batch.get("weight"))
         return losses
 
