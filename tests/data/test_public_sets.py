@@ -311,6 +311,25 @@ class TestFaceBenchmark:
         (label,) = data.labels("test")
         assert (label.target, label.spread, label.box) == (35, 4.60901893634, None)
 
+    def test_entries_without_a_face_are_left_out_as_in_the_benchmark(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its `prepare_alignment.py` writes an empty box where it found none; `prepare_data.py` takes the set's own."""
+        box, own = [1, 2, 9, 2, 9, 8, 1, 8], [0, 0, 5, 0, 5, 5, 0, 5]
+        boxes = [{"aligned_bbox": box}, {"aligned_bbox": []}, {"aligned_bbox": [], "bbox": own},
+                 {"aligned_bbox": [], "bbox": [0] * 8}, {"aligned_bbox": [], "bbox": []}]  # fmt: skip
+        entries = [{"img_path": f"{n}.jpg", "age": n, "folder": 8, **found} for n, found in enumerate(boxes)]
+        (tmp_path / "IMDB-EM-CNN_aligned.json").write_text(json.dumps(entries))
+        options: dict[str, Any] = {"root": str(tmp_path), "database": "IMDB-EM-CNN"}
+        table = FaceBenchmarkDataModule(**options).labels("test")
+        assert [(label.path, label.box) for label in table] == [("0.jpg", tuple(box)), ("2.jpg", tuple(own))]
+        assert "3 entries have no box of a face and are left out" in caplog.text
+        assert len(FaceBenchmarkDataModule(**options, crop="none").labels("test")) == 5
+        del entries[1]["aligned_bbox"], entries[0]
+        (tmp_path / "IMDB-EM-CNN_aligned.json").write_text(json.dumps(entries[:1]))
+        with pytest.raises(DataError, match=r"aligned_bbox has 0 numbers, .* take IMDB-EM-CNN_aligned\.json"):
+            FaceBenchmarkDataModule(**options).labels("test")
+
     @pytest.mark.parametrize(
         ("change", "message"),
         [

@@ -1,5 +1,6 @@
 """The benchmark of facial ages of CVPR 2024 (Paplham and Franc): nine sets, five subject-exclusive splits of each."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import ClassVar, Literal, get_args
 
 from numclip_lightning.data.base.dialects import Record
 from numclip_lightning.data.base.folds import check_fold
-from numclip_lightning.data.base.labels import Label
+from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.parsing import parse_spread, parse_target
 from numclip_lightning.data.base.split_tables import SplitTableDataModule
 from numclip_lightning.data.base.types import Split
@@ -15,6 +16,8 @@ from numclip_lightning.errors import DataError, check_choice, refuse
 from numclip_lightning.images.cropping import widened
 
 __all__ = ["FaceBenchmarkDataModule"]
+
+_log = logging.getLogger(__name__)
 
 Database = Literal[
     "AFAD-Full", "AgeDB", "CACD2000", "CLAP2016", "FG-Net", "IMDB-CLEAN-FP-AGE", "IMDB-EM-CNN", "MORPH", "UTKFace"
@@ -39,7 +42,8 @@ class FaceBenchmarkDataModule(SplitTableDataModule):
     Each entry has `img_path` (from `root` on, such as `AFAD/AFAD-Full/15/111/638660-1.jpg`), `age`, `folder`, and
     `aligned_bbox`, the corners of the face turned upright. Six folders are trained on, two validate, two are tested on;
     CACD2000, CLAP2016 and both of IMDB have one split; FG-Net is only tested on, all of it. Faces of unknown age
-    (-1) are left out. If any list file is given, only the list files count.
+    (-1) are left out, and so are, with `crop=box`, entries in which no face was found: `aligned_bbox` is empty, and
+    there is no `bbox` of the set itself. If any list file is given, only the list files count.
 
     The entries also give the person as the group (`name` or `id_num`), `std_age` as the spread of CLAP2016, and the
     attribute `sex`, if `attributes` asks for it. The other arguments are those of `FileDataModule`.
@@ -95,7 +99,7 @@ class FaceBenchmarkDataModule(SplitTableDataModule):
         return "train" if place < 6 else "val" if place < 8 else "test"
 
     def label_of(self, record: Record, source: Path) -> Label | None:
-        """Return the age of an entry with its person and box; None if the age is unknown."""
+        """Return the age of an entry with its person and box; None if the age is unknown, or no face was found."""
         line, fields = record
         where = f"{source}:{line}"
         age = parse_target(fields["age"], where)
@@ -106,17 +110,34 @@ class FaceBenchmarkDataModule(SplitTableDataModule):
         # Predictions have the attributes of their lists, so that what nobody asks for must not be there.
         sex = (("sex", _SEXES.get(fields.get("gender", ""), "")),) if self.attributes else ()
         box = self._box(fields, where) if self.crop == "box" else None
+        if box is None and self.crop == "box":
+            self._without_face += 1
+            return None
         return Label(fields["img_path"], (age,), group, line, source, spread, attributes=sex, box=box)
 
     def attributes_of(self, label: Label) -> Mapping[str, str]:
         """Return the sex of an entry, empty where it is unknown."""
         return {"sex": "", **super().attributes_of(label)}
 
-    def _box(self, fields: Mapping[str, str], where: str) -> tuple[float, ...]:
-        tokens = fields.get("aligned_bbox", "").split()
-        if len(tokens) != 8:
+    def _read(self, source: Path) -> dict[Split, LabelTable]:
+        self._without_face = 0
+        found = super()._read(source)
+        if self._without_face:
+            _log.warning(
+                "%s: %d entries have no box of a face and are left out, as the benchmark does", source, self._without_face
+            )
+        return found
+
+    def _box(self, fields: Mapping[str, str], where: str) -> tuple[float, ...] | None:
+        """Return the corners of the face, or else those that the set itself gives; None if there are neither."""
+        given = fields.get("aligned_bbox")
+        tokens = (given or fields.get("bbox", "")).split()
+        if given == "" and set(tokens) <= {"0"}:
+            return None
+        if given is None or len(tokens) != 8:
+            number = 0 if given is None else len(tokens)
             raise DataError(
-                f"{where}: aligned_bbox has {len(tokens)} numbers, four corners have 8; take "
+                f"{where}: aligned_bbox has {number} numbers, four corners have 8; take "
                 f"{self.database}_aligned.json, or set data.crop=none"
             )
         return widened([parse_target(token, where) for token in tokens], self.margin)
