@@ -123,6 +123,24 @@ def test_a_whole_clip_loses_what_training_programs_put_before_its_names(tmp_path
         convert_clip(tmp_path / "whole.pth", tmp_path / "new", "tiny-custom")
 
 
+def test_what_farl_has_learned_masked_patches_with_is_left_out(tmp_path: Path) -> None:
+    """The names beside a CLIP's are those that readers of its published file leave out."""
+    source = saved("tiny-vit", tmp_path / "in")
+    plain = torch.load(source, weights_only=True)
+    beside = ("mask_token", "lm_transformer.resblocks.0.ln_1.weight", "lm_head.weight", "lm_head.bias", "ln_lm.weight")
+    farl = {**plain, **{f"visual.{name}": torch.zeros(3) for name in beside}}
+    torch.save({"state_dict": farl}, tmp_path / "farl.pth")
+    images = torch.randn(2, 3, 32, 32)
+    expected = load_clip("tiny-vit", str(source)).eval().encode_image(images)
+    convert_clip(tmp_path / "farl.pth", tmp_path / "whole", "tiny-vit")
+    convert_tower(tmp_path / "farl.pth", tmp_path / "tower", "tiny-vit", str(source))
+    for folder in ("whole", "tower"):
+        assert torch.equal(load_clip(f"local-dir:{tmp_path / folder}").eval().encode_image(images), expected)
+    torch.save({**farl, "visual.lm_top.weight": torch.zeros(3)}, tmp_path / "farl.pth")
+    with pytest.raises(BackboneError, match=r"1 are not known \(first 'visual.lm_top.weight'\)"):
+        convert_clip(tmp_path / "farl.pth", tmp_path / "other", "tiny-vit")
+
+
 def test_the_command_says_what_it_wrote_and_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = saved("tiny-vit", tmp_path / "in")
     words = ["convert", "--kind=clip", f"--input={source}", f"--output={tmp_path / 'out'}", "--backbone=tiny-vit"]

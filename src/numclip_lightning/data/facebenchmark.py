@@ -124,8 +124,9 @@ class FaceBenchmarkDataModule(SplitTableDataModule):
         found = super()._read(source)
         if self._without_face:
             _log.warning(
-                "%s: %d entries have no box of a face and are left out, as the benchmark does", source, self._without_face
-            )
+                "%s: %d entries have no box of a face and are left out, as the benchmark does",
+                source, self._without_face,
+            )  # fmt: skip
         return found
 
     def _box(self, fields: Mapping[str, str], where: str) -> tuple[float, ...] | None:

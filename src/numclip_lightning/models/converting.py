@@ -5,6 +5,7 @@ Sources: Zhang et al., "Long-CLIP", ECCV 2024 (arXiv 2403.15378), section 3.1; "
 
 import json
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ State = dict[str, Tensor]
 
 # Numbers that OpenAI's files have beside the weights.
 _BESIDE = ("input_resolution", "context_length", "vocab_size")
+# What FaRL's image tower has learned masked patches with, and no feature depends on.
+_MASKED = re.compile(r"(?:visual\.)?(?:mask_token|(?:lm_transformer|lm_head|ln_lm)\..+)")
 _POSITIONS = ("positional_embedding", "text.positional_embedding")
 _LONG = "positional_embedding_res"
 # Long-CLIP leaves the first 20 positions as they are, and puts three between each two of the others.
@@ -92,7 +95,10 @@ def convert_longclip(source: Path, output: Path, backbone: str | None = None) ->
 
 
 def convert_clip(source: Path, output: Path, backbone: str) -> str:
-    """Write a whole CLIP in the names of OpenAI, such as FaRL's, as a folder; see `convert_longclip`."""
+    """Write a whole CLIP in the names of OpenAI, such as FaRL's, as a folder; see `convert_longclip`.
+
+    What FaRL has beside it, for the masked patches of its training, is left out.
+    """
     return _write(backbone, read_state(source), output, {})
 
 
@@ -144,7 +150,8 @@ def stretch_clip(output: Path, backbone: str, pretrained: str | None) -> str:
 def read_state(source: Path) -> State:
     """Read the weights of a file, in float32: safetensors, or tensors that PyTorch has saved.
 
-    Names lose what training programs put before them (`module.`, `model.`, `state_dict`).
+    Names lose what training programs put before them (`module.`, `model.`, `state_dict`); what is no part of a CLIP
+    is left out.
 
     Raises:
         BackboneError: If the file is missing, or has more than tensors.
@@ -152,18 +159,23 @@ def read_state(source: Path) -> State:
     if not source.is_file():
         raise BackboneError(f"{source} is no file; give the weights")
     try:
-        found: Any = load_file(source) if source.suffix == ".safetensors" else torch.load(source, weights_only=True)
+        packed = source.suffix == ".safetensors"
+        # Files of other projects are often saved on a GPU.
+        found: Any = load_file(source) if packed else torch.load(source, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, OSError, EOFError) as error:
         raise BackboneError(
             f"{source} can't be read as tensors alone ({str(error).splitlines()[0]}); if you trust it, save its "
-            "weights alone: torch.save(torch.load(FILE, weights_only=False).state_dict(), NEW_FILE)"
+            "weights alone: of a module torch.save(torch.load(FILE, weights_only=False).state_dict(), NEW_FILE), of a "
+            "checkpoint its entry 'state_dict'"
         ) from error
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]
     if not isinstance(found, Mapping) or not any(isinstance(value, Tensor) for value in found.values()):
         raise BackboneError(f"{source} has no weights by name; give a state_dict")
     tensors = {_bare(name): value for name, value in found.items() if isinstance(value, Tensor)}
-    return {name: value.float() for name, value in tensors.items() if name not in _BESIDE}
+    return {
+        name: value.float() for name, value in tensors.items() if name not in _BESIDE and not _MASKED.fullmatch(name)
+    }
 
 
 def _bare(name: str) -> str:
