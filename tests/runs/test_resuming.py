@@ -73,6 +73,10 @@ FITS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, 
     "validations within an epoch": ({}, {}, {"val_check_interval": 3}, {}),
     "validations of every second epoch": ({}, {}, {"check_val_every_n_epoch": 2}, {}),
     "a part of each epoch": ({}, {}, {"limit_train_batches": 4}, {}),
+    "labels and patches by the epoch": (
+        {"learning_rates": TRAINED, "temperature": {"start": 4, "end": 1}, "patch_dropout": {"share": 0.5, "until": 1}},
+        {}, {}, {},
+    ),
     "by steps": ({}, {}, {"max_steps": 14, "max_epochs": -1}, {}),
 }  # fmt: skip
 
@@ -152,6 +156,14 @@ def test_another_number_of_workers_and_another_seed_go_on_as_before(data: Path, 
     expected = ended(fit(data, tmp_path / "whole", "plain"))
     checkpoint = kept_at(tmp_path / "whole")[8]
     assert not differences(ended(fit(data, tmp_path / "two", "two workers", checkpoint, seed=7)), expected)
+
+
+def test_what_goes_by_the_epoch_is_that_of_the_epoch_within_it_too(data: Path, tmp_path: Path) -> None:
+    """Lightning begins no epoch again where a fit is resumed within one: here in the middle of the second."""
+    name = "labels and patches by the epoch"
+    expected = ended(fit(data, tmp_path / "whole", name))
+    again = fit(data, tmp_path / "again", name, kept_at(tmp_path / "whole")[8])
+    assert not differences(ended(again), expected)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork", "ignore:Found .* in eval mode")

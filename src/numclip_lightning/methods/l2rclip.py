@@ -123,6 +123,7 @@ class L2RCLIP(ContextMethod[OrderedPrompts], PromptClassifier):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Enter the second phase at its first step; in it, the prototypes stay as they are."""
+        super().on_train_batch_start(batch, batch_idx)
         if self._phase == "prompts" and self.global_step >= self._first_image_step:
             self._phase = "images"
             self.train()

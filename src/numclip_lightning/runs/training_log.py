@@ -30,8 +30,12 @@ class LogTraining(Callback):
         self._images = 0
         self._since = 0.0
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock, also where a fit is resumed within an epoch, which Lightning does not begin again."""
+        self._restart()
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock again."""
         self._restart()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

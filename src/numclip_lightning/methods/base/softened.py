@@ -77,9 +77,9 @@ class SoftenedMethod(ClassesMethod):
         """The soft label of each class, a row each, (C, C); losses take the rows of their images alone."""
         return soft_labels(self.num_classes, self.distance, self.softness).to(self.device)
 
-    def on_train_epoch_start(self) -> None:
-        """Soften the labels as this epoch has them, also of a fit that is resumed."""
-        super().on_train_epoch_start()
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Soften the labels as the step's epoch has them, also in a fit that is resumed within it."""
+        super().on_train_batch_start(batch, batch_idx)
         if isinstance(self.temperature, Falling):
             self.softness = self._softness(self.current_epoch, self.training_length("epoch"))
 

@@ -115,9 +115,12 @@ class TowerSteps(BalancedSteps):
     def release_text(self) -> None:
         """Free what only computes prototypes, where there is any: from here on the method is for evaluation alone."""
 
-    def on_train_epoch_start(self) -> None:
-        """Show all patches from the epoch on that `patch_dropout.until` says."""
-        super().on_train_epoch_start()
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Show all patches from the epoch on that `patch_dropout.until` says.
+
+        By the step: Lightning begins no epoch where a fit is resumed within one.
+        """
+        super().on_train_batch_start(batch, batch_idx)
         if self._choice is not None and self.patch_dropout is not None:
             until = self.patch_dropout.until
             self._choice.active = until is None or self.current_epoch < until
