@@ -80,6 +80,8 @@ def test_a_file_goes_over_a_run(file: Path, numclip: Numclip, monkeypatch: pytes
     words = ["--config", "configs/aesthetics.yaml", "--config", str(file), *TINY[:2], *numclip.small]
     cli = NumClipCLI(["test", *words], until="built")
     assert cli.datamodule.image_size is None
+    # The configuration below it normalises as the published code, with ImageNet's mean.
+    assert (cli.datamodule.preprocess, cli.datamodule.normalize) == ("published", "backbone")
     assert cli.model.clip.image_size == 32
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from numclip_lightning.errors import BackboneError, ConfigError
+from numclip_lightning.images.transforms import NORMALIZATIONS
 from numclip_lightning.methods.amu import AMU
 from numclip_lightning.methods.base import LearningRates
 from numclip_lightning.models.auxiliary import load_auxiliary
@@ -145,6 +146,28 @@ def test_the_second_tower_sees_pixels_of_its_own_size_and_normalisation() -> Non
     (images,) = seen
     assert images.shape[-1] == second.image_size == 160  # that of the network in timm
     torch.testing.assert_close(images * second.std + second.mean, torch.full_like(images, 0.5))
+
+
+def test_pixels_are_found_again_whatever_the_data_normalise_with(tmp_path: Path) -> None:
+    """As `data.preprocess=published` does, with ImageNet's mean; a checkpoint of before has no word of it."""
+    method, data = AMU(**TWO), Patches(TARGETS[:7])
+    data.normalize = "imagenet"
+    fitted(method, data)
+    mean, std = (torch.tensor(numbers)[:, None, None] for numbers in NORMALIZATIONS["imagenet"])
+    again, state = AMU(**TWO), method.state_dict()
+    again.load_state_dict(state)
+    for tower in (method.tower, again.tower):
+        assert tower is not None
+        seen: list[Tensor] = []
+        tower.visual.register_forward_pre_hook(lambda _, images, seen=seen: seen.append(images[0]))
+        with torch.no_grad():
+            tower(((0.5 - mean) / std).expand(1, 3, 32, 32))
+        torch.testing.assert_close(seen[0] * tower.std + tower.mean, torch.full_like(seen[0], 0.5))
+    before = {name: tensor for name, tensor in state.items() if not name.startswith("tower.main_")}
+    old = AMU(**TWO)
+    old.load_state_dict(before)
+    assert old.tower is not None
+    assert old.tower.main_mean.flatten().tolist() == pytest.approx(old.clip.mean)
 
 
 def test_weights_of_moco_v3_are_found_in_its_checkpoint(tmp_path: Path) -> None:

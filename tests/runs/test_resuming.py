@@ -77,6 +77,10 @@ FITS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, 
         {"learning_rates": TRAINED, "temperature": {"start": 4, "end": 1}, "patch_dropout": {"share": 0.5, "until": 1}},
         {}, {}, {},
     ),
+    "few numbers of a tower on a leash": (
+        {"learning_rates": TRAINED, "tune": "lora", "leash": 3.0, "patch_dropout": {"by": "attention"}},
+        {}, {}, {"averaging": 0.9},
+    ),
     "by steps": ({}, {}, {"max_steps": 14, "max_epochs": -1}, {}),
 }  # fmt: skip
 

@@ -103,9 +103,10 @@ def recipe_of(folder: Path | None, method: Any, path: Path) -> Recipe:
     config = read_mapping(folder / _CONFIG)
     data: dict[str, Any] = (config.get("data") or {}).get("init_args") or {}
     clip, preprocess = method.clip, data.get("preprocess", "clip")
-    if name := data.get("normalize"):
+    name = data.get("normalize")
+    if name and name != "backbone":
         mean, std = NORMALIZATIONS[name]
-    elif preprocess == "published":
+    elif preprocess == "published" and not name:
         mean, std = NORMALIZATIONS["imagenet"]
     else:
         mean, std = clip.mean, clip.std

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 Preprocess = Literal["clip", "published", "whole"]
-Normalize = Literal["clip", "imagenet", "half", "unit"]
+Normalize = Literal["clip", "imagenet", "half", "unit", "backbone"]
 Pixels = npt.NDArray[np.uint8]
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -37,6 +37,7 @@ class Normalization(NamedTuple):
     std: tuple[float, ...]
 
 
+# What each word says by itself; `backbone` is for the weights to say.
 NORMALIZATIONS: dict[Normalize, Normalization] = {
     "clip": Normalization(CLIP_MEAN, CLIP_STD),
     "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),

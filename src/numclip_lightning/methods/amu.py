@@ -87,6 +87,13 @@ class AMU(PromptClassifier):
         second = self.tower.parameters() if self.tower else ()
         return {**found, "image_encoder": [*found["image_encoder"], *second], "head": self.head.parameters()}
 
+    def setup(self, stage: str) -> None:
+        """Before a fit, tell the second tower what the data normalise images with: its pixels are found again by it."""
+        super().setup(stage)
+        used = getattr(getattr(self.trainer, "datamodule", None), "normalization", None)
+        if stage == "fit" and self.tower and used:
+            self.tower.take_images(*used)
+
     def encode_images(self, images: Tensor) -> Tensor:
         """Return the features of both towers side by side, (B, D + D2); of one tower (B, D)."""
         features = super().encode_images(images)

@@ -1,7 +1,7 @@
 """A second, frozen image tower beside CLIP's: another CLIP, or any network of timm, fed with CLIP's images."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ _HEADS = ("fc.", "head.", "predictor.")
 class AuxiliaryTower(nn.Module):
     """Another image tower that takes the images of the main one: their pixels are resized and normalised as its own.
 
+    What those images are normalised with is in checkpoints, because it need not be what the main tower was trained on.
+
     Args:
         tower: The network, from its own images to features (B, D).
         main: The tower whose images come in.
@@ -44,16 +46,24 @@ class AuxiliaryTower(nn.Module):
     def __init__(self, tower: ImageTower, main: ImageTower) -> None:
         super().__init__()
         self.visual, self.embed_dim, self.image_size = tower.visual, tower.embed_dim, tower.image_size
-        for name, numbers in (
-            ("main_mean", main.mean),
-            ("main_std", main.std),
-            ("mean", tower.mean),
-            ("std", tower.std),
-        ):
-            self.register_buffer(name, torch.tensor(numbers)[:, None, None], persistent=False)
+        self.register_buffer("mean", _by_channel(tower.mean), persistent=False)
+        self.register_buffer("std", _by_channel(tower.std), persistent=False)
+        self.register_buffer("main_mean", _by_channel(main.mean))
+        self.register_buffer("main_std", _by_channel(main.std))
+
+    def take_images(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Say what the images are normalised with that come in, if not as the main tower's weights were trained."""
+        self.main_mean.copy_(_by_channel(mean))
+        self.main_std.copy_(_by_channel(std))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in ("main_mean", "main_std"):
+            # Checkpoints of before did not have them.
+            state_dict.setdefault(prefix + name, getattr(self, name))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the features (B, D), not normalised, of images that are normalised for the main tower.
+        """Return the features (B, D), not normalised, of images that are normalised as those of the main tower.
 
         Args:
             images: (B, 3, H, W), or (B, V, 3, H, W), whose views are averaged.
@@ -65,6 +75,10 @@ class AuxiliaryTower(nn.Module):
             pixels = F.interpolate(pixels, (self.image_size, self.image_size), mode="bilinear", antialias=True)
         features: Tensor = self.visual((pixels - self.mean) / self.std)
         return features
+
+
+def _by_channel(numbers: Sequence[float]) -> Tensor:
+    return torch.tensor(numbers)[:, None, None]
 
 
 def load_auxiliary(backbone: str, pretrained: str | None, main: ImageTower) -> AuxiliaryTower:

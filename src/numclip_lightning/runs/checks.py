@@ -11,6 +11,7 @@ from numclip_lightning.data.base.datamodule import OrdinalDataModule, Split
 from numclip_lightning.data.features import FeatureListDataModule
 from numclip_lightning.data.views import ViewsDataModule
 from numclip_lightning.errors import ConfigError, DataError, format_number
+from numclip_lightning.images.transforms import NORMALIZATIONS
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.models.feature_tower import FeatureTower
 from numclip_lightning.models.image_tower import ImageTower
@@ -134,10 +135,13 @@ def _check_format(data: OrdinalDataModule, clip: ImageTower) -> None:
     """Make images as the backbone takes them; where arguments say otherwise, refuse the size and report the rest."""
     data.follow_backbone(clip.image_size, clip.mean, clip.std)
     clip.require_size(data.side, data.side)
-    if data.normalize is not None and data.normalization != (clip.mean, clip.std):
+    own = (clip.mean, clip.std)
+    # The published code gives towers that were trained with CLIP's mean ImageNet's; for others it never was.
+    published = data.normalize is None and own != NORMALIZATIONS["clip"]
+    if data.normalization != own and (data.normalize is not None or published):
         _log.warning(
-            "data.normalize=%s normalises images with mean %s and deviation %s; the backbone was trained on images "
-            "normalised with mean %s and deviation %s, so this may cost accuracy if the image tower is frozen; leave "
-            "data.normalize out to follow the backbone",
-            data.normalize, *data.normalization, clip.mean, clip.std,
+            "data.%s normalises images with mean %s and deviation %s; the backbone was trained on images normalised "
+            "with mean %s and deviation %s, so this may cost accuracy, most if the image tower is frozen; set "
+            "data.normalize=backbone to follow the backbone",
+            "preprocess=published" if published else f"normalize={data.normalize}", *data.normalization, *own,
         )  # fmt: skip

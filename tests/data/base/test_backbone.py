@@ -28,6 +28,8 @@ def image_of(data: OrdinalDataModule) -> torch.Tensor:
         ({"normalize": "clip"}, 48, NORMALIZATIONS["clip"]),
         ({"preprocess": "published"}, 48, NORMALIZATIONS["imagenet"]),
         ({"preprocess": "published", "normalize": "clip"}, 48, NORMALIZATIONS["clip"]),
+        ({"preprocess": "published", "normalize": "backbone"}, 48, NORMALIZATIONS["half"]),
+        ({"normalize": "backbone"}, 48, NORMALIZATIONS["half"]),
     ],
 )
 def test_what_is_not_given_follows(options: dict[str, str | int], side: int, stats: object, tmp_path: Path) -> None:
@@ -54,7 +56,7 @@ def test_generated_scenes_follow_too() -> None:
 
 
 def test_bad_names() -> None:
-    with pytest.raises(ConfigError, match="normalize is 'image'; choose one of 'clip', 'imagenet', 'half', 'unit'"):
+    with pytest.raises(ConfigError, match="normalize is 'image'; choose one of 'clip', .*, 'unit', 'backbone'"):
         ListDataModule(normalize="image")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="image_size=0 must be at least 1"):
         ListDataModule(image_size=0)

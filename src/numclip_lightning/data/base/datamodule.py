@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 from numclip_lightning.data.base.arguments import require_least
 from numclip_lightning.data.base.batches import SplitBatches
@@ -45,8 +45,9 @@ class OrdinalDataModule(SplitBatches):
         batch_size: Images per batch and process.
         num_workers: Loading processes per loader; 0 loads in the main process.
         image_size: Side of the square images in pixels; None takes the backbone's (224 without a backbone).
-        normalize: Mean and deviation that images are normalised with: `clip`, `imagenet`, `half` (0.5 and 0.5) or
-            `unit` (0 and 1: left in 0..1); None takes the backbone's (CLIP's without a backbone).
+        normalize: Mean and deviation that images are normalised with: `clip`, `imagenet`, `half` (0.5 and 0.5), `unit`
+            (0 and 1: left in 0..1), or those of the `backbone` (CLIP's without one). None takes the backbone's, unless
+            `preprocess` says otherwise.
         augment: Whether training images are changed at random.
         seed: Seed of a validation part that is set aside, and of what is kept of the training part, and of nothing
             else. Folds and test parts are drawn with `split_seed`.
@@ -107,7 +108,7 @@ class OrdinalDataModule(SplitBatches):
         if self.image_size is not None:
             require_least("image_size", self.image_size, 1)
         if self.normalize is not None:
-            check_choice("normalize", self.normalize, tuple(NORMALIZATIONS))
+            check_choice("normalize", self.normalize, get_args(Normalize))
         if self.value_step is not None and not 0 < self.value_step < float("inf"):
             refuse(f"value_step={self.value_step} must be a number above 0; leave it out for exact values")
         if not 0 <= self.sample_power < float("inf"):
@@ -140,7 +141,7 @@ class OrdinalDataModule(SplitBatches):
     @property
     def normalization(self) -> Normalization:
         """What images are normalised with: `normalize`, else the backbone's, else CLIP's."""
-        if self.normalize is not None:
+        if self.normalize is not None and self.normalize != "backbone":
             return NORMALIZATIONS[self.normalize]
         return self._backbone[1] if self._backbone else NORMALIZATIONS["clip"]
 

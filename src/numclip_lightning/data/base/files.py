@@ -50,7 +50,8 @@ class FileDataModule(DatasetLists, OrdinalDataModule):
         test_file: Test list.
         predict_path: What to predict: a folder, one image, or a list with or without labels; None takes the test list.
         preprocess: `clip`: as the backbone takes them, the shortest side resized and the centre cropped. `published`:
-            as the code of OrdinalCLIP and NumCLIP, normalised with ImageNet's mean and deviation. `whole`: squeezed to
+            as the code of OrdinalCLIP and NumCLIP, normalised with ImageNet's mean and deviation whatever the backbone,
+            unless `normalize` says otherwise (`normalize=backbone`: as its weights were trained). `whole`: squeezed to
             a square; nothing is ever cropped, for numbers that depend on all of an image, such as counts.
         val_fraction: Share of the training list set aside if there is no validation list, in (0, 1).
         select_on: `val`: checkpoints are selected on validation images, none of which is tested on. `test`: they are
