@@ -98,6 +98,11 @@ def test_clip_dr_learns_a_small_set() -> None:
         (AntonymScale, {"fidelity": -1.0}, "fidelity is -1"),
         (
             AntonymScale,
+            {"squared": 0.0, "fidelity": 1.0, "imbalance": {"weights": "sqrt"}},
+            "imbalance.weights is 'sqrt', but the fidelity of pairs gives no image a weight",
+        ),
+        (
+            AntonymScale,
             {"scale": OrdinalScale(0, 6, levels=[{"phrase": "all", "start": 0}])},
             "the scale has a single level, and the antonyms are its first and last",
         ),

@@ -6,6 +6,7 @@ via Vision-Language Correspondence: A Multitask Learning Perspective", CVPR 2023
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,6 +31,8 @@ class AntonymScale(ContextMethod[ConceptPrompts]):
         fidelity: The weight of the fidelity loss over the pairs of a batch (LIQE); 0 leaves it out.
     """
 
+    weighs_images: ClassVar[bool] = True
+
     antonyms: Sequence[Sequence[str]] | None = None
     squared: float = 1.0
     fidelity: float = 0.0
@@ -45,6 +48,11 @@ class AntonymScale(ContextMethod[ConceptPrompts]):
         check_weight("fidelity", self.fidelity, "left out")
         if self.squared == self.fidelity == 0:
             refuse("squared and fidelity are both 0, so that nothing is learned; give one of them a weight.")
+        if self.imbalance.weights != "none" and not self.squared:
+            refuse(
+                f"imbalance.weights is {self.imbalance.weights!r}, but the fidelity of pairs gives no image a weight of "
+                "its own; give squared a weight, or set imbalance.weights=none."
+            )
         if self.antonyms is None and self.scale.num_levels < 2:
             refuse("the scale has a single level, and the antonyms are its first and last; give antonyms.")
         for pair in [] if self.antonyms is None else self.antonyms or [()]:
