@@ -6,6 +6,7 @@ section 2.4.
 
 from collections.abc import Iterable
 from dataclasses import field
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -28,6 +29,8 @@ class AttentionMIL(ImageClassifier):
     Attributes:
         attention: What weighs the views.
     """
+
+    reads_raters: ClassVar[bool] = True
 
     hidden: int = 64
     learning_rates = LearningRates(adapter=0, context=0, phrases=0, head=1e-3)
