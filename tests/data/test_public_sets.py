@@ -362,6 +362,31 @@ def test_balanced_lists_of_the_authors(tmp_path: Path) -> None:
     assert (label.target, label.group) == (69, "nm0000001")
 
 
+def test_the_tables_of_yearguessr(tmp_path: Path) -> None:
+    """Lines of the real test.csv, whose pictures are in another folder; and a list whose line has no year."""
+    rows = [
+        "Picture,Year,Longitude,Latitude,Building,Source",
+        "5.jpg,1008,12.4193\u00b0E,45.4982\u00b0N,Torcello Cathedral,https://en.wikipedia.org/wiki/Torcello_Cathedral",
+        '15.jpg,1022,9.94361\u00b0E,52.15278\u00b0N,"St. Michael\'s Church, Hildesheim",'
+        '"https://en.wikipedia.org/wiki/St._Michael%27s_Church,_Hildesheim"',
+    ]
+    for folder in ("csv", "images"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "csv" / "test.csv").write_text("\n".join(rows), encoding="utf-8")
+    data = built("yearguessr", tmp_path, check_images="none", attributes=["Building"])
+    assert [(label.path, label.target) for label in data.labels("test")] == [
+        ("images/5.jpg", 1008),
+        ("images/15.jpg", 1022),
+    ]
+    assert dict(data.labels("test")[1].attributes) == {"Building": "St. Michael's Church, Hildesheim"}
+    (tmp_path / "data_list").mkdir()
+    (tmp_path / "data_list" / "test.txt").write_text(
+        "a.jpg 1008 12.4193\u00b0E 45.4982\u00b0N\nb.jpg\n", encoding="utf-8"
+    )
+    with pytest.raises(DataError, match=r"test\.txt:2: no year after 'b\.jpg'; a line is a path, a year and coord"):
+        built("yearguessr", tmp_path).labels("test")
+
+
 def test_list_files_alone_count(tmp_path: Path) -> None:
     for name in ("agedb_dir", "clap2016", "ava", "shanghaitech", "knee", "yearguessr"):
         data = made(name, tmp_path / name, test_file=str(tmp_path / "mine.csv"))

@@ -1,4 +1,4 @@
-"""What images are normalised with, between the data and the backbone: said where they differ, the same in a predictor."""
+"""What images are normalised with, by the data and by the backbone: said where they differ, kept in a predictor."""
 
 import logging
 from pathlib import Path

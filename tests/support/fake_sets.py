@@ -131,13 +131,13 @@ def make_shanghaitech(root: Path, train: int = 12, test: int = 6, part: str = "A
 
 
 def make_yearguessr(root: Path, train: int = 12, val: int = 6, test: int = 6) -> None:
-    """YearGuessr as the code of YearCLIP reads it: a path and a year."""
+    """YearGuessr as the code of YearCLIP reads it: a path, a year, longitude and latitude."""
     years, first = (1050, 1420, 1710, 1890, 2005), 0
     for name, n in (("train", train), ("valid", val), ("test", test)):
         built = [int(year) for year in make_targets(n, years)]
         paths = [f"images/{first + i}.jpg" for i in range(n)]
         make_bright(root, paths, built, years)
-        lines = [f"{path} {year}" for path, year in zip(paths, built, strict=True)]
+        lines = [f"{path} {year} 12.4193E 45.4982N" for path, year in zip(paths, built, strict=True)]
         write_list(root / "data_list" / f"{name}.txt", lines)
         first += n
 

@@ -50,8 +50,8 @@ class AntonymScale(ContextMethod[ConceptPrompts]):
             refuse("squared and fidelity are both 0, so that nothing is learned; give one of them a weight.")
         if self.imbalance.weights != "none" and not self.squared:
             refuse(
-                f"imbalance.weights is {self.imbalance.weights!r}, but the fidelity of pairs gives no image a weight of "
-                "its own; give squared a weight, or set imbalance.weights=none."
+                f"imbalance.weights is {self.imbalance.weights!r}, but the fidelity of pairs gives no image a weight "
+                "of its own; give squared a weight, or set imbalance.weights=none."
             )
         if self.antonyms is None and self.scale.num_levels < 2:
             refuse("the scale has a single level, and the antonyms are its first and last; give antonyms.")

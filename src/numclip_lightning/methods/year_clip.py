@@ -1,7 +1,7 @@
 """YearCLIP: NumCLIP's coarse phrases, and beside them prompts that may be a reason for the number.
 
 Source: "Beyond Memorization: A Multi-Modal Ordinal Regression Benchmark to Expose Popularity Bias in Vision-Language
-Models", 2025 (arXiv 2512.21337), section 4, as far as others quote it.
+Models", 2025 (arXiv 2512.21337), section 4, as far as others quote it, and its published code.
 """
 
 from collections.abc import Sequence

@@ -56,7 +56,7 @@ def test_generated_scenes_follow_too() -> None:
 
 
 def test_bad_names() -> None:
-    with pytest.raises(ConfigError, match="normalize is 'image'; choose one of 'clip', .*, 'unit', 'backbone'"):
+    with pytest.raises(ConfigError, match=r"normalize is 'image'; choose one of 'clip', .*, 'unit', 'backbone'"):
         ListDataModule(normalize="image")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="image_size=0 must be at least 1"):
         ListDataModule(image_size=0)
