@@ -126,6 +126,7 @@ def test_what_the_method_can_not_take_is_refused(tmp_path: Path, capsys: pytest.
     [
         ("star-3,1,2,x,4,5", "stars.csv:61: c is 'x', which is no finite number"),
         ("star-3,1,2", "stars.csv:61: 3 cells under 6 headings"),
+        ("\n\nstar-3,1,2", "stars.csv:63: 3 cells under 6 headings"),
         ("star-0,1,2,3,4,5", "'star-0' is there twice"),
     ],
 )

@@ -3,6 +3,7 @@
 import csv
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -74,21 +75,23 @@ def _refuse_bomb(file: Path) -> None:
 def _read_table(file: Path) -> Vectors:
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
-            heading, *rows = [row for row in csv.reader(lines) if row]
+            reader = csv.reader(lines)
+            # With their lines in the file, which blank ones count among.
+            (_, heading), *rows = [(reader.line_num, row) for row in reader if row]
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(
             f"{file} can't be read as CSV ({error}); give a CSV with a heading, .npz, or .npy for each list"
         ) from error
     place = heading.index("path") if "path" in heading else 0
     numbers = []
-    for line, row in enumerate(rows, 2):
+    for line, row in rows:
         if len(row) != len(heading):
             raise DataError(f"{file}:{line}: {len(row)} cells under {len(heading)} headings; correct the line")
         for name, cell in zip(heading, row, strict=True):
             if name != heading[place] and not _is_number(cell):
                 raise DataError(f"{file}:{line}: {name} is {cell!r}, which is no finite number; fill it in or drop it")
         numbers.append([float(cell) for column, cell in enumerate(row) if column != place])
-    return _by_name(file, [row[place] for row in rows], np.asarray(numbers, dtype=np.float32))
+    return _by_name(file, [row[place] for _, row in rows], np.asarray(numbers, dtype=np.float32))
 
 
 def _is_number(cell: str) -> bool:
@@ -101,7 +104,7 @@ def _is_number(cell: str) -> bool:
 def _by_name(file: Path, names: list[str], rows: npt.NDArray[np.float32]) -> Vectors:
     found = dict(zip(names, rows, strict=True))
     if len(found) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, times in Counter(names).items() if times > 1)
         raise DataError(f"{file}: {twice!r} is there twice; give each object one vector")
     return found
 
