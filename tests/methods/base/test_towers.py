@@ -88,6 +88,13 @@ class TestPatches:
         assert lengths == [3, 3, *[5] * 14]
         assert not any("twin" in name for name in method.state_dict())
 
+    @pytest.mark.parametrize(("until", "said"), [(2, 1), (1, 0)])
+    def test_an_epoch_that_never_comes_is_said(self, until: int, said: int, caplog: pytest.LogCaptureFixture) -> None:
+        fit(classifier(patch_dropout=PatchDropSpec(0.5, until=until)), max_epochs=2)
+        found = [r.getMessage() for r in caplog.records if "never sees whole images" in r.getMessage()]
+        assert len(found) == said
+        assert all("patch_dropout.until is 2, and the training has 2 epochs" in message for message in found)
+
     def test_what_is_refused(self, caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(ConfigError, match=r"patch_dropout.share is 1; give a share between 0 and 1"):
             PatchDropSpec(1)
@@ -138,6 +145,15 @@ class TestLeash:
         assert parts["leash"].item() == pytest.approx(expected, rel=1e-4)
         method._seen.clear()
         assert "leash" not in method.eval()._joined_losses(method._output(batch), batch)
+
+    def test_it_is_0_at_the_start_in_the_precision_of_the_step(self) -> None:
+        """Else its noise would pull, and the copy would be computed in full precision."""
+        method = classifier(leash=1e6)
+        method.setup("fit")
+        batch = batch_of(method, TARGETS)
+        with torch.autocast("cpu", torch.bfloat16):
+            parts = method.train()._joined_losses(method._output(batch), batch)
+        assert parts["leash"].item() == pytest.approx(0, abs=0.5)
 
     def test_its_gradient_is_the_finite_difference(self) -> None:
         method = classifier(leash=1.0).double()

@@ -1,5 +1,6 @@
 """What happens to the towers in a fit: how they are tuned, which patches they see, and how far they may leave CLIP."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
@@ -18,6 +19,8 @@ from numclip_lightning.models.patch_choice import PatchChoice, choose_patches
 from numclip_lightning.precision import at_least_float32, without_autocast
 
 __all__ = ["PatchDropSpec", "TowerSteps"]
+
+_log = logging.getLogger(__name__)
 
 By = Literal["random", "attention"]
 
@@ -108,6 +111,7 @@ class TowerSteps(BalancedSteps):
         if drops:
             look = twin.attention if twin is not None and looks else None
             self._choice = choose_patches(visual, drops.share, look)
+            self._warn_of_length(drops.until)
         if self.leash:
             visual.register_forward_hook(self._remember)
         self.train(self.training)
@@ -140,6 +144,14 @@ class TowerSteps(BalancedSteps):
             parts["leash"] = self.leash * self._distance()
         return parts
 
+    def _warn_of_length(self, until: int | None) -> None:
+        if until is not None and 0 < (epochs := self.trainer.max_epochs or 0) <= until:
+            _log.warning(
+                "patch_dropout.until is %d, and the training has %d epochs, so that the tower never sees whole images "
+                "in it; lower until",
+                until, epochs,
+            )  # fmt: skip
+
     def _remember(self, visual: nn.Module, images: tuple[Tensor, ...], features: Tensor) -> None:
         if self.training and torch.is_grad_enabled():
             self._seen.append((images[0], features))
@@ -153,7 +165,9 @@ class TowerSteps(BalancedSteps):
             return torch.zeros((), device=self.device)
         distances = []
         for images, features in seen:
+            # In the precision of the step, as the tower has computed its own.
+            frozen = self._twin.features(images)
             with without_autocast(features.device.type):
                 own = F.normalize(at_least_float32(features), dim=-1)
-                distances.append(1 - (own * self._twin.features(images)).sum(dim=-1))
+                distances.append(1 - (own * frozen).sum(dim=-1))
         return torch.cat(distances).mean()
