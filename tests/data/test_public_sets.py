@@ -316,7 +316,7 @@ class TestFaceBenchmark:
     ) -> None:
         """Its `prepare_alignment.py` writes an empty box where it found none; `prepare_data.py` takes the set's own."""
         box, own = [1, 2, 9, 2, 9, 8, 1, 8], [0, 0, 5, 0, 5, 5, 0, 5]
-        boxes = [{"aligned_bbox": box}, {"aligned_bbox": []}, {"aligned_bbox": [], "bbox": own},
+        boxes: list[dict[str, Any]] = [{"aligned_bbox": box}, {"aligned_bbox": []}, {"aligned_bbox": [], "bbox": own},
                  {"aligned_bbox": [], "bbox": [0] * 8}, {"aligned_bbox": [], "bbox": []}]  # fmt: skip
         entries = [{"img_path": f"{n}.jpg", "age": n, "folder": 8, **found} for n, found in enumerate(boxes)]
         (tmp_path / "IMDB-EM-CNN_aligned.json").write_text(json.dumps(entries))
