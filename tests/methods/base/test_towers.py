@@ -196,6 +196,16 @@ class TestLeash:
         assert losses[0] == 0
         assert losses[1] > 0
 
+    def test_a_method_that_is_fitted_again_is_held_by_one_leash(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        method, seen = classifier(leash=2.0), []
+        distance = method._distance
+        monkeypatch.setattr(method, "_distance", lambda: seen.append(len(method._seen)) or distance())
+        for _ in range(2):
+            fit(method, max_epochs=1)
+        assert seen == [1] * 4
+        method.train()._output(batch_of(method, TARGETS))
+        assert method._seen == [], "after a fit nothing is kept for it"
+
     def test_a_strong_one_keeps_the_tower(self) -> None:
         moved = {}
         for leash in (0.0, 1000.0):

@@ -99,6 +99,7 @@ class TowerSteps(BalancedSteps):
         """
         if stage != "fit":
             return
+        self._unleash()
         visual = self.clip.visual
         drops = self.patch_dropout
         looks = drops is not None and drops.by == "attention"
@@ -113,8 +114,16 @@ class TowerSteps(BalancedSteps):
             self._choice = choose_patches(visual, drops.share, look)
             self._warn_of_length(drops.until)
         if self.leash:
-            visual.register_forward_hook(self._remember)
+            self._watch = visual.register_forward_hook(self._remember)
         self.train(self.training)
+
+    def teardown(self, stage: str) -> None:
+        """After a fit, keep no images for the leash any more; a method that does more calls this first."""
+        self._unleash()
+
+    def _unleash(self) -> None:
+        if (watch := vars(self).pop("_watch", None)) is not None:
+            watch.remove()
 
     def release_text(self) -> None:
         """Free what only computes prototypes, where there is any: from here on the method is for evaluation alone."""
