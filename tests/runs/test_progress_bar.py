@@ -30,6 +30,20 @@ def test_the_loss_is_read_twice_a_second_at_most(monkeypatch: pytest.MonkeyPatch
     assert seen == [0, 0, 0, 0, 0, 5, 5, 5, 5, 5, 10]
 
 
+@pytest.mark.parametrize(("within", "shown"), [(True, ("Epoch 2", 6)), (False, ("Training", None))])
+def test_a_fit_that_is_resumed_within_an_epoch_says_which(within: bool, shown: tuple[str, int | None]) -> None:
+    loop = SimpleNamespace(restarted_mid_epoch=within, epoch_loop=SimpleNamespace(total_batch_idx=14))
+    trainer: Any = SimpleNamespace(fit_loop=loop, current_epoch=2, max_epochs=4, num_training_batches=6)
+    bar = progress.Progress()
+    bar._trainer = trainer
+    bar.enable()
+    bar._losses, bar._steps = torch.tensor(99.0), 1
+    bar.on_train_start(trainer, L1Regression(**TINY))
+    assert (bar.train_progress_bar.desc.strip(": "), bar.train_progress_bar.total) == shown
+    assert bar._steps == (0 if within else 1)
+    bar.train_progress_bar.close()
+
+
 class Slow(L.Callback):
     """Each training batch takes ten seconds by the clock of the bar."""
 

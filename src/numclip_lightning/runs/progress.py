@@ -44,6 +44,9 @@ class Progress(TQDMProgressBar):
         """Start the clock; a resumed fit has done a part before."""
         super().on_train_start(trainer, pl_module)
         self._began, self._done_before = time.monotonic(), _batches_done(trainer)
+        if trainer.fit_loop.restarted_mid_epoch:
+            # Lightning begins no epoch where a fit is resumed within one: its bar would have no name and no end.
+            self.on_train_epoch_start(trainer)
 
     def on_train_epoch_start(self, trainer: L.Trainer, *args: Any) -> None:
         """Begin the mean of the epoch's losses."""
