@@ -13,6 +13,7 @@ from numclip_lightning.cli import main
 from numclip_lightning.commands.start_scale import propose_scale
 from numclip_lightning.data.base.word_order import order_words
 from numclip_lightning.data.lists import ListDataModule
+from numclip_lightning.methods.base.many_values import check_number_of_values
 from numclip_lightning.runs.command import NumClipCLI
 from numclip_lightning.scale import OrdinalScale
 from support.command import TINY
@@ -286,9 +287,15 @@ class TestScales:
         scale = OrdinalScale(**proposed.arguments)
         for number in numbers:
             scale.to_level(number)
-        assert scale.num_ranks <= 10_001
+        assert scale.num_ranks <= 2501
         assert len(set(scale.phrases)) == scale.num_levels
         assert any("phrases are guesses" in reason for reason in proposed.reasons)
+
+    @pytest.mark.parametrize(("high", "step"), [(2000, 1), (3139, 2), (10_000, 10), (10_001, 10), (98_000, 50)])
+    def test_the_recommended_method_takes_whole_numbers_of_any_range(self, high: int, step: int) -> None:
+        scale = OrdinalScale(**propose_scale([0, 7, 90, high], "count").arguments)
+        assert scale.step == step
+        check_number_of_values("NumCLIPPlus", scale)
 
     def test_levels_hold_about_as_many_images_each(self) -> None:
         numbers = np.random.default_rng(1).integers(0, 101, 1000).tolist()
