@@ -136,6 +136,11 @@ class NumCLIPPlus(MeanOfLooks, SolvedStart, NumCLIP):
         """Return all parameters by part."""
         return {**super().parts(), "head": self.stage.parameters()}
 
+    @property
+    def number_has_gradient(self) -> bool:
+        """Whether training can move the number: the mean of the values, not one of them."""
+        return self.decode == "expectation"
+
     def on_fit_start(self) -> None:
         """Take the spread from the training targets unless it is given.
 
@@ -170,13 +175,21 @@ class NumCLIPPlus(MeanOfLooks, SolvedStart, NumCLIP):
         """Return features scaled to mean square 1, as the map takes them."""
         return mean_square_one(features)
 
-    def start_loss(self, features: Tensor, target: Tensor) -> Callable[[Tensor], Tensor]:
+    def start_loss(
+        self, features: Tensor, target: Tensor, weight: Tensor | None = None, offset: Tensor | None = None
+    ) -> Callable[[Tensor], Tensor]:
         """Return the loss of the distribution over the values as a function of the residual."""
         with torch.no_grad():
             levels = self.compare(features)
-        return lambda residual: sum(
-            self.value_losses(self.stage.combine(residual, levels), target).values(), start=residual.new_zeros(())
-        )
+        # To a product it is the same wherever it is added; a residual within levels could not pass it on to them.
+        before, after = (offset, None) if self.join == "product" else (None, offset)
+
+        def loss(residual: Tensor) -> Tensor:
+            logits = self.stage.combine(residual if before is None else residual + before, levels)
+            logits = logits if after is None else logits + after
+            return sum(self.value_losses(self.with_prior(logits), target, weight).values(), start=logits.new_zeros(()))
+
+        return loss
 
     def start_offset(self, train: Tensor, val: Tensor) -> Tensor | None:
         """Return the difference of both logarithmic histograms of the values, (R,), if they are to be corrected.
