@@ -111,6 +111,15 @@ def test_few_even_shots_are_read_for_the_frequencies_of_the_validation_images(ca
     assert shares[0] > shares[1]
 
 
+def test_a_few_validation_images_do_not_say_how_often_numbers_occur() -> None:
+    method, train = build(), torch.tensor(EVERY * 4)
+    few = torch.tensor([0.0, 0.0, 1.0] * 7)
+    assert method.start_offset(train, few[:19]) is None
+    found = method.start_offset(train, few[:20])
+    assert found is not None
+    assert found[0] < 0 < found[5]
+
+
 def test_equal_frequencies_are_not_corrected() -> None:
     method = build(learning_rates=FROZEN)
     fit(method, EVERY * 4, EVERY * 4)

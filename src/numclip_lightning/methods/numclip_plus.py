@@ -42,6 +42,8 @@ __all__ = ["NumCLIPPlus", "PlusLossWeights"]
 
 # The unit of the losses of the number, as a share of the targets' standard deviation.
 _UNIT = 0.1
+# The frequencies of fewer validation images are chance.
+_FEWEST = 20
 
 
 @dataclass(frozen=True)
@@ -194,9 +196,10 @@ class NumCLIPPlus(MeanOfLooks, SolvedStart, NumCLIP):
     def start_offset(self, train: Tensor, val: Tensor) -> Tensor | None:
         """Return the difference of both logarithmic histograms of the values, (R,), if they are to be corrected.
 
-        Both are smoothed by the rule of thumb for Gaussian kernels of as many images as validate (Silverman 1986).
+        Fewer than 20 validation images say too little of how often numbers occur. Both histograms are smoothed by the
+        rule of thumb for Gaussian kernels of as many images as validate (Silverman 1986).
         """
-        if not self.prior_correction or not val.std(correction=0) > 0:
+        if not self.prior_correction or len(val) < _FEWEST or not val.std(correction=0) > 0:
             return None
         sigma = float(1.06 * self.scale.axis.of(val.double()).std() * len(val) ** -0.2) / self.scale.axis.step
         size = 2 * math.ceil(3 * sigma) + 1
