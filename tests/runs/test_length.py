@@ -1,6 +1,7 @@
 """How long a fit takes: steps in whole epochs, known to the schedule; and until validation stops improving."""
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,16 @@ def test_the_steps_are_those_of_all_images() -> None:
     assert epochs_for(3000, 782, 10, 60) == 10
     assert epochs_for(3000, 100, 10, 60) == 30
     assert epochs_for(3000, 100, 10, math.inf) == 30
+
+
+def test_synthetic_images_are_steps_too(numclip: Numclip, data: Path) -> None:
+    counts = Counter(line.split()[1] for line in (data / "train.txt").read_text(encoding="utf-8").splitlines())
+    # Every value is filled up to the most frequent one.
+    per_epoch = math.ceil(len(counts) * max(counts.values()) / 8)
+    assert per_epoch > PER_EPOCH
+    frozen = ["--model.learning_rates.image_encoder=0", "--data.augment=false", "--data.oversample={to: 1, width: 3}"]
+    run = numclip("fit", "--trainer.max_epochs=50", f"--length.steps={per_epoch + 1}", *frozen)
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2 * per_epoch
 
 
 def test_images_of_no_datamodule_are_not_counted() -> None:

@@ -85,7 +85,7 @@ class FitLength(Callback):
             # As the user gave it: a second fit has the limit of the first otherwise. -1 is no limit.
             most = trainer.max_epochs
             self._most = math.inf if most is None or most < 0 else most
-        images = len(data.labels("train"))
+        images = data.images_in_epoch()
         batches = math.ceil(math.ceil(images / trainer.world_size) / data.batch_size)
         per_epoch = math.ceil(_limited(batches, trainer.limit_train_batches) / trainer.accumulate_grad_batches)
         epochs = epochs_for(self.steps, per_epoch, self.min_epochs, self._most)
