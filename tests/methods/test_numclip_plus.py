@@ -136,6 +136,16 @@ def test_a_resumed_fit_does_not_start_again(tmp_path: Any) -> None:
     torch.testing.assert_close(again.stage.residual.weight, method.stage.residual.weight)
 
 
+@pytest.mark.parametrize(
+    ("trainer", "warned"),
+    [({"max_epochs": 1}, True), ({"max_steps": 2}, True), ({"max_steps": 3}, False), ({"max_epochs": 2}, False)],
+)
+def test_a_fit_that_ends_with_the_start_says_so(trainer: dict[str, int], warned: bool, caplog: Any) -> None:
+    method = build(strengths=[0.1], learning_rates=FROZEN)
+    quiet_trainer(**trainer).fit(method, loader(bright(EVERY)))
+    assert ("this fit ends with its first epoch" in caplog.text) == warned
+
+
 def test_the_first_epoch_moves_nothing_and_the_next_ones_do() -> None:
     rates = LearningRates(image_encoder=1e-3, adapter=0, context=0, phrases=0, head=1e-2)
     one, two = build(strengths=[0.1], learning_rates=rates), build(strengths=[0.1], learning_rates=rates)

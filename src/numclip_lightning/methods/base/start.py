@@ -8,7 +8,6 @@ import logging
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence, Sized
-from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, cast
 
 import torch
@@ -98,10 +97,6 @@ class SolvedStart(OrdinalMethod):
     def keep_offset(self, offset: Tensor) -> None:
         """Add an offset (C,) to the outputs in the loss, from now on."""
 
-    def one_view(self) -> AbstractContextManager[None]:
-        """Return a context in which images are encoded as in training; methods that read several views override it."""
-        return nullcontext()
-
     def check(self) -> None:
         """Refuse strengths that are not finite and greater than 0."""
         super().check()
@@ -111,8 +106,14 @@ class SolvedStart(OrdinalMethod):
                 refuse("strengths contain 0, which would learn nothing; give numbers greater than 0.")
 
     def on_train_start(self) -> None:
-        """Solve for the start, unless a fit is resumed."""
+        """Solve for the start, unless a fit is resumed; say so if nothing but the start will be there."""
         super().on_train_start()
+        if self.strengths and not self._outlasts_the_first_epoch():
+            _log.warning(
+                "%s: this fit ends with its first epoch, which validates the solved start and trains nothing; give two "
+                "epochs or more (trainer.max_epochs, max_steps), or strengths=[] for a training without a start",
+                type(self).__name__,
+            )
         if self.strengths and not self.trainer.global_step:
             self._solve_start()
 
@@ -128,6 +129,11 @@ class SolvedStart(OrdinalMethod):
         super().on_before_optimizer_step(optimizer)
         if self._rests():
             optimizer.zero_grad()
+
+    def _outlasts_the_first_epoch(self) -> bool:
+        steps, epochs = self.trainer.max_steps, self.trainer.max_epochs
+        batches = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        return epochs != 1 and not 0 <= steps <= batches
 
     def _rests(self) -> bool:
         return bool(self.strengths) and self.trainer.current_epoch == 0
