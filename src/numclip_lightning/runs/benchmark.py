@@ -37,6 +37,8 @@ class Benchmark:
             its config becomes a method too, after them and by the name in its first line, `# Overlay: NAME: ...`.
         ensembles: Answers of several methods as one, by their names in tables, shown like methods, after them.
         means: Means over datasets, shown as datasets of their own; left out if one of theirs is.
+        only_datasets: The datasets of which this call runs and reports something; None takes all.
+        only_methods: The methods of which it does; None takes all.
         seeds: Seeds of the method and of the data, a run for each.
         shots: Training images per value, a run for each; 0 takes all.
         folds: Folds of the datasets that don't name their own, a run for each; empty for datasets without folds.
@@ -63,6 +65,8 @@ class Benchmark:
     overlays: str | None = None
     ensembles: dict[str, EnsembleEntry] = field(default_factory=dict)
     means: dict[str, MeanEntry] = field(default_factory=dict)
+    only_datasets: list[str] | None = None
+    only_methods: list[str] | None = None
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     shots: list[int] = field(default_factory=lambda: [ALL_IMAGES])
     folds: list[int] = field(default_factory=list)
@@ -101,17 +105,40 @@ class Benchmark:
             _check_args(f"args of {name!r}", method.args)
             self._check_trials(name, method)
             self._check_predictions(name, method)
-        if not self.own_methods:
-            raise ConfigError(
-                "methods has predictions of others alone, and no run that knows the test images; add one, such as "
-                "Zero-shot: {config: configs/methods/zero_shot.yaml}."
-            )
         if self.tuning_seed is not None:
             self._check_tuning_seed(self.tuning_seed)
         for name, mean in self.means.items():
             self._check_mean(name, mean)
         for name, ensemble in self.ensembles.items():
             self._check_ensemble(name, ensemble)
+        # Last: the whole file is checked, whatever part of it is asked for.
+        self._keep_only()
+        if not self.own_methods:
+            raise ConfigError(
+                "methods has predictions of others alone, and no run that knows the test images; add one, such as "
+                "Zero-shot: {config: configs/methods/zero_shot.yaml}."
+            )
+
+    def _keep_only(self) -> None:
+        """Leave out the datasets and methods that are not asked for, and the means and ensembles that need them."""
+        for kind, joined in (("datasets", "means"), ("methods", "ensembles")):
+            only = getattr(self, f"only_{kind}")
+            if only is None:
+                continue
+            every = getattr(self, kind)
+            for name in only:
+                check_choice(f"only_{kind}", name, every)
+            kept = {name: entry for name, entry in every.items() if name in only}
+            if not kept:
+                raise ConfigError(f"only_{kind} is empty; name at least one, or leave it out.")
+            whole = {name: entry for name, entry in getattr(self, joined).items() if kept.keys() >= set(entry.of)}
+            if kind == "methods" and self.compare_to in {**every, **self.ensembles}.keys() - {**kept, **whole}.keys():
+                raise ConfigError(
+                    f"compare_to is {self.compare_to!r}, which only_methods leaves out; name it there too, or give "
+                    "--compare_to=null."
+                )
+            object.__setattr__(self, kind, kept)
+            object.__setattr__(self, joined, whole)
 
     def _included(self) -> dict[str, MethodEntry]:
         """Return the overlays that no entry has, by name, sorted by file."""
