@@ -73,7 +73,7 @@ def test_a_list_with_patients_is_split_by_them(photos: Path, capsys: pytest.Capt
 def test_more_of_few_images_validate(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = ["path,age", *(f"{i}.png,{i % 5}" for i in range(20))]
     found = arguments(started(write(photos / "list.csv", rows), photos))
-    sizes = [len(ListDataModule(**found).labels(split)) for split in ("train", "val", "test")]  # type: ignore[arg-type]
+    sizes = [len(ListDataModule(**found).labels(split)) for split in ("train", "val", "test")]
     assert sizes == [12, 4, 4]
     printed = capsys.readouterr().out
     assert "a quarter of those that are not for testing validates" in printed
