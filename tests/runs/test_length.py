@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.methods.base import LearningRates
+from numclip_lightning.methods.numclip_plus import NumCLIPPlus
 from numclip_lightning.methods.sord import SORD
 from numclip_lightning.runs.length import FitLength, StopEarly, epochs_for
 from support.command import SIZES, Numclip, failure, metrics_of, rows_of
@@ -79,6 +82,18 @@ def test_a_fit_stops_when_validation_no_longer_improves(numclip: Numclip) -> Non
     assert Path(metrics_of(run)["best_checkpoint"]).name == "best.ckpt"
     assert torch.load(metrics_of(run)["best_checkpoint"], weights_only=True)["epoch"] == 0
     assert "test_mae" in metrics_of(run)
+
+
+@pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
+def test_patience_is_not_lost_in_an_epoch_that_trains_nothing() -> None:
+    still = {"learning_rates": LearningRates(1e-30, 0, 0, 0, 1e-30), "lr_scheduler": None}
+    start = NumCLIPPlus(**TINY, **still, spread=2.0, strengths=[0.1])
+    for method, steps in ((SORD(**TINY, **still), 3), (start, len(TARGETS) + 2)):
+        (stop,) = StopEarly(patience=2).callbacks()
+        assert stop.state_key == EarlyStopping("val_mae").state_key
+        trainer = quiet_trainer(max_epochs=3, val_check_interval=0.25, callbacks=[stop])
+        trainer.fit(method, loader(bright(TARGETS), 1), loader(bright(TARGETS)))
+        assert trainer.global_step == steps
 
 
 @pytest.mark.parametrize(

@@ -41,10 +41,24 @@ class StopEarly:
             refuse(f"early_stopping.min_delta is {self.min_delta}; give a number of 0 or more.")
 
     def callbacks(self) -> list[Callback]:
-        """Return Lightning's callback, or none if a fit never stops early."""
+        """Return the callback, or none if a fit never stops early."""
         if self.patience is None:
             return []
-        return [EarlyStopping("val_mae", min_delta=self.min_delta, patience=self.patience, mode="min")]
+        return [_WaitForTraining("val_mae", min_delta=self.min_delta, patience=self.patience, mode="min")]
+
+
+class _WaitForTraining(EarlyStopping):
+    """Lightning's callback, which does not lose patience within an epoch that trains nothing (`SolvedStart`)."""
+
+    @property
+    def state_key(self) -> str:
+        """The name of its state in checkpoints, which is that of Lightning's."""
+        return f"{EarlyStopping.__qualname__}{ {'monitor': self.monitor, 'mode': self.mode}!r}"
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Count a validation; of several in such an epoch the last."""
+        if not getattr(pl_module, "rests", False) or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            super().on_validation_end(trainer, pl_module)
 
 
 class FitLength(Callback):

@@ -119,7 +119,7 @@ class SolvedStart(OrdinalMethod):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch; in the first epoch after a solution one that moves nothing."""
-        if not self._rests():
+        if not self.rests:
             return super().training_step(batch, batch_idx)
         # Linked to all that is trained: processes that share the work wait for a gradient of each.
         return torch.stack([p.flatten()[:0].sum() for p in self.parameters() if p.requires_grad]).sum()
@@ -127,7 +127,7 @@ class SolvedStart(OrdinalMethod):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Take the gradients of 0 away, so that the optimiser does not even decay weights."""
         super().on_before_optimizer_step(optimizer)
-        if self._rests():
+        if self.rests:
             optimizer.zero_grad()
 
     def _outlasts_the_first_epoch(self) -> bool:
@@ -135,7 +135,9 @@ class SolvedStart(OrdinalMethod):
         batches = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
         return epochs != 1 and not 0 <= steps <= batches
 
-    def _rests(self) -> bool:
+    @property
+    def rests(self) -> bool:
+        """Whether this epoch is the first one after a solution, which validates it and trains nothing."""
         return bool(self.strengths) and self.trainer.current_epoch == 0
 
     def _solve_start(self) -> None:
