@@ -86,7 +86,7 @@ def test_a_fit_stops_when_validation_no_longer_improves(numclip: Numclip) -> Non
 
 @pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 def test_patience_is_not_lost_in_an_epoch_that_trains_nothing() -> None:
-    still = {"learning_rates": LearningRates(1e-30, 0, 0, 0, 1e-30), "lr_scheduler": None}
+    still: dict[str, Any] = {"learning_rates": LearningRates(1e-30, 0, 0, 0, 1e-30), "lr_scheduler": None}
     start = NumCLIPPlus(**TINY, **still, spread=2.0, strengths=[0.1])
     for method, steps in ((SORD(**TINY, **still), 3), (start, len(TARGETS) + 2)):
         (stop,) = StopEarly(patience=2).callbacks()
