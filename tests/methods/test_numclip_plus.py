@@ -138,7 +138,7 @@ def test_a_resumed_fit_does_not_start_again(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize(
     ("trainer", "warned"),
-    [({"max_epochs": 1}, True), ({"max_steps": 2}, True), ({"max_steps": 3}, False), ({"max_epochs": 2}, False)],
+    [({"max_epochs": 1}, True), ({"max_steps": 2}, True), ({"max_steps": 3}, False)],
 )
 def test_a_fit_that_ends_with_the_start_says_so(trainer: dict[str, int], warned: bool, caplog: Any) -> None:
     method = build(strengths=[0.1], learning_rates=FROZEN)

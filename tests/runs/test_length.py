@@ -57,6 +57,7 @@ def test_the_steps_are_those_of_all_images() -> None:
     assert epochs_for(3000, 100, 10, math.inf) == 30
 
 
+@pytest.mark.slow
 def test_synthetic_images_are_steps_too(numclip: Numclip, data: Path) -> None:
     counts = Counter(line.split()[1] for line in (data / "train.txt").read_text(encoding="utf-8").splitlines())
     # Every value is filled up to the most frequent one.

@@ -187,7 +187,7 @@ def test_what_a_method_cannot_do_is_refused(kind: Any, arguments: dict[str, Any]
 @pytest.mark.parametrize(
     "kind",
     # One of each way to read a number; the others are like them.
-    [pytest.param(kind, marks=[] if kind in (CosineClassifier, CORAL, CLIPN, NumCLIPPlus) else pytest.mark.slow,
+    [pytest.param(kind, marks=[] if kind in (CLIPN, NumCLIPPlus) else pytest.mark.slow,
                   id=kind.__name__) for kind in TRAINED],
 )  # fmt: skip
 def test_balanced_mse_is_refused_at_once_where_no_gradient_reaches_the_number(kind: Any) -> None:
