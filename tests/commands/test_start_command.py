@@ -13,6 +13,7 @@ from numclip_lightning.cli import main
 from numclip_lightning.commands.start_scale import propose_scale
 from numclip_lightning.data.base.word_order import order_words
 from numclip_lightning.data.lists import ListDataModule
+from numclip_lightning.methods.base.many_values import check_number_of_values
 from numclip_lightning.runs.command import NumClipCLI
 from numclip_lightning.scale import OrdinalScale
 from support.command import TINY
@@ -55,7 +56,7 @@ def test_a_list_with_patients_is_split_by_them(photos: Path, capsys: pytest.Capt
     config = started(write(photos / "knees.csv", rows), photos, "--backbone=mini")
     assert arguments(config) == {
         "train_file": str(photos / "knees.csv"), "root": str(photos / "images"), "group_column": "patient_id",
-        "target_column": "KL_grade", "test_fraction": 0.2, "batch_size": 32,
+        "target_column": "KL_grade", "test_fraction": 0.2, "val_fraction": 0.25, "batch_size": 32,
     }  # fmt: skip
     assert scale_of(config).phrases[0] == "no findings"
     printed = capsys.readouterr().out
@@ -67,6 +68,20 @@ def test_a_list_with_patients_is_split_by_them(photos: Path, capsys: pytest.Capt
     # A fit takes all of it.
     built = NumClipCLI(["fit", f"--config={photos / 'mine.yaml'}"], until="built")
     assert built.model.scale.num_levels == 5
+
+
+def test_more_of_few_images_validate(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = ["path,age", *(f"{i}.png,{i % 5}" for i in range(20))]
+    found = arguments(started(write(photos / "list.csv", rows), photos))
+    sizes = [len(ListDataModule(**found).labels(split)) for split in ("train", "val", "test")]
+    assert sizes == [12, 4, 4]
+    printed = capsys.readouterr().out
+    assert "a quarter of those that are not for testing validates" in printed
+    assert "4 images validate: the best epoch and intervals are found on them" in printed
+    (photos / "mine.yaml").unlink()
+    split = ["path,age,split", *(f"{i}.png,{i % 5},{('train', 'val', 'test')[i % 3]}" for i in range(20))]
+    assert "val_fraction" not in arguments(started(write(photos / "list.csv", split), photos))
+    assert "7 images validate" in capsys.readouterr().out
 
 
 def test_other_forms_of_lists(photos: Path) -> None:
@@ -286,9 +301,15 @@ class TestScales:
         scale = OrdinalScale(**proposed.arguments)
         for number in numbers:
             scale.to_level(number)
-        assert scale.num_ranks <= 10_001
+        assert scale.num_ranks <= 2501
         assert len(set(scale.phrases)) == scale.num_levels
         assert any("phrases are guesses" in reason for reason in proposed.reasons)
+
+    @pytest.mark.parametrize(("high", "step"), [(2000, 1), (3139, 2), (10_000, 10), (10_001, 10), (98_000, 50)])
+    def test_the_recommended_method_takes_whole_numbers_of_any_range(self, high: int, step: int) -> None:
+        scale = OrdinalScale(**propose_scale([0, 7, 90, high], "count").arguments)
+        assert scale.step == step
+        check_number_of_values("NumCLIPPlus", scale)
 
     def test_levels_hold_about_as_many_images_each(self) -> None:
         numbers = np.random.default_rng(1).integers(0, 101, 1000).tolist()

@@ -110,6 +110,17 @@ def test_a_fit_takes_the_anchors_from_its_data_and_keeps_them_in_the_checkpoint(
     numclip("test", *arguments, f"--ckpt_path={next((run / 'checkpoints').glob('*.ckpt'))}")
 
 
+@torch.no_grad()
+def test_the_median_is_read_within_a_bin_whatever_its_anchor() -> None:
+    method = build(decode="median").eval()
+    method.set_anchors(torch.tensor([1.0, 1.0, 6.0]))
+    # Half of the probability of "between 1 and 3 dots", and of "between 4 and 6 dots", lies below the middle.
+    shares = torch.tensor([[0.25, 0.5, 0.25], [0.0, 0.4, 0.6], [0.6, 0.4, 0.0]])
+    assert method.decoder(shares.log()).tolist() == pytest.approx([2.0, 4 + 2 * 0.1 / 0.6, 0.0])
+    numbers = build(decode="median", names="numbers").eval()
+    assert numbers.decoder(torch.eye(7).log()[3:4]).item() == 3
+
+
 def test_means_need_a_datamodule() -> None:
     message = r"CLIPEBC reads the training targets .*labels\('train'\) has them, or set anchors=middle"
     with pytest.raises(ConfigError, match=message):

@@ -111,6 +111,15 @@ def test_few_even_shots_are_read_for_the_frequencies_of_the_validation_images(ca
     assert shares[0] > shares[1]
 
 
+def test_a_few_validation_images_do_not_say_how_often_numbers_occur() -> None:
+    method, train = build(), torch.tensor(EVERY * 4)
+    few = torch.tensor([0.0, 0.0, 1.0] * 7)
+    assert method.start_offset(train, few[:19]) is None
+    found = method.start_offset(train, few[:20])
+    assert found is not None
+    assert found[0] < 0 < found[5]
+
+
 def test_equal_frequencies_are_not_corrected() -> None:
     method = build(learning_rates=FROZEN)
     fit(method, EVERY * 4, EVERY * 4)
@@ -125,6 +134,16 @@ def test_a_resumed_fit_does_not_start_again(tmp_path: Any) -> None:
     again = build(strengths=[1.0], learning_rates=FROZEN)
     quiet_trainer(max_epochs=1).fit(again, loader(bright(EVERY)), ckpt_path=tmp_path / "one.ckpt", weights_only=True)
     torch.testing.assert_close(again.stage.residual.weight, method.stage.residual.weight)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "warned"),
+    [({"max_epochs": 1}, True), ({"max_steps": 2}, True), ({"max_steps": 3}, False)],
+)
+def test_a_fit_that_ends_with_the_start_says_so(trainer: dict[str, int], warned: bool, caplog: Any) -> None:
+    method = build(strengths=[0.1], learning_rates=FROZEN)
+    quiet_trainer(**trainer).fit(method, loader(bright(EVERY)))
+    assert ("this fit ends with its first epoch" in caplog.text) == warned
 
 
 def test_the_first_epoch_moves_nothing_and_the_next_ones_do() -> None:

@@ -1,6 +1,7 @@
 """The heads against slow loops written from the formulas, their bounds, and their gradients."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -273,3 +274,14 @@ class TestMedian:
     def test_lists_that_are_not_increasing_are_refused(self) -> None:
         with pytest.raises(ConfigError, match="lower is"):
             MedianHead([1.0, 2.0], lower=[1.0, 1.0], upper=[2.0, 3.0])
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("decode", ["expectation", "argmax", "median"])
+def test_what_is_not_a_number_reads_as_none(decode: Any, wide: bool) -> None:
+    ends: dict[str, Any] = {"lower": [0.0, 11.0], "upper": [10.0, 29.0]} if wide else {}
+    head = build_decoder(decode, [5.0, 20.0], **ends)
+    logits = torch.tensor([[0.0, 9.0], [torch.nan, torch.nan], [3.0, torch.nan], [9.0, 0.0]])
+    found = head(logits)
+    assert found.isnan().tolist() == [False, True, True, False]
+    assert torch.equal(found[[0, 3]], head(logits[[0, 3]]))

@@ -95,6 +95,12 @@ def test_ranks_are_decoded_as_by_the_authors() -> None:
         assert decode_rank(log_beyond, "median").tolist() == proba_to_label(log_beyond.exp()).tolist()
 
 
+@pytest.mark.parametrize("decode", ["median", "expectation"])
+def test_thresholds_that_are_no_numbers_give_none(decode: Any) -> None:
+    log_beyond = torch.tensor([[0.9, 0.6, 0.2], [0.9, torch.nan, torch.nan]]).log()
+    assert decode_rank(log_beyond, decode).isnan().tolist() == [False, True]
+
+
 def test_the_expectation_is_that_of_the_class_probabilities() -> None:
     log_beyond = functional.logsigmoid(torch.randn(20, 6, dtype=torch.float64)).cumsum(dim=1)
     ranks: Tensor = rank_log_probabilities(log_beyond).exp() @ torch.arange(7, dtype=torch.float64)

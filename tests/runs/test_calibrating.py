@@ -1,6 +1,7 @@
 """The calibration of a run: found on validation images alone, kept, and used by test and predict."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from numclip_lightning.calibration import Answers, Choices, LevelValues, calibrate, read_calibration
 from numclip_lightning.cli import main
+from numclip_lightning.runs.calibration import describe
 from numclip_lightning.scale import OrdinalScale
 from support.command import SIZES, Numclip, failure, metrics_of, rows_of
 
@@ -28,6 +30,16 @@ def answers(rows: list[dict[str, str]]) -> Answers:
 @pytest.fixture
 def best(fitted: Path) -> list[str]:
     return ["--config", str(fitted / "config.yaml"), "--ckpt_path", str(fitted / "checkpoints" / "best.ckpt")]
+
+
+@pytest.mark.parametrize(("count", "says"), [(8, "are the whole scale"), (40, "are value ± ")])
+def test_a_log_says_what_intervals_are(count: int, says: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    values = np.linspace(10, 19, count)
+    found = Answers(value=values, target=values[::-1].copy(), spread=np.ones(count))
+    describe(calibrate(found, Choices(), values=SCALE))
+    assert f"calibrated on {count} validation images: 90 % intervals {says}" in caplog.text
+    assert "inf" not in caplog.text
 
 
 class TestFit:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from numclip_lightning.methods.base import LearningRates
 from numclip_lightning.methods.numclip import NumCLIP
+from numclip_lightning.methods.numclip_plus import NumCLIPPlus
 from numclip_lightning.runs.interpolate import Path, Walk, barriers, estimate_statistics, path_between, walk
 from support.command import Numclip, failure, metrics_of, rows_of
 from support.tiny_fit import SCALE, bright, loader, quiet_trainer
@@ -149,6 +150,18 @@ def test_statistics_are_the_mean_over_batches() -> None:
     changed = {name for name, value in method.state_dict().items() if not torch.equal(value, before[name])}
     assert all(name.endswith(("running_mean", "running_var")) for name in changed)
     assert not any(module.training for module in method.modules())
+
+
+def test_statistics_are_of_the_one_look_that_training_has() -> None:
+    torch.manual_seed(0)
+    method = NumCLIPPlus(scale=SCALE, backbone="mini", pretrained="auto", spread=2.0)
+    method.load_state_dict({**method.state_dict(), "shown": torch.tensor([1.0, 1.25])})
+    seen: list[Tensor] = []
+    method.clip.visual.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    batch = torch.randn(4, 3, 64, 64)
+    estimate_statistics(method, quiet_trainer(), [batch])
+    assert len(seen) == 1
+    assert torch.equal(seen[0], batch)
 
 
 class Quadratic(Walk):

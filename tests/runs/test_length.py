@@ -1,13 +1,17 @@
 """How long a fit takes: steps in whole epochs, known to the schedule; and until validation stops improving."""
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 
 from numclip_lightning.errors import ConfigError
+from numclip_lightning.methods.base import LearningRates
+from numclip_lightning.methods.numclip_plus import NumCLIPPlus
 from numclip_lightning.methods.sord import SORD
 from numclip_lightning.runs.length import FitLength, StopEarly, epochs_for
 from support.command import SIZES, Numclip, failure, metrics_of, rows_of
@@ -53,6 +57,17 @@ def test_the_steps_are_those_of_all_images() -> None:
     assert epochs_for(3000, 100, 10, math.inf) == 30
 
 
+@pytest.mark.slow
+def test_synthetic_images_are_steps_too(numclip: Numclip, data: Path) -> None:
+    counts = Counter(line.split()[1] for line in (data / "train.txt").read_text(encoding="utf-8").splitlines())
+    # Every value is filled up to the most frequent one.
+    per_epoch = math.ceil(len(counts) * max(counts.values()) / 8)
+    assert per_epoch > PER_EPOCH
+    frozen = ["--model.learning_rates.image_encoder=0", "--data.augment=false", "--data.oversample={to: 1, width: 3}"]
+    run = numclip("fit", "--trainer.max_epochs=50", f"--length.steps={per_epoch + 1}", *frozen)
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2 * per_epoch
+
+
 def test_images_of_no_datamodule_are_not_counted() -> None:
     trainer = quiet_trainer(max_epochs=1, callbacks=[FitLength(steps=3)])
     with pytest.raises(ConfigError, match=r"length\.steps counts the training images; fit with a datamodule"):
@@ -68,6 +83,18 @@ def test_a_fit_stops_when_validation_no_longer_improves(numclip: Numclip) -> Non
     assert Path(metrics_of(run)["best_checkpoint"]).name == "best.ckpt"
     assert torch.load(metrics_of(run)["best_checkpoint"], weights_only=True)["epoch"] == 0
     assert "test_mae" in metrics_of(run)
+
+
+@pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
+def test_patience_is_not_lost_in_an_epoch_that_trains_nothing() -> None:
+    still: dict[str, Any] = {"learning_rates": LearningRates(1e-30, 0, 0, 0, 1e-30), "lr_scheduler": None}
+    start = NumCLIPPlus(**TINY, **still, spread=2.0, strengths=[0.1])
+    for method, steps in ((SORD(**TINY, **still), 3), (start, len(TARGETS) + 2)):
+        (stop,) = StopEarly(patience=2).callbacks()
+        assert stop.state_key == EarlyStopping("val_mae").state_key
+        trainer = quiet_trainer(max_epochs=3, val_check_interval=0.25, callbacks=[stop])
+        trainer.fit(method, loader(bright(TARGETS), 1), loader(bright(TARGETS)))
+        assert trainer.global_step == steps
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser
 from numclip_lightning.commands.start_scale import ProposedScale, propose_scale
 from numclip_lightning.data.base.guess import Guess
 from numclip_lightning.data.base.guessing import guess_data
+from numclip_lightning.data.base.labels import LabelTable
 from numclip_lightning.data.lists import ListDataModule
 from numclip_lightning.errors import ConfigError, DataError, format_number, shown
 from numclip_lightning.progress import busy
@@ -19,6 +20,8 @@ from numclip_lightning.scale import OrdinalScale
 
 __all__ = ["start"]
 
+# Fewer validation images choose the best epoch by chance: a larger share of the training list validates then.
+_FEW, _SHARE = 20, 0.25
 _BACKBONE = "ViT-B-16-quickgelu"
 # The recipe of configs/methods/numclip_plus.yaml, which fits any list.
 _RECIPE: dict[str, Any] = {
@@ -98,8 +101,9 @@ def start(words: Sequence[str]) -> int:
 
 def _look(guess: Guess) -> tuple[dict[str, int], ProposedScale]:
     """Read the lists as a fit will, and propose a scale for all numbers; return how many images each split has."""
-    data = ListDataModule(**guess.arguments)
-    tables = {split: data.labels(split) for split in ("train", "val", "test")}
+    tables = _tables(guess)
+    if len(tables["val"]) < _FEW:
+        tables = _more_validation(guess, tables)
     targets = [target for table in tables.values() for target in table.targets]
     if len(set(targets)) < 2:
         raise DataError(
@@ -110,6 +114,25 @@ def _look(guess: Guess) -> tuple[dict[str, int], ProposedScale]:
     # What is proposed holds: levels are in order, and all numbers are on it.
     OrdinalScale(**scale.arguments).to_rank(max(targets))
     return {split: len(table) for split, table in tables.items()}, scale
+
+
+def _tables(guess: Guess, **more: Any) -> dict[str, LabelTable]:
+    data = ListDataModule(**guess.arguments, **more)
+    return {"train": data.labels("train"), "val": data.labels("val"), "test": data.labels("test")}
+
+
+def _more_validation(guess: Guess, tables: dict[str, LabelTable]) -> dict[str, LabelTable]:
+    """Let more of few images validate, if they are taken from the training list; say what so few are worth."""
+    larger = _tables(guess, val_fraction=_SHARE)
+    if len(larger["val"]) > len(tables["val"]):
+        guess.arguments["val_fraction"], tables = _SHARE, larger
+        guess.reasons.append("There are few images: a quarter of those that are not for testing validates.")
+    if (count := len(tables["val"])) < _FEW:
+        guess.reasons.append(
+            f"{count} {'image validates' if count == 1 else 'images validate'}: the best epoch and intervals are found "
+            "on them, and depend on chance with so few. Label more, or look at several draws (data.seed)."
+        )
+    return tables
 
 
 def _csv(rows: list[dict[str, str]]) -> str:

@@ -14,6 +14,8 @@ _MOST_LEVELS = 12
 # From this ratio of the largest and the smallest number on, a logarithmic scale may fit better.
 _WIDE = 100
 _STEPS = 100
+# Whole numbers over a longer range are read in coarser steps: an output and an image or more for each would be needed.
+_MOST_WHOLE, _WHOLE_STEPS = 2000, 1000
 _PARTS = 5
 
 
@@ -84,7 +86,7 @@ def propose_scale(targets: Sequence[float], name: str = "", words: Sequence[str]
         return ProposedScale(_scale(0, len(words) - 1, 1, "", "a photo of {}.", levels), [reason])
     low, high = min(targets), max(targets)
     whole = all(float(target).is_integer() for target in targets)
-    step = 1 if whole and high - low <= 10_000 else _nice((high - low) / _STEPS)
+    step = 1 if whole and high - low <= _MOST_WHOLE else _nice((high - low) / (_WHOLE_STEPS if whole else _STEPS))
     minimum, maximum = _on_grid(math.floor(low / step), step), _on_grid(math.ceil(high / step), step)
     reasons = [
         f"The numbers go from {format_number(low)} to {format_number(high)}"

@@ -55,9 +55,11 @@ class CLIPEBC(PromptClassifier):
     def build(self) -> None:
         """Build zero-shot CLIP and a decoder whose anchors are in checkpoints."""
         super().build()
-        self._middles = self.class_values
+        self._middles, axis = self.class_values, self.scale.axis
+        # The median spreads the probability of a bin over it: an anchor alone would be one of K answers.
+        ends = {"lower": axis.lower, "upper": axis.upper} if self.over_levels else {}
         self.decoder = build_decoder(
-            self.decode, self._middles.clone(), saved=True, logarithmic=self.scale.axis.logarithmic
+            self.decode, self._middles.clone(), **ends, saved=True, logarithmic=axis.logarithmic
         )
 
     def on_fit_start(self) -> None:

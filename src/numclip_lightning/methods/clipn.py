@@ -64,6 +64,11 @@ class CLIPN(PromptClassifier):
         if self.learning_rates.context == 0:
             refuse("learning_rates.context is 0, so that the no prompts would stay random; raise it.")
 
+    @property
+    def number_has_gradient(self) -> bool:
+        """No: it is zero-shot CLIP's, and never changes."""
+        return False
+
     def build_prompts(self) -> YesNoPrompts:
         """Return the prompts of all classes, and the "no" prompts."""
         return YesNoPrompts(self.clip, self.scale.template, self.words, self.num_context, self.position)

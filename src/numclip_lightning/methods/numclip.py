@@ -132,6 +132,11 @@ class NumCLIP(ContextMethod[ConceptPrompts]):
         )
 
     @property
+    def number_has_gradient(self) -> bool:
+        """Whether training can move the number."""
+        return self.decode != "argmax"
+
+    @property
     def num_more(self) -> int:
         """How many inputs the fine head has besides the logits: those of `more_inputs`."""
         return 0

@@ -42,6 +42,8 @@ __all__ = ["NumCLIPPlus", "PlusLossWeights"]
 
 # The unit of the losses of the number, as a share of the targets' standard deviation.
 _UNIT = 0.1
+# The frequencies of fewer validation images are chance.
+_FEWEST = 20
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,11 @@ class NumCLIPPlus(MeanOfLooks, SolvedStart, NumCLIP):
         """Return all parameters by part."""
         return {**super().parts(), "head": self.stage.parameters()}
 
+    @property
+    def number_has_gradient(self) -> bool:
+        """Whether training can move the number: the mean of the values, not one of them."""
+        return self.decode == "expectation"
+
     def on_fit_start(self) -> None:
         """Take the spread from the training targets unless it is given.
 
@@ -170,20 +177,29 @@ class NumCLIPPlus(MeanOfLooks, SolvedStart, NumCLIP):
         """Return features scaled to mean square 1, as the map takes them."""
         return mean_square_one(features)
 
-    def start_loss(self, features: Tensor, target: Tensor) -> Callable[[Tensor], Tensor]:
+    def start_loss(
+        self, features: Tensor, target: Tensor, weight: Tensor | None = None, offset: Tensor | None = None
+    ) -> Callable[[Tensor], Tensor]:
         """Return the loss of the distribution over the values as a function of the residual."""
         with torch.no_grad():
             levels = self.compare(features)
-        return lambda residual: sum(
-            self.value_losses(self.stage.combine(residual, levels), target).values(), start=residual.new_zeros(())
-        )
+        # To a product it is the same wherever it is added; a residual within levels could not pass it on to them.
+        before, after = (offset, None) if self.join == "product" else (None, offset)
+
+        def loss(residual: Tensor) -> Tensor:
+            logits = self.stage.combine(residual if before is None else residual + before, levels)
+            logits = logits if after is None else logits + after
+            return sum(self.value_losses(self.with_prior(logits), target, weight).values(), start=logits.new_zeros(()))
+
+        return loss
 
     def start_offset(self, train: Tensor, val: Tensor) -> Tensor | None:
         """Return the difference of both logarithmic histograms of the values, (R,), if they are to be corrected.
 
-        Both are smoothed by the rule of thumb for Gaussian kernels of as many images as validate (Silverman 1986).
+        Fewer than 20 validation images say too little of how often numbers occur. Both histograms are smoothed by the
+        rule of thumb for Gaussian kernels of as many images as validate (Silverman 1986).
         """
-        if not self.prior_correction or not val.std(correction=0) > 0:
+        if not self.prior_correction or len(val) < _FEWEST or not val.std(correction=0) > 0:
             return None
         sigma = float(1.06 * self.scale.axis.of(val.double()).std() * len(val) ** -0.2) / self.scale.axis.step
         size = 2 * math.ceil(3 * sigma) + 1

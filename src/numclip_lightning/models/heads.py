@@ -49,7 +49,7 @@ class _FixedHead(nn.Module):
         self.register_buffer("centers", increasing_edges("centers", centers), persistent=saved)
 
     def forward(self, logits: Tensor) -> Tensor:
-        """Return the value of each image: logits (B, K) -> (B,)."""
+        """Return the value of each image: logits (B, K) -> (B,); NaN where a logit is NaN."""
         place = self.place(check_logits(logits, self.centers))
         return place.exp() if self.logarithmic else place
 
@@ -96,7 +96,7 @@ class ArgmaxHead(_FixedHead):
 
     def place(self, logits: Tensor) -> Tensor:
         """Return the most probable centre of each image: logits (B, K) -> (B,)."""
-        return self.centers[logits.argmax(dim=1)]
+        return _where_known(self.centers[logits.argmax(dim=1)], logits)
 
 
 class MedianHead(_FixedHead):
@@ -111,7 +111,7 @@ class MedianHead(_FixedHead):
         centers: The middle of each class in the target's unit, increasing, shape (K,).
         lower: The first number of each class, shape (K,); None takes the centres.
         upper: The last number of each class, shape (K,); None takes the centres.
-        saved: Whether checkpoints contain the centres; classes then are single numbers.
+        saved: Whether checkpoints contain the centres.
         logarithmic: Whether all of these are natural logarithms; probability is spread evenly over them.
 
     Raises:
@@ -147,11 +147,16 @@ class MedianHead(_FixedHead):
         reached = chances.cumsum(dim=1)
         k = (reached < 0.5).sum(dim=1, keepdim=True)
         if not self.wide:
-            return self.centers[k[:, 0]]
+            return _where_known(self.centers[k[:, 0]], logits)
         own = chances.gather(1, k)
         share = 1 - (reached.gather(1, k) - 0.5) / own
         lower, upper = self.lower.to(z.dtype)[k], self.upper.to(z.dtype)[k]
         return (lower + (upper - lower) * share.clamp(0, 1)).squeeze(1)
+
+
+def _where_known(place: Tensor, logits: Tensor) -> Tensor:
+    """Return places (B,), NaN where a logit is NaN: what is counted would be the first class there."""
+    return place.masked_fill(logits.isnan().any(dim=1), torch.nan)
 
 
 Decoder: TypeAlias = ExpectationHead | ArgmaxHead | MedianHead

@@ -22,7 +22,7 @@ def decode_rank(log_beyond: Tensor, decode: ThresholdDecode) -> Tensor:
             the sum of the probabilities, which is the expected rank.
 
     Returns:
-        Shape (B,), 0..R-1.
+        Shape (B,), 0..R-1; NaN where a probability is NaN.
 
     Raises:
         ConfigError: If `decode` is unknown.
@@ -37,7 +37,8 @@ def decode_rank(log_beyond: Tensor, decode: ThresholdDecode) -> Tensor:
     check_choice("decode", decode, get_args(ThresholdDecode))
     if decode == "expectation":
         return log_beyond.exp().sum(dim=1)
-    return (log_beyond > math.log(0.5)).to(log_beyond.dtype).sum(dim=1)
+    passed = (log_beyond > math.log(0.5)).to(log_beyond.dtype).sum(dim=1)
+    return passed.masked_fill(log_beyond.isnan().any(dim=1), torch.nan)
 
 
 def rank_log_probabilities(log_beyond: Tensor) -> Tensor:

@@ -119,6 +119,8 @@ def describe(calibration: Calibration) -> None:
         "normalised": f"value ± {threshold:.4g} spreads",
         "quantiles": f"quantiles of the distribution, each moved by {threshold:.4g}",
     }[choices.intervals]
+    if threshold == math.inf:
+        kind = "the whole scale"
     by = f", by {choices.by}" if choices.by else ""
     temperature = "" if calibration.temperature is None else f"; temperature {calibration.temperature.value:.3g}"
     _log.info(

@@ -244,7 +244,8 @@ def estimate_statistics(method: OrdinalMethod, trainer: L.Trainer, batches: Sequ
         # The plain mean over batches.
         norm.momentum = None
         norm.train()
-    with torch.no_grad(), trainer.precision_plugin.forward_context():
+    # As training has seen them: looks that evaluation adds would be in the statistics too.
+    with torch.no_grad(), method.one_view(), trainer.precision_plugin.forward_context():
         for images in batches:
             method.encode_images(trainer.precision_plugin.convert_input(images.to(device)))
     for norm, (momentum, tracked) in zip(norms, kept, strict=True):

@@ -41,10 +41,24 @@ class StopEarly:
             refuse(f"early_stopping.min_delta is {self.min_delta}; give a number of 0 or more.")
 
     def callbacks(self) -> list[Callback]:
-        """Return Lightning's callback, or none if a fit never stops early."""
+        """Return the callback, or none if a fit never stops early."""
         if self.patience is None:
             return []
-        return [EarlyStopping("val_mae", min_delta=self.min_delta, patience=self.patience, mode="min")]
+        return [_WaitForTraining("val_mae", min_delta=self.min_delta, patience=self.patience, mode="min")]
+
+
+class _WaitForTraining(EarlyStopping):
+    """Lightning's callback, which does not lose patience within an epoch that trains nothing (`SolvedStart`)."""
+
+    @property
+    def state_key(self) -> str:
+        """The name of its state in checkpoints, which is that of Lightning's."""
+        return f"{EarlyStopping.__qualname__}{ {'monitor': self.monitor, 'mode': self.mode}!r}"
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Count a validation; of several in such an epoch the last."""
+        if not getattr(pl_module, "rests", False) or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            super().on_validation_end(trainer, pl_module)
 
 
 class FitLength(Callback):
@@ -85,7 +99,7 @@ class FitLength(Callback):
             # As the user gave it: a second fit has the limit of the first otherwise. -1 is no limit.
             most = trainer.max_epochs
             self._most = math.inf if most is None or most < 0 else most
-        images = len(data.labels("train"))
+        images = data.images_in_epoch()
         batches = math.ceil(math.ceil(images / trainer.world_size) / data.batch_size)
         per_epoch = math.ceil(_limited(batches, trainer.limit_train_batches) / trainer.accumulate_grad_batches)
         epochs = epochs_for(self.steps, per_epoch, self.min_epochs, self._most)

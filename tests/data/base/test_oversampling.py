@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from numclip_lightning.data.base import Label, LabelTable
-from numclip_lightning.data.base.oversampling import OversampleSpec, oversample
+from numclip_lightning.data.base.oversampling import OversampleSpec, count_synthetic, oversample
 from numclip_lightning.errors import ConfigError
 from support.command import Numclip, failure, metrics_of
 from support.list_data import make_three_lists, module
@@ -32,6 +32,7 @@ def test_values_are_filled_up_to_the_plan_behind_the_real_ones() -> None:
     assert Counter(label.target for label in more) == {0.0: 20, 1.0: 10, 2.0: 10, 9.0: 10}
     assert list(more[:30]) == list(table())
     assert torch.equal(rows[:30], features())
+    assert count_synthetic(table(), OversampleSpec(to=0.5, width=0)) == 20
     for to in (0.0, 0.05):
         assert len(oversample(table(), features(), OversampleSpec(to=to), seed=0)[0]) == 30
 

@@ -1,8 +1,9 @@
 """Remedies for few images of some numbers, in the steps of the methods: what they change, and what they leave."""
 
 import math
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import lightning as L
 import pytest
@@ -15,11 +16,13 @@ from numclip_lightning.data.base import Label, LabelTable
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.losses import log_prior, rank_weights
 from numclip_lightning.methods.base import ImbalanceSpec, LearningRates, MixSpec, OptimizerSpec
+from numclip_lightning.methods.clipn import CLIPN
 from numclip_lightning.methods.coral import CORAL
 from numclip_lightning.methods.cosine import CosineClassifier
 from numclip_lightning.methods.gda import GDA
 from numclip_lightning.methods.l1 import L1Regression
 from numclip_lightning.methods.numclip import NumCLIP
+from numclip_lightning.methods.numclip_plus import NumCLIPPlus
 from numclip_lightning.methods.sord import SORD
 from support.command import Numclip, metrics_of
 from support.tiny_clip import register_tiny_clips
@@ -181,9 +184,28 @@ def test_what_a_method_cannot_do_is_refused(kind: Any, arguments: dict[str, Any]
         kind(**TINY, **arguments)
 
 
-def test_a_number_without_a_gradient_is_refused() -> None:
-    with pytest.raises(ConfigError, match="reads it without a gradient; set decode to expectation"):
-        fitted(decode="argmax", imbalance=ImbalanceSpec(balanced_mse=1))
+@pytest.mark.parametrize(
+    "kind",
+    # One of each way to read a number; the others are like them.
+    [pytest.param(kind, marks=[] if kind in (CLIPN, NumCLIPPlus) else pytest.mark.slow,
+                  id=kind.__name__) for kind in TRAINED],
+)  # fmt: skip
+def test_balanced_mse_is_refused_at_once_where_no_gradient_reaches_the_number(kind: Any) -> None:
+    reads = "decode" in {argument.name for argument in fields(kind)}
+    choices = set(get_args(get_type_hints(kind)["decode"])) - {"head" if kind is NumCLIPPlus else ""} if reads else [""]
+    asked = ImbalanceSpec(balanced_mse=0.1)
+    for decode in choices:
+        arguments = {**TINY, "backbone": "tiny-timm", **({"decode": decode} if reads else {})}
+        method = kind(**arguments).train()
+        value = method(batch_of(method, TARGETS)["image"]).value.sum()
+        trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
+        found = torch.autograd.grad(value, trained, allow_unused=True) if value.requires_grad else []
+        if any(gradient is not None and gradient.any() for gradient in found):
+            assert kind(**arguments, imbalance=asked).imbalance == asked
+            continue
+        remedy = "leave imbalance.balanced_mse out" if kind is CLIPN and decode == "expectation" else "set decode to"
+        with pytest.raises(ConfigError, match=f"{kind.__name__} reads it without a gradient; {remedy}"):
+            kind(**arguments, imbalance=asked)
 
 
 def test_weights_need_a_datamodule_with_labels() -> None:

@@ -64,6 +64,20 @@ def test_one_cycle_peaks_at_each_parts_own_rate_and_lasts_the_whole_training() -
     assert max(last) < 1e-5
 
 
+@pytest.mark.parametrize(("share", "steps"), [(0.1, 10), (0.05, 20), (0.25, 4), (1 / 3, 3), (1.0, 1)])
+def test_a_rise_of_one_step_starts_at_the_peak(share: float, steps: int) -> None:
+    optimizer = build_optimizer(OptimizerSpec("AdamW"), parts(), LearningRates(image_encoder=1e-3, head=1e-2))
+    scheduler = build_scheduler(SchedulerSpec("OneCycleLR", {"pct_start": share}, "step"), optimizer, steps)
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert seen[0] == pytest.approx(1e-3 if steps > 1 else 0, abs=1e-6)
+    assert seen == sorted(seen, reverse=True)
+    assert seen[-1] < 1e-6
+
+
 def test_lengths_are_filled_in_only_where_they_are_left_out() -> None:
     optimizer = build_optimizer(OptimizerSpec(), parts(), LearningRates())
 

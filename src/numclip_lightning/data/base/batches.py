@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from numclip_lightning.data.base.dataset import FeatureDataset
 from numclip_lightning.data.base.labels import LabelTable
 from numclip_lightning.data.base.loader import TrainLoader
-from numclip_lightning.data.base.oversampling import NO_FEATURES, OversampleSpec, oversample
+from numclip_lightning.data.base.oversampling import NO_FEATURES, OversampleSpec, count_synthetic, oversample
 from numclip_lightning.data.base.sampling import RangeSampler, RareSampler, TrainSampler
 from numclip_lightning.data.base.seeding import SeededDataset
 from numclip_lightning.data.base.types import Batch, Split
@@ -98,6 +98,11 @@ class SplitBatches(L.LightningDataModule, ABC):
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Return the batches of the images to predict, in order."""
         return self._loader("predict")
+
+    def images_in_epoch(self) -> int:
+        """Return how many training images an epoch has, with the synthetic ones of `oversample`."""
+        labels = self.labels("train")
+        return len(labels) + (count_synthetic(labels, self.oversample, self.value_step) if self.oversample else 0)
 
     def train_sampler(self, dataset: Sized, seed: int) -> TrainSampler:
         """Return what draws the training images.

@@ -7,6 +7,7 @@ Regression", EPIA 2013, for numbers between those of both neighbours.
 import logging
 import math
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +18,7 @@ from numclip_lightning.data.base.labels import Label, LabelTable
 from numclip_lightning.data.base.splits import group_by_value
 from numclip_lightning.errors import ConfigError, refuse
 
-__all__ = ["NO_FEATURES", "OversampleSpec", "oversample"]
+__all__ = ["NO_FEATURES", "OversampleSpec", "count_synthetic", "oversample"]
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def oversample(
         )
     by_value = group_by_value(labels, step)
     place = {label: number for number, label in enumerate(labels)}
-    wanted = round(spec.to * max(map(len, by_value.values()), default=0))
+    wanted = _wanted(by_value, spec)
     unit, lengths = functional.normalize(features.float(), dim=1), features.float().norm(dim=1)
     targets = torch.tensor([label.target for label in labels], dtype=torch.float64)
     made: list[Label] = []
@@ -106,6 +107,18 @@ def oversample(
     if not made:
         return labels, features
     return LabelTable([*labels, *made]), torch.cat([features, torch.stack(rows).to(features.dtype)])
+
+
+def count_synthetic(labels: LabelTable, spec: OversampleSpec, step: float | None = None) -> int:
+    """Return how many images `oversample` would add; arguments as of it."""
+    by_value = group_by_value(labels, step)
+    wanted = _wanted(by_value, spec)
+    return sum(max(0, wanted - len(own)) for own in by_value.values())
+
+
+def _wanted(by_value: Mapping[float, Sequence[Label]], spec: OversampleSpec) -> int:
+    """Return up to how many images every value is filled."""
+    return round(spec.to * max(map(len, by_value.values()), default=0))
 
 
 def _neighbours(i: int, mine: set[int], unit: Tensor, targets: Tensor, spec: OversampleSpec) -> list[int]:

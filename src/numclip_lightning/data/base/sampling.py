@@ -97,6 +97,7 @@ class RareSampler(TrainSampler):
 
     Attributes:
         replacement: True, as of torch's samplers: an epoch need not have every image.
+        shares: The share of the draws that each image has, (N,).
     """
 
     replacement = True
@@ -105,8 +106,9 @@ class RareSampler(TrainSampler):
         self, dataset: Sized, weights: Sequence[float], seed: int = 0, processes: int = 1, process: int = 0
     ) -> None:
         super().__init__(dataset, seed, processes, process)
-        shares = np.cumsum(np.asarray(weights, dtype=np.float64))
-        self._ends = shares / shares[-1]
+        relative = np.asarray(weights, dtype=np.float64)
+        ends = np.cumsum(relative)
+        self._ends, self.shares = ends / ends[-1], relative / ends[-1]
 
     @classmethod
     def of(  # type: ignore[override]  # each reads what it needs

@@ -2,7 +2,8 @@
 
 import logging
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 # What a list's column of weights holds.
 _COLUMNS = {"propensity": "probabilities over 0 and up to 1", "weight": "numbers above 0"}
+# The weights that are read from such a column.
+_LISTED = {"propensity": "propensity", "weight": "list"}
 
 
 class BalancedSteps(OrdinalSteps):
@@ -62,6 +65,8 @@ class BalancedSteps(OrdinalSteps):
                 f"imbalance.logit_adjustment is {asked.logit_adjustment}, but {name} is not trained by the "
                 "cross-entropy of its classes alone; set it to 0."
             )
+        if asked.balanced_mse and not self.number_has_gradient:
+            self._refuse_balanced_mse()
         if asked.fds:
             check_number_of_values(f"{name} with imbalance.fds", self.scale, most=2000)
         if asked.fds and mix:
@@ -71,6 +76,19 @@ class BalancedSteps(OrdinalSteps):
                 "imbalance.conr is for an image tower that is trained, and it is frozen; raise "
                 "learning_rates.image_encoder, or leave imbalance.conr out."
             )
+
+    @property
+    def number_has_gradient(self) -> bool:
+        """Whether training can move the number that is read; it can't where classes or thresholds are counted."""
+        return True
+
+    def _refuse_balanced_mse(self) -> None:
+        decode = getattr(self, "decode", "expectation")
+        remedy = "" if decode == "expectation" else " set decode to expectation, or"
+        refuse(
+            f"imbalance.balanced_mse needs a number that training can move, but {type(self).__name__} reads it without "
+            f"a gradient;{remedy} leave imbalance.balanced_mse out."
+        )
 
     def build_smoothing(self) -> None:
         """Build the statistics of features, if `fds` asks for it; the CLIP is built."""
@@ -92,6 +110,12 @@ class BalancedSteps(OrdinalSteps):
         """
         super().on_fit_start()
         asked = self.imbalance
+        if len(found := self.frequency_remedies()) > 1:
+            _log.warning(
+                "imbalance: %s each give rare numbers more weight, and count twice together; keep one of them "
+                "(docs/imbalance.md)",
+                " and ".join(found),
+            )
         self._rank_weights: Tensor | None = None
         self._log_priors: dict[int, Tensor] = {}
         smoothing = {"size": asked.kernel_size, "sigma": asked.kernel_sigma}
@@ -109,6 +133,31 @@ class BalancedSteps(OrdinalSteps):
             for counts in (self.level_counts(), self.rank_counts()):
                 prior = log_prior(counts, asked.smooth_prior, **smoothing)  # type: ignore[arg-type]
                 self._log_priors[len(counts)] = prior.float().to(self.device)
+
+    def frequency_remedies(self) -> list[str]:
+        """Return the names of what lets rare numbers count in this fit for more than their share of the images."""
+        asked, data = self.imbalance, getattr(self.trainer, "datamodule", None)
+        found = {
+            "imbalance.weights": asked.weights != "none",
+            "imbalance.logit_adjustment": asked.logit_adjustment,
+            "data.sample_power": getattr(data, "sample_power", 0),
+            "data.oversample": getattr(data, "oversample", None),
+        }
+        return [name for name, is_asked in found.items() if is_asked]
+
+    def weights_of(self, labels: Sequence[Any], index: Tensor, target: Tensor) -> Tensor:
+        """Return what the losses of training images count, (N,), as `imbalance.weights` asks for it.
+
+        Args:
+            labels: What is known of each training image, synthetic ones too.
+            index: The place of each image among them, int64 (N,).
+            target: Its number, (N,).
+        """
+        batch = {"rank": self.scale.to_rank(target.cpu()).to(self.device)}
+        for key, name in (("propensity", "propensity"), ("image_weight", "weight")):
+            if self.imbalance.weights == _LISTED.get(name):
+                batch[key] = torch.tensor([getattr(labels[place], name) for place in index.tolist()])
+        return self._weights_of(batch)
 
     def rank_counts(self) -> Tensor:
         """Return the number of training images of each rank, float64 (R,); several targets share their image.
@@ -135,9 +184,12 @@ class BalancedSteps(OrdinalSteps):
 
     def adjusted(self, logits: Tensor) -> Tensor:
         """Return logits over levels (B, K) or ranks (B, R), in training with `tau log p(class)` added."""
-        if not (self.training and self.imbalance.logit_adjustment):
-            return logits
-        return logits + self.imbalance.logit_adjustment * self._log_priors[logits.shape[1]]
+        return self.with_prior(logits) if self.training else logits
+
+    def with_prior(self, logits: Tensor) -> Tensor:
+        """Return logits over levels (B, K) or ranks (B, R) with `tau log p(class)` added, if it is asked for."""
+        tau = self.imbalance.logit_adjustment
+        return logits + tau * self._log_priors[logits.shape[1]] if tau else logits
 
     def on_train_epoch_end(self) -> None:
         """Take over the statistics of features of the epoch."""
@@ -165,10 +217,7 @@ class BalancedSteps(OrdinalSteps):
         (value, target), unit = self.value_places(output, batch), self.loss_unit
         if asked.balanced_mse:
             if not value.requires_grad:
-                raise ConfigError(
-                    f"imbalance.balanced_mse needs a number that training can move, but {type(self).__name__} reads "
-                    "it without a gradient; set decode to expectation, or balanced_mse to 0."
-                )
+                self._refuse_balanced_mse()
             noise = (asked.noise or self.scale.axis.step) / unit
             losses["balanced_mse"] = asked.balanced_mse * balanced_mse(value / unit, target / unit, noise)
         if asked.conr:

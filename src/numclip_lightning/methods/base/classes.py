@@ -57,6 +57,11 @@ class ClassesMethod(OrdinalMethod):
         """Whether the classes are the levels of the scale; otherwise they are its values."""
 
     @property
+    def number_has_gradient(self) -> bool:
+        """Whether training can move the number: by a mean, or a median that is spread over levels."""
+        return self.decode == "expectation" or (self.decode == "median" and self.over_levels)
+
+    @property
     def num_classes(self) -> int:
         """Number of classes, K or R."""
         return self.scale.num_levels if self.over_levels else self.scale.num_ranks

@@ -1,6 +1,7 @@
 """Base class of all methods: arguments, the order of construction, parts that are trained or frozen."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import field, fields
 from typing import Any, ClassVar, Self
 
@@ -147,6 +148,10 @@ class OrdinalMethod(OptimisedSteps, KeywordDataclass):
     def encode_images(self, images: Tensor) -> Tensor:
         """Encode normalised images (B, 3, H, W) with the image tower; returns unnormalised features (B, D)."""
         return self.clip.encode_image(images)
+
+    def one_view(self) -> AbstractContextManager[None]:
+        """Return a context in which images are encoded as in training; methods that read several views override it."""
+        return nullcontext()
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and evaluation; a frozen module stays in evaluation.

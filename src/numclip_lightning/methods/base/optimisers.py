@@ -150,6 +150,8 @@ def build_scheduler(spec: SchedulerSpec, optimizer: Optimizer, duration: int) ->
         del known["total_steps"]
     filled = {name: value for name, value in known.items() if name in accepted} | _USUAL_ARGS.get(spec.name, {})
     args = {**filled, **spec.args}
+    if issubclass(spec.find(), OneCycleLR):
+        args |= _first_step_at_the_peak(args)
     scheduler = _build("lr_scheduler", spec, lambda: spec.find()(optimizer, **args))
     if isinstance(scheduler, MultiStepLR) and min(scheduler.milestones, default=duration) >= duration:
         _log.warning(
@@ -159,6 +161,19 @@ def build_scheduler(spec: SchedulerSpec, optimizer: Optimizer, duration: int) ->
         )  # fmt: skip
     _check_length(scheduler, spec, duration)
     return scheduler
+
+
+def _first_step_at_the_peak(args: Mapping[str, Any]) -> dict[str, float]:
+    """Return `pct_start` so that a rise of OneCycleLR of a single step begins at its end; empty for longer ones.
+
+    torch divides by the steps of the rise less one: 10 steps with a `pct_start` of 0.1 would end in an error, where
+    9 start at the peak too.
+    """
+    steps = args.get("total_steps") or (args.get("epochs") or 0) * (args.get("steps_per_epoch") or 0)
+    share = args.get("pct_start", 0.3)
+    if not isinstance(share, int | float) or not isinstance(steps, int) or float(share * steps) != 1:
+        return {}
+    return {"pct_start": share * (1 - 1e-9)}
 
 
 def _check_length(scheduler: LRScheduler, spec: SchedulerSpec, duration: int) -> None:

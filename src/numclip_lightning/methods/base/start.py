@@ -8,7 +8,6 @@ import logging
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence, Sized
-from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, cast
 
 import torch
@@ -47,14 +46,16 @@ class SolvedStart(OrdinalMethod):
     """Base class of the methods whose linear layer on image features is solved before the first training step.
 
     The training images, augmented as in training, are encoded twice, the validation images once. The layer is solved by
-    L-BFGS with the method's own loss and a penalty of its weights, once for each strength from the smallest on, until
-    the error on the validation images rises; the best one is the start. Without validation it is the middle strength.
-    The first epoch moves nothing, so that the start itself is validated, and kept where tuning is no better. A fit that
-    is resumed goes on from its weights. A mixin, named before the class that brings the towers.
+    L-BFGS with the method's own loss and a penalty of its weights; images count as they are drawn and weighed in
+    training. It is solved once for each strength from the smallest on, until the error on the validation images rises;
+    the best one is the start. Without validation it is the middle strength. The first epoch moves nothing, so that the
+    start itself is validated, and kept where tuning is no better. A fit that is resumed goes on from its weights. A
+    mixin, named before the class that brings the towers.
 
     Where training and validation images differ in how often each number occurs (few shots are drawn evenly), the loss
     may be of `outputs + log p_train - log p_val`, so that the outputs themselves are for the validation's frequencies.
-    This is kept if it lowers the error on the validation images by 2 % at least, for the whole training.
+    This is kept if it lowers the error on the validation images by 2 % at least, for the whole training. Where training
+    changes the frequencies on purpose (`frequency_remedies`), it is not tried.
 
     Args:
         strengths: Strengths to choose from, as scikit-learn's C: the larger, the freer the weights; an empty list
@@ -72,8 +73,17 @@ class SolvedStart(OrdinalMethod):
         """Return what the layer multiplies, (N, D), for features of the image tower."""
 
     @abstractmethod
-    def start_loss(self, features: Tensor, target: Tensor) -> Callable[[Tensor], Tensor]:
-        """Return the loss, a scalar, as a function of the layer's outputs for these images, (N, C)."""
+    def start_loss(
+        self, features: Tensor, target: Tensor, weight: Tensor | None = None, offset: Tensor | None = None
+    ) -> Callable[[Tensor], Tensor]:
+        """Return the loss, a scalar, as a function of the layer's outputs for these images, (N, C).
+
+        Args:
+            features: Features of the image tower, (N, D).
+            target: True numbers, (N,).
+            weight: What each image's loss counts, (N,); None is 1 for all.
+            offset: What is added to the logits that the outputs lead to, (C,); None adds nothing.
+        """
 
     @abstractmethod
     def start_values(self, features: Tensor, outputs: Tensor) -> Tensor:
@@ -87,10 +97,6 @@ class SolvedStart(OrdinalMethod):
     def keep_offset(self, offset: Tensor) -> None:
         """Add an offset (C,) to the outputs in the loss, from now on."""
 
-    def one_view(self) -> AbstractContextManager[None]:
-        """Return a context in which images are encoded as in training; methods that read several views override it."""
-        return nullcontext()
-
     def check(self) -> None:
         """Refuse strengths that are not finite and greater than 0."""
         super().check()
@@ -100,14 +106,20 @@ class SolvedStart(OrdinalMethod):
                 refuse("strengths contain 0, which would learn nothing; give numbers greater than 0.")
 
     def on_train_start(self) -> None:
-        """Solve for the start, unless a fit is resumed."""
+        """Solve for the start, unless a fit is resumed; say so if nothing but the start will be there."""
         super().on_train_start()
+        if self.strengths and not self._outlasts_the_first_epoch():
+            _log.warning(
+                "%s: this fit ends with its first epoch, which validates the solved start and trains nothing; give two "
+                "epochs or more (trainer.max_epochs, max_steps), or strengths=[] for a training without a start",
+                type(self).__name__,
+            )
         if self.strengths and not self.trainer.global_step:
             self._solve_start()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch; in the first epoch after a solution one that moves nothing."""
-        if not self._rests():
+        if not self.rests:
             return super().training_step(batch, batch_idx)
         # Linked to all that is trained: processes that share the work wait for a gradient of each.
         return torch.stack([p.flatten()[:0].sum() for p in self.parameters() if p.requires_grad]).sum()
@@ -115,10 +127,17 @@ class SolvedStart(OrdinalMethod):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Take the gradients of 0 away, so that the optimiser does not even decay weights."""
         super().on_before_optimizer_step(optimizer)
-        if self._rests():
+        if self.rests:
             optimizer.zero_grad()
 
-    def _rests(self) -> bool:
+    def _outlasts_the_first_epoch(self) -> bool:
+        steps, epochs = self.trainer.max_steps, self.trainer.max_epochs
+        batches = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        return epochs != 1 and not 0 <= steps <= batches
+
+    @property
+    def rests(self) -> bool:
+        """Whether this epoch is the first one after a solution, which validates it and trains nothing."""
         return bool(self.strengths) and self.trainer.current_epoch == 0
 
     def _solve_start(self) -> None:
@@ -132,10 +151,11 @@ class SolvedStart(OrdinalMethod):
                 )
             loader = self.trainer.val_dataloaders if self.trainer.enable_validation else None
             val = self._encode(loader, sum(self.trainer.num_val_batches)) if loader else None
-            start = self._best_start(train, val, None)
-            offset = None if val is None else self.start_offset(train.target, val.target)
+            weight = self._start_weights(cast("DataLoader[Batch]", self.trainer.train_dataloader), train)
+            start = self._best_start(train, val, weight, None)
+            offset = None if val is None else self._start_offset(train, val)
             if val is not None and offset is not None:
-                corrected = self._best_start(train, val, offset)
+                corrected = self._best_start(train, val, weight, offset)
                 if corrected.error < (1 - _LEAST_GAIN) * start.error:
                     start = corrected
                     self.keep_offset(offset)
@@ -151,6 +171,31 @@ class SolvedStart(OrdinalMethod):
             ", for the frequencies of the validation images" if start.corrected else "", time.monotonic() - began,
         )  # fmt: skip
 
+    def _start_weights(self, loader: "DataLoader[Batch]", train: Samples) -> Tensor | None:
+        """Return how much each image counts, (N,), as it is drawn and weighed in training; None if all count alike."""
+        weight: Tensor | None = None
+        if self.imbalance.weights != "none":
+            # With synthetic images among them, where features are kept.
+            labels = getattr(loader.dataset, "labels", None) or self.training_labels()
+            weight = self.weights_of(labels, train.index, train.target).to(self.device)
+        shares = getattr(loader.sampler, "shares", None)
+        if shares is not None:
+            drawn = torch.as_tensor(shares)[train.index].to(self.device)
+            weight = drawn if weight is None else weight * drawn
+        return None if weight is None else (weight / weight.mean()).to(train.features)
+
+    def _start_offset(self, train: Samples, val: Samples) -> Tensor | None:
+        """Return the offset that is tried, or None if frequencies are changed on purpose, which it would undo."""
+        offset, remedies = self.start_offset(train.target, val.target), self.frequency_remedies()
+        if offset is None or not remedies:
+            return offset
+        _log.info(
+            "%s: the frequencies of the validation images are not corrected for: %s changes those of training on "
+            "purpose",
+            type(self).__name__, " and ".join(remedies),
+        )  # fmt: skip
+        return None
+
     def _encode(self, loader: "DataLoader[Batch]", batches: float, views: int = 1) -> Samples:
         """Encode as many images of a loader's list as training or validation looks at, each so many times."""
         size, total = loader.batch_size or 1, len(cast("Sized", loader.dataset))
@@ -163,13 +208,12 @@ class SolvedStart(OrdinalMethod):
         index, features, target = (torch.cat(tensors) for tensors in zip(*passes, strict=True))
         return Samples(index, features.to(self.device), target.to(self.device))
 
-    def _best_start(self, train: Samples, val: Samples | None, offset: Tensor | None) -> _Start:
+    def _best_start(self, train: Samples, val: Samples | None, weight: Tensor | None, offset: Tensor | None) -> _Start:
         """Return the solution of the strength with the least error on the validation images."""
         layer, strengths = self.start_layer(), sorted(self.strengths)
         if val is None:
             strengths = [strengths[len(strengths) // 2]]
-        x, plain = self.start_features(train.features), self.start_loss(train.features, train.target)
-        loss = plain if offset is None else lambda outputs: plain(outputs + offset)
+        x, loss = self.start_features(train.features), self.start_loss(train.features, train.target, weight, offset)
         found = LinearClassifier(layer.weight, layer.bias)
         best: _Start | None = None
         for strength in strengths:

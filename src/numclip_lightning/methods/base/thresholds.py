@@ -40,6 +40,11 @@ class ThresholdMethod(ImageMethod):
                 "raise scale.maximum."
             )
 
+    @property
+    def number_has_gradient(self) -> bool:
+        """Whether training can move the number: a sum of probabilities, not a count."""
+        return self.decode == "expectation"
+
     @abstractmethod
     def log_beyond(self, logits: Tensor) -> Tensor:
         """Return `log P(y > k)` for the head's logits, both (B, R-1)."""
