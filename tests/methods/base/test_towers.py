@@ -197,9 +197,14 @@ class TestLeash:
         assert losses[1] > 0
 
     def test_a_method_that_is_fitted_again_is_held_by_one_leash(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        method, seen = classifier(leash=2.0), []
+        method, seen = classifier(leash=2.0), list[int]()
         distance = method._distance
-        monkeypatch.setattr(method, "_distance", lambda: seen.append(len(method._seen)) or distance())
+
+        def look() -> Tensor:
+            seen.append(len(method._seen))
+            return distance()
+
+        monkeypatch.setattr(method, "_distance", look)
         for _ in range(2):
             fit(method, max_epochs=1)
         assert seen == [1] * 4
