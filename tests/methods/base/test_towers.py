@@ -202,7 +202,8 @@ class TestLeash:
 
         def look() -> Tensor:
             seen.append(len(method._seen))
-            return distance()
+            found: Tensor = distance()
+            return found
 
         monkeypatch.setattr(method, "_distance", look)
         for _ in range(2):
