@@ -48,6 +48,8 @@ def main() -> None:
     parser.add_argument("--backbone", type=Path, required=True, help="the folder of distil_transformer.py")
     parser.add_argument("--steps", type=int, default=400, help=f"steps of {BATCH} images")
     parser.add_argument("--seeds", type=int, default=3, help="how many fits of each way")
+    names = [kind.__name__ for kind in NEW_PARTS]
+    parser.add_argument("--methods", nargs="+", choices=names, default=names, help="which methods")
     words = parser.parse_args()
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     data = ListDataModule(**config["data"]["init_args"], augment=False, num_workers=0)
@@ -68,7 +70,7 @@ def main() -> None:
     print(f"guessing: {statistics.mean(abs(float(sample['target']) - guess) for sample in splits['test']):.2f}\n")
     print("| method | patches | rate | test MAE | seconds | kept, MiB |")
     print(f"|{' --- |' * 6}")
-    for kind in NEW_PARTS:
+    for kind in (kind for kind in NEW_PARTS if kind.__name__ in words.methods):
         for name, drops in ways.items():
             tried = {rate: fit(kind, given, drops, rate, TUNING_SEED, splits, words.steps) for rate in RATES}
             rate = min(tried, key=lambda rate: tried[rate].val_mae)
