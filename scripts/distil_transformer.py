@@ -1,6 +1,6 @@
 """Distil the image tower of a CLIP into a small vision transformer; the text tower is kept as it is.
 
-    python scripts/distil_transformer.py --output runs/face-transformer [--steps 4000]
+    python scripts/distil_transformer.py --output runs/face-transformer [--steps 5000]
 
 For what needs patches (patch dropout, maps of a transformer), where no transformer with weights is to be had. The
 result is a folder that every command reads, by `--model.backbone=local-dir:runs/face-transformer`. It learns from the
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument(
         "--teacher", type=Path, default=Path("../shared/models/face-mini-clip"), help="a model's folder"
     )
-    parser.add_argument("--steps", type=int, default=4000, help=f"steps of {BATCH} images")
+    parser.add_argument("--steps", type=int, default=5000, help=f"steps of {BATCH} images")
     words = parser.parse_args()
     torch.manual_seed(0)
     config = json.loads((words.teacher / "open_clip_config.json").read_text(encoding="utf-8"))
