@@ -61,7 +61,7 @@ def main() -> None:
 def distil(teacher: ImageTower, student: ImageTower, images: Any, steps: int) -> None:
     """Train the student's features to be the teacher's."""
     optimiser = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps, pct_start=WARM_UP / steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps, pct_start=min(0.3, WARM_UP / steps))
     start, step = time.perf_counter(), 0
     student.train()
     while True:
