@@ -6,6 +6,8 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import LambdaCallback
+from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -157,6 +159,22 @@ def test_the_first_epoch_moves_nothing_and_the_next_ones_do() -> None:
     runner.fit(two, loader(bright(EVERY)))
     assert not torch.equal(two.stage.residual.weight, one.stage.residual.weight)
     assert not torch.equal(two.clip.visual.state_dict()["proj"], start["clip.visual.proj"])
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_resting_epoch_passes_with_scaled_losses(fused: bool) -> None:
+    """A fused optimiser looks for infinite gradients in its step, and the scaler wants that to have been done."""
+    rates = LearningRates(image_encoder=1e-3, adapter=0, context=0, phrases=0, head=1e-2)
+    optimizer: Any = {"name": "AdamW", "args": {"fused": fused}}
+    method = build(strengths=[0.1], learning_rates=rates, optimizer=optimizer)
+    before = method.clip.visual.state_dict()["proj"].clone()
+    plugin = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=2.0))
+    rested: list[bool] = []
+    watch = LambdaCallback(
+        on_train_epoch_end=lambda *_: rested.append(torch.equal(method.clip.visual.state_dict()["proj"], before))
+    )
+    quiet_trainer(max_epochs=2, plugins=[plugin], callbacks=[watch]).fit(method, loader(bright(EVERY)))
+    assert rested == [True, False]
 
 
 def test_losses_follow_their_definitions() -> None:

@@ -127,8 +127,13 @@ class SolvedStart(OrdinalMethod):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Take the gradients of 0 away, so that the optimiser does not even decay weights."""
         super().on_before_optimizer_step(optimizer)
-        if self.rests:
-            optimizer.zero_grad()
+        if not self.rests:
+            return
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            # A fused optimiser has its gradients looked at in its step, where there will be none.
+            scaler.unscale_(optimizer)
+        optimizer.zero_grad()
 
     def _outlasts_the_first_epoch(self) -> bool:
         steps, epochs = self.trainer.max_steps, self.trainer.max_epochs
