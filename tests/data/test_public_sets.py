@@ -385,6 +385,9 @@ def test_the_tables_of_yearguessr(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=r"test\.txt:2: no year after 'b\.jpg'; a line is a path, a year and coord"):
         built("yearguessr", tmp_path).labels("test")
+    (tmp_path / "mine.txt").write_text("a.jpg 1008 12.4193 45.4982\n", encoding="utf-8")
+    mine = built("yearguessr", tmp_path, check_images="none", test_file=str(tmp_path / "mine.txt"))
+    assert mine.labels("test")[0].targets == (1008,), "coordinates are no years in a list that is named either"
 
 
 def test_list_files_alone_count(tmp_path: Path) -> None:

@@ -39,12 +39,19 @@ class YearGuessrDataModule(FileDataModule):
         file = next(filter(None, files), None)
         if file is None:
             return None
-        table = self.read_list(file) if file.suffix == ".csv" else without_repeats(list(_years(file)), file)
+        table = self.read_list(file)
         if not Path(self.root, _IMAGES).is_dir():
             return table
         return LabelTable(
             label if "/" in label.path else replace(label, path=f"{_IMAGES}/{label.path}") for label in table
         )
+
+    def read_list(self, file: str | Path, *, labelled: bool = True) -> LabelTable:
+        """Read one list file; of a list that is no CSV, what is behind the year is no second year."""
+        source = Path(file)
+        if not labelled or source.suffix == ".csv":
+            return super().read_list(file, labelled=labelled)
+        return without_repeats(list(_years(source)), source)
 
     def expected(self, split: Split) -> str:
         """Name the lists."""
