@@ -104,6 +104,17 @@ def test_the_rates_that_were_tried_are_those_that_are_compared() -> None:
     assert all(collection["methods"][name] in entries for name, entries in tried.items())
 
 
+def test_all_that_has_rates_is_tuned_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new overlay joins the comparison by itself, but only its trials make it a fair row."""
+    monkeypatch.chdir(REPOSITORY)
+    tuned = chosen("tuned").methods
+    untuned = {name for name, entry in tuned.items() if len(entry.trials) != 2}
+    solved = {name for name in untuned if tuned[name].args.get("trainer.max_epochs") == 1}
+    assert solved == {"GDA", "Tip-Adapter", "CapS-Adapter", "Linear probe", "Rank axis"}
+    # Without training, the recipe itself, and what reads zero-shot CLIP's number at any rate.
+    assert untuned - solved == {"Zero-shot, phrases", "CLIP-IQA", "NumCLIP+", "NumCLIP+, one look", "CLIPN"}
+
+
 # All but the smallest are slow: hundreds of command lines each.
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name == "smoke" else pytest.mark.slow) for name in BENCHMARKS]
