@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 
 # What a list's column of weights holds.
 _COLUMNS = {"propensity": "probabilities over 0 and up to 1", "weight": "numbers above 0"}
-# The weights that are read from such a column.
-_LISTED = {"propensity": "propensity", "weight": "list"}
+# Where weights that a list gives are in a batch, and among the labels.
+_GIVEN = {"propensity": ("propensity", "propensity"), "list": ("image_weight", "weight")}
 
 
 class BalancedSteps(OrdinalSteps):
@@ -154,9 +154,9 @@ class BalancedSteps(OrdinalSteps):
             target: Its number, (N,).
         """
         batch = {"rank": self.scale.to_rank(target.cpu()).to(self.device)}
-        for key, name in (("propensity", "propensity"), ("image_weight", "weight")):
-            if self.imbalance.weights == _LISTED.get(name):
-                batch[key] = torch.tensor([getattr(labels[place], name) for place in index.tolist()])
+        if self.imbalance.weights in _GIVEN:
+            key, name = _GIVEN[self.imbalance.weights]
+            batch[key] = torch.tensor([getattr(labels[place], name) for place in index.tolist()])
         return self._weights_of(batch)
 
     def rank_counts(self) -> Tensor:

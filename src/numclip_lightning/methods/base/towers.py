@@ -119,6 +119,7 @@ class TowerSteps(BalancedSteps):
 
     def teardown(self, stage: str) -> None:
         """After a fit, keep no images for the leash any more; a method that does more calls this first."""
+        super().teardown(stage)
         self._unleash()
 
     def _unleash(self) -> None:
