@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from numclip_lightning.commands.benchmark import parse
+from numclip_lightning.commands.benchmark_words import parse
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.runs.benchmark import Benchmark
 from numclip_lightning.runs.entries import DatasetEntry, EnsembleEntry, MeanEntry, MethodEntry

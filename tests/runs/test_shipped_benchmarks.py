@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from numclip_lightning.cli import main
-from numclip_lightning.commands.benchmark import parse
+from numclip_lightning.commands.benchmark_words import parse
 from numclip_lightning.data import ShanghaiTechDataModule
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.report.published import published_figures

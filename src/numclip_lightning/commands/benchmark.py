@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
+from numclip_lightning.commands.benchmark_words import parse, repeatable
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.progress import busy
 from numclip_lightning.report.cross import Crossed
@@ -20,18 +20,17 @@ from numclip_lightning.report.report import Request, write_report
 from numclip_lightning.report.stranger_methods import Strangers, answer_methods
 from numclip_lightning.report.strangers import read_stranger
 from numclip_lightning.report.trials import Tried
+from numclip_lightning.runs.archive import pack_runs, unpack_runs
 from numclip_lightning.runs.benchmark import Benchmark
-from numclip_lightning.runs.benchmark_mistakes import refuse_benchmark_mistakes
 from numclip_lightning.runs.code import current_code
 from numclip_lightning.runs.plan import plan, plan_trials
 from numclip_lightning.runs.planned import PlannedRun, PlannedTrial
 from numclip_lightning.runs.planned_mistakes import refuse_planned_mistakes
 from numclip_lightning.runs.records import find_record, has_finished
-from numclip_lightning.runs.terminal import unwrap_errors
 from numclip_lightning.runs.tuning import choose
 from numclip_lightning.runs.workers import execute
 
-__all__ = ["benchmark", "parse"]
+__all__ = ["benchmark"]
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +57,7 @@ def benchmark(words: Sequence[str]) -> int:
     request.check([*chosen.methods, *chosen.ensembles], here)
     if chosen.page:
         check_page(Path(chosen.page))
+    _unpack(chosen)
     strangers = _strangers(chosen, here)
     # Before the trials: what is wrong in a configuration is said before anything is run.
     trials, runs = plan_trials(chosen), plan(chosen)
@@ -82,6 +82,7 @@ def benchmark(words: Sequence[str]) -> int:
         update_page(Path(chosen.page), report)
     elif chosen.page:
         _log.warning("%s is left as it is until all runs have finished, or --report_only=true asks for it", chosen.page)
+    _pack(chosen, [*trials, *jobs])
     theirs = [record for record in found if record["method"] in strangers]
     for record in theirs:
         if record["status"] == "failed":
@@ -89,6 +90,23 @@ def benchmark(words: Sequence[str]) -> int:
         elif record["unanswered"]:
             _log.warning("%s: %d images have no answer and count as guessing", run_name(record), record["unanswered"])
     return int(finished < len(jobs) or any(record["status"] == "failed" for record in theirs))
+
+
+def _unpack(chosen: Benchmark) -> None:
+    """Go on from the archive, if there is one."""
+    if chosen.archive and (archive := Path(chosen.archive)).exists():
+        with busy("unpacking the archive"):
+            new = unpack_runs(archive, Path(chosen.root))
+        _log.info("%s: %d runs are new in %s", archive, new, chosen.root)
+
+
+def _pack(chosen: Benchmark, jobs: Sequence[PlannedRun]) -> None:
+    """Put what has finished into the archive, if one is asked for."""
+    if chosen.archive:
+        archive = Path(chosen.archive)
+        with busy("packing the archive"):
+            packed = pack_runs(jobs, Path(chosen.root), archive, ensembles=bool(chosen.ensembles))
+        _log.info("%s has %d runs", archive, packed)
 
 
 def _strangers(chosen: Benchmark, here: Sequence[str]) -> dict[str, Strangers]:
@@ -128,37 +146,6 @@ def _records(runs: Sequence[PlannedRun]) -> list[dict[str, Any]]:
     return [record for run in runs if (record := find_record(run))]
 
 
-def parse(words: Sequence[str]) -> tuple[Benchmark, Path, bool]:
-    """Parse the words of a benchmark.
-
-    Args:
-        words: The words after `numclip benchmark`.
-
-    Returns:
-        The benchmark, the folder of its report, and whether it is only reported.
-
-    Raises:
-        ConfigError: If the configuration is wrong.
-    """
-    parser = ArgumentParser(
-        prog="numclip benchmark",
-        # In place of the names of all flags, which would hide the error that follows.
-        usage="numclip benchmark --config FILE [--KEY=VALUE]...",
-        description="Run every method on every dataset and compare them; a stopped benchmark goes on.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", action="config", help="A file such as configs/benchmarks/smoke.yaml.")
-    parser.add_class_arguments(Benchmark)
-    parser.add_argument("--report_only", type=bool, default=False, help="Run nothing; report the runs that exist.")
-    refuse_benchmark_mistakes(words)
-    config = parser.parse_args(list(words))
-    files, report_only = config.pop("config") or [], config.pop("report_only")
-    with unwrap_errors():
-        chosen = Benchmark(**parser.instantiate_classes(config).as_dict())
-    name = Path(str(files[0])).stem if files else "benchmark"
-    return chosen, Path(chosen.output or Path(chosen.root, "reports", name)), report_only
-
-
 def _datasets_here(chosen: Benchmark) -> list[str]:
     """Return the datasets that are here, and warn of the others."""
     away = {name: entry.needs for name, entry in chosen.datasets.items() if not entry.is_here}
@@ -186,25 +173,12 @@ def _request(chosen: Benchmark, here: Sequence[str], words: Sequence[str]) -> Re
     }
     return Request(
         title=chosen.title,
-        command=shlex.join(["numclip", "benchmark", *_repeatable(words)]),
+        command=shlex.join(["numclip", "benchmark", *repeatable(words)]),
         metrics=chosen.metrics,
         compare_to=chosen.compare_to,
         published={name: source for name, source in published.items() if source},
         means={name: mean.of for name, mean in means.items()},
     )
-
-
-def _repeatable(words: Sequence[str]) -> list[str]:
-    """Drop `--report_only` and `--page` from the command that the report prints for its readers."""
-    kept, rest = list[str](), iter(words)
-    for word in rest:
-        name, sign, _ = word.partition("=")
-        if name not in ("--report_only", "--page"):
-            kept.append(word)
-        elif not sign:
-            # Its value is the next word.
-            next(rest, None)
-    return kept
 
 
 def _run_all(chosen: Benchmark, planned: Sequence[PlannedRun]) -> bool:

@@ -49,6 +49,9 @@ class Benchmark:
         output: Folder of the report; None takes `reports` and the name of the configuration below `root`.
         page: A Markdown page to put the report into, between the lines `<!-- report -->` and `<!-- end of report -->`,
             once every run has finished.
+        archive: A `.tar.xz` file that goes with the benchmark from one machine to another. The runs that it has and
+            `root` lacks are unpacked first; the runs that have finished are packed at the end: their records and test
+            predictions, without checkpoints.
         processes: How many runs at once, each on one device. Several GPUs are used in turn.
         tuning_seed: The seed of the trials, none of `seeds`; None takes the number after the largest of them.
         keep_checkpoints: Whether the checkpoints of finished runs are kept; they take most of the space.
@@ -76,6 +79,7 @@ class Benchmark:
     root: str = "runs/benchmarks"
     output: str | None = None
     page: str | None = None
+    archive: str | None = None
     processes: int = 1
     tuning_seed: int | None = None
     keep_checkpoints: bool = False
@@ -89,6 +93,8 @@ class Benchmark:
                 raise ConfigError(f"{name} is empty; name at least one.")
         for name in ("seeds", "shots", "folds"):
             _check_numbers(name, getattr(self, name))
+        if self.archive is not None and not self.archive.endswith(".tar.xz"):
+            raise ConfigError(f"archive is {self.archive!r}; give a file that ends with .tar.xz.")
         if self.processes < 1:
             raise ConfigError(f"processes is {self.processes}; give 1 or more.")
         _check_args("args", self.args)

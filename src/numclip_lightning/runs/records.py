@@ -15,6 +15,7 @@ from numclip_lightning.runs.terminal import message_of
 __all__ = [
     "LOG",
     "PREDICTIONS",
+    "RESULT",
     "empty_folder",
     "failed_record",
     "find_record",
@@ -24,7 +25,7 @@ __all__ = [
     "write_record",
 ]
 
-LOG, PREDICTIONS, _RESULT = "log.txt", "test_predictions.csv", "result.json"
+LOG, PREDICTIONS, RESULT = "log.txt", "test_predictions.csv", "result.json"
 # A line of a report is for people; a parser's message about a whole configuration is too long for it.
 _MOST_LETTERS = 500
 # Records of versions before 0.1.0 have `protocol` in place of `select_on`. Their runs are old data and stay readable.
@@ -43,7 +44,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     Raises:
         DataError: If result.json is missing, or is no JSON object with a status.
     """
-    path = folder / _RESULT
+    path = folder / RESULT
     try:
         record = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -60,7 +61,7 @@ def find_record(run: PlannedRun) -> dict[str, Any] | None:
 
     A record that can't be used counts as failed: the run is repeated, and no other run is hidden.
     """
-    if not (run.folder / _RESULT).is_file():
+    if not (run.folder / RESULT).is_file():
         return None
     try:
         record = read_record(run.folder)
@@ -88,9 +89,9 @@ def failed_record(reason: str) -> dict[str, Any]:
 def write_record(run: PlannedRun, code: CodeVersion, record: Mapping[str, Any]) -> None:
     """Write the record whole or not at all: a run that is killed has none."""
     whole = {**run.entry, "command": ["numclip", *run.words], **record, **code._asdict()}
-    new = run.folder / f"{_RESULT}.new"
+    new = run.folder / f"{RESULT}.new"
     new.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
-    new.replace(run.folder / _RESULT)
+    new.replace(run.folder / RESULT)
 
 
 def empty_folder(folder: Path) -> None:
