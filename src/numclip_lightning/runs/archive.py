@@ -90,7 +90,7 @@ def unpack_runs(archive: Path, root: Path) -> int:
 
 def _is_finished(folder: Path) -> bool:
     try:
-        return read_record(folder)["status"] == "finished"
+        return bool(read_record(folder)["status"] == "finished")
     except DataError:
         return False
 
