@@ -14,7 +14,6 @@ from numclip_lightning.runs.records import PREDICTIONS, RESULT, has_finished, re
 
 __all__ = ["pack_runs", "unpack_runs"]
 
-# The record first: a run is complete when it is there, so that it is unpacked last.
 _VALIDATED = "validation_predictions.csv"
 _FILES = (RESULT, "config.yaml", "metrics.json", "calibration.json", "train_counts.json", PREDICTIONS)
 # No report reads the quantiles, and probabilities only join runs to ensembles; they are most of a file.
@@ -81,6 +80,7 @@ def unpack_runs(archive: Path, root: Path) -> int:
             else:
                 (root / folder).mkdir(parents=True, exist_ok=True)
                 (root / name).write_bytes(content)
+    # Last: a run is complete when its record is there.
     for path, content in records.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as place:
