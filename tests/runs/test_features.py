@@ -30,12 +30,21 @@ def data(**arguments: Any) -> CountingDataModule:
 class Watched:
     """A fit of CoOp from one seed, and how many images its tower has seen."""
 
-    def __init__(self, callback: KeepFeatures, module: CountingDataModule, rate: float = 0.0, **arguments: Any) -> None:
+    def __init__(
+        self,
+        callback: KeepFeatures,
+        module: CountingDataModule,
+        rate: float = 0.0,
+        *,
+        looks: bool = False,
+        **arguments: Any,
+    ) -> None:
         torch.manual_seed(1)
         rates = LearningRates(image_encoder=rate, adapter=0, context=2e-3, phrases=0, head=0)
         self.method = CoOp(
-            scale=SCALE, backbone="tiny-vit", pretrained=None, names="phrases", num_context=4, learning_rates=rates
-        )
+            scale=SCALE, backbone="tiny-vit", pretrained=None, names="phrases", num_context=4, learning_rates=rates,
+            mirror=looks, test_time_augmentation=looks,
+        )  # fmt: skip
         self.seen = 0
         self.keys: set[str] = set()
         self.method.clip.visual.register_forward_hook(self.count)
@@ -70,7 +79,7 @@ def test_a_tower_that_learns_sees_all_images_always() -> None:
 
 
 def test_trying_out_a_batch_does_not_encode_the_rest() -> None:
-    limits = {"limit_train_batches": 1, "limit_val_batches": 1, "max_epochs": 1, "num_sanity_val_steps": 0}
+    limits: dict[str, Any] = {"limit_train_batches": 1, "limit_val_batches": 1, "max_epochs": 1, "num_sanity_val_steps": 0}
     assert Watched(KeepFeatures(), data(), **limits).seen == 2 * BATCH
 
 
@@ -91,6 +100,20 @@ def test_images_come_back_after_the_fit() -> None:
     before = run.seen
     run.trainer.test(run.method, datamodule=module, verbose=False)
     assert run.seen == before + 5
+
+
+@pytest.mark.parametrize("augment", [True, False])
+def test_kept_features_are_those_of_as_many_looks(augment: bool) -> None:
+    fits = [Watched(KeepFeatures(enabled=kept), data(augment=augment), looks=True) for kept in (True, False)]
+
+    looks = 8 if augment else 2
+    # Training images that are turned at random are never kept.
+    train = TRAIN * (EPOCHS if augment else 1)
+    assert [fit.seen for fit in fits] == [train + looks * VAL, EPOCHS * (TRAIN + looks * VAL) + looks * 2 * BATCH]
+    kept, always = (fit.metrics for fit in fits)
+    assert kept == pytest.approx(always, rel=1e-5, abs=1e-5)
+    once = Watched(KeepFeatures(), data(augment=augment)).metrics
+    assert kept["val_loss"] != pytest.approx(once["val_loss"], rel=1e-4)
 
 
 def test_features_of_another_method_are_forgotten_where_a_fit_was_broken_off() -> None:

@@ -94,9 +94,9 @@ class AMU(PromptClassifier):
         if stage == "fit" and self.tower and used:
             self.tower.take_images(*used)
 
-    def encode_images(self, images: Tensor) -> Tensor:
+    def encode_look(self, images: Tensor) -> Tensor:
         """Return the features of both towers side by side, (B, D + D2); of one tower (B, D)."""
-        features = super().encode_images(images)
+        features = super().encode_look(images)
         return torch.cat([features, self.tower(images)], dim=1) if self.tower else features
 
     def adapt(self, features: Tensor) -> Tensor:

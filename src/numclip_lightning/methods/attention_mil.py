@@ -55,7 +55,7 @@ class AttentionMIL(ImageClassifier):
         """Return all parameters by part."""
         return {**super().parts(), "head": [*self.head.parameters(), *self.attention.parameters()]}
 
-    def encode_images(self, images: Tensor) -> Tensor:
+    def encode_look(self, images: Tensor) -> Tensor:
         """Return the features of each view, (B, V, D), NaN for views that are not there; of images (B, D)."""
         return self.clip.encode_views(images) if images.ndim == 5 else self.clip.encode_image(images)
 

@@ -110,7 +110,7 @@ class CLIPEBCBlocks(PromptedMethod[ConceptPrompts]):
         words = bin_words(self.starts, self.scale.maximum, self.scale.unit, self.scale.template)
         return ConceptPrompts(self.clip, self.scale.template, words)
 
-    def encode_images(self, images: Tensor) -> Tensor:
+    def encode_look(self, images: Tensor) -> Tensor:
         """Return the feature of each block, (B, rows * columns, D), row by row, not normalised."""
         places = encode_places(self.clip, images)
         if self.block_size is None:

@@ -158,10 +158,10 @@ class L2RCLIP(ContextMethod[OrderedPrompts], PromptClassifier):
     def _resting(self) -> list[nn.Parameter]:
         return self._learning("images" if self._phase == "prompts" else "prompts")
 
-    def encode_images(self, images: Tensor) -> Tensor:
+    def encode_look(self, images: Tensor) -> Tensor:
         """Return the features of normalised images, (B, D), without a graph while the image tower rests."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._phase == "images"):
-            return super().encode_images(images)
+            return super().encode_look(images)
 
     def decode_features(self, features: Tensor) -> Output:
         """Return similarities, values (B,), and the `features` (B, D) and `prototypes` (K, D) that are compared."""

@@ -5,11 +5,12 @@ stage reads a number from K similarities and never sees the image again: where t
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from numclip_lightning.errors import refuse
@@ -25,7 +26,6 @@ from numclip_lightning.losses import (
 from numclip_lightning.methods.base import (
     Batch,
     LearningRates,
-    MeanOfLooks,
     OptimizerSpec,
     Output,
     SchedulerSpec,
@@ -37,6 +37,7 @@ from numclip_lightning.models.heads import build_decoder, expected_value
 from numclip_lightning.models.image_heads import mean_square_one
 from numclip_lightning.models.image_stage import ImageStage, Join
 from numclip_lightning.models.learned_heads import HeadKind
+from numclip_lightning.precision import at_least_float32
 
 __all__ = ["NumCLIPPlus", "PlusLossWeights"]
 
@@ -65,7 +66,7 @@ class PlusLossWeights(LossWeights):
     crps: float = 0.5
 
 
-class NumCLIPPlus(MeanOfLooks, SolvedStart, NumCLIP):
+class NumCLIPPlus(SolvedStart, NumCLIP):
     """NumCLIP with a fine stage that sees the image.
 
     Args:
@@ -97,6 +98,8 @@ class NumCLIPPlus(MeanOfLooks, SolvedStart, NumCLIP):
     head: HeadKind = field(default="bounded", init=False)
     weighting: Weighting = "similarities"
     prior_correction: bool = True
+    mirror = True
+    test_time_augmentation = True
     spread: float | None = None
     label_width: float = 0.05
     loss_weights: PlusLossWeights = PlusLossWeights()
@@ -158,6 +161,10 @@ class NumCLIPPlus(MeanOfLooks, SolvedStart, NumCLIP):
         """Set the spread to the standard deviation of these targets (N,); a step of the scale if all are equal."""
         found = self.scale.axis.of(targets.double()).std(correction=0)
         self.target_spread.copy_(torch.where(found > 0, found, self.scale.axis.step))
+
+    def mean_of_looks(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the mean of the features (B, D) of each look, each of length one before."""
+        return torch.stack([F.normalize(at_least_float32(feature), dim=-1) for feature in features]).mean(dim=0)
 
     def decode_features(self, features: Tensor) -> Output:
         """Return logits over the values, (B, R), and values (B,); `extras` has the levels' logits, (B, K)."""

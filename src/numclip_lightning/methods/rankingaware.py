@@ -39,6 +39,7 @@ class RankingAwareCLIP(OrdinalMethod):
     """
 
     weighs_images: ClassVar[bool] = True
+    reads_places: ClassVar[bool] = True
 
     instruction: str | None = None
     width: int = 128
@@ -89,7 +90,7 @@ class RankingAwareCLIP(OrdinalMethod):
             "head": [parameter for head in heads for parameter in head.parameters()],
         }
 
-    def encode_images(self, images: Tensor) -> Tensor:
+    def encode_look(self, images: Tensor) -> Tensor:
         """Return the image tower's tokens of normalised images (B, 3, H, W), (B, T, W)."""
         return self.clip.encode_image_tokens(images)
 

@@ -49,7 +49,9 @@ def feature_file(folder: Path, method: OrdinalMethod, dataset: Any, precision: s
     Returns:
         The file; None for images that are in no files, and for methods with an encoding of their own.
     """
-    if not isinstance(dataset, OrdinalDataset) or type(method).encode_images is not OrdinalMethod.encode_images:
+    kind = type(method)
+    own = (kind.encode_images, kind.encode_look) != (OrdinalMethod.encode_images, OrdinalMethod.encode_look)
+    if not isinstance(dataset, OrdinalDataset) or own or method.looks_several_times:
         return None
     tower = hashlib.sha256()
     for name, tensor in method.clip.visual.state_dict().items():

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ class KeepFeatures(Callback):
                 stamps = stamps_of(images.files)
         dataset: Any = data.cached_dataset(split)
         # The order of the training images must not depend on whether features are kept.
-        with isolate_rng():
+        with isolate_rng(), _reading(method, split):
             batches = encode_share(method, dataset, data.batch_size, data.num_workers)
             with closing(batches):
                 parts = self._within_limit(batches, split, total, trainer.world_size)
@@ -154,3 +154,14 @@ class KeepFeatures(Callback):
 def _size(num_bytes: float) -> str:
     """Format a number of bytes."""
     return f"{num_bytes / 1e6:.1f} MB"
+
+
+@contextmanager
+def _reading(method: OrdinalMethod, split: Split) -> Iterator[None]:
+    """Encode as the steps on a split do: training images are looked at once, others as often as the method says."""
+    before = method.training
+    method.train(split == "train")
+    try:
+        yield
+    finally:
+        method.train(before)

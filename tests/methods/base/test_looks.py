@@ -1,4 +1,4 @@
-"""Looks at an image: those that training shows, averaged in evaluation; kept, exported, and left out on request."""
+"""Looks at an image: those that training shows, averaged in evaluation; kept, exported, left out on request."""
 
 from pathlib import Path
 from typing import Any

@@ -26,7 +26,7 @@ class Toy(OrdinalMethod):
         super().build()
         self.tower, self.head = nn.Linear(3, 3), nn.Linear(3, 3)
 
-    def encode_images(self, images: Tensor) -> Tensor:
+    def encode_look(self, images: Tensor) -> Tensor:
         return self.tower(images.mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
     def decode_features(self, features: Tensor) -> Output:

@@ -9,7 +9,6 @@ from numclip_lightning.methods.base.classes import (
 )
 from numclip_lightning.methods.base.image import ImageMethod
 from numclip_lightning.methods.base.imbalance import ImbalanceSpec
-from numclip_lightning.methods.base.looks import MeanOfLooks
 from numclip_lightning.methods.base.method import OrdinalMethod
 from numclip_lightning.methods.base.mixing import MixSpec
 from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
@@ -43,7 +42,6 @@ __all__ = [
     "ImageMethod",
     "ImbalanceSpec",
     "LearningRates",
-    "MeanOfLooks",
     "MixSpec",
     "Names",
     "OptimizerSpec",

@@ -1,55 +1,76 @@
-"""Mixin that averages features over the looks at an image that training shows: test-time augmentation."""
+"""The looks at an image that training shows, over which evaluation averages features: test-time augmentation."""
 
 import logging
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import field
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from numclip_lightning.methods.base.method import OrdinalMethod
+from numclip_lightning.errors import refuse
+from numclip_lightning.methods.base.optimising import OptimisedSteps
 from numclip_lightning.precision import at_least_float32
 
-__all__ = ["MeanOfLooks", "enlarge", "looks_at"]
+__all__ = ["LookingSteps", "enlarge", "looks_at"]
 
 _log = logging.getLogger(__name__)
 
 _PLAIN = (0.0, 1.0)
 
 
-class MeanOfLooks(OrdinalMethod):
-    """Base class of the methods whose feature, in evaluation, is the mean over several looks at an image.
+class LookingSteps(OptimisedSteps):
+    """Shared steps whose features, in evaluation, may be the mean over several looks at an image.
 
     A look is the image as it is, or changed as the datamodule's `shown` says that training changes it: turned by
-    quarters, or enlarged to the closest crop; and the mirror image of each. Each feature has length one before the
-    mean. Training shows one look at a time. A mixin, named before the class that brings the towers.
-
-    Args:
-        mirror: Whether mirror images are looked at. Set it to false where left and right matter, with `data.augment`.
-        test_time_augmentation: Whether turns and closer crops that training shows are looked at. A prediction costs as
-            many times a single look's as there are looks: 4 with crops and mirror images, 8 with turns.
+    quarters, or enlarged to the closest crop; and the mirror image of each. Training shows one look at a time.
+    `OrdinalMethod` has the arguments as fields.
 
     Attributes:
         shown: What training showed, and evaluation looks at: 1 if turns by quarters, else 0, and how much the closest
-            crop enlarges, 1 without crops; a buffer, (2,).
+            crop enlarges, 1 without crops; a buffer, (2,), kept with the weights of a method that looks several times.
     """
 
-    mirror: bool = True
-    test_time_augmentation: bool = True
-    shown: Tensor = field(init=False)
+    mirror: bool
+    test_time_augmentation: bool
+    shown: Tensor
 
-    def build(self) -> None:
-        """Build towers, with the image itself and its mirror image as the only looks."""
-        super().build()
+    @property
+    def looks_several_times(self) -> bool:
+        """Whether evaluation may read more than the image itself."""
+        return self.mirror or self.test_time_augmentation
+
+    def check_looks(self) -> None:
+        """Refuse several looks where there is no one feature of an image to average.
+
+        Raises:
+            ConfigError: If the method reads places, or encodes images in another way.
+        """
+        if not self.looks_several_times:
+            return
+        asked = " and ".join(name for name in ("mirror", "test_time_augmentation") if getattr(self, name))
+        kind = type(self)
+        if self.reads_places:
+            refuse(
+                f"{asked}: the mean over several looks is one of whole images, and {kind.__name__} reads their places, "
+                "which lie elsewhere in each look; leave it out."
+            )
+        if kind.encode_images is not LookingSteps.encode_images:
+            refuse(
+                f"{asked}: {kind.__name__} has an encode_images of its own, which looks once; let it override "
+                "encode_look in its place."
+            )
+
+    def build_looks(self) -> None:
+        """Begin with the image itself and its mirror image as the only looks."""
         self._one_view = False
-        self.register_buffer("shown", torch.tensor(_PLAIN))
+        self.register_buffer("shown", torch.tensor(_PLAIN), persistent=self.looks_several_times)
         self._note_shown()
 
     def on_fit_start(self) -> None:
-        """Take the looks from the datamodule."""
+        """Take the looks from the datamodule; a method that does more calls this first."""
         super().on_fit_start()
         shown = getattr(getattr(self.trainer, "datamodule", None), "shown", None)
         if not self.test_time_augmentation or shown is None:
@@ -65,14 +86,24 @@ class MeanOfLooks(OrdinalMethod):
                 type(self).__name__, len(list(self._looks(torch.zeros(1, 1, 8, 8)))), " and ".join(also),
             )  # fmt: skip
 
+    @abstractmethod
+    def encode_look(self, images: Tensor) -> Tensor:
+        """Encode normalised images (B, 3, H, W) as they are; returns unnormalised features (B, ...)."""
+
     def encode_images(self, images: Tensor) -> Tensor:
-        """Encode normalised images (B, 3, H, W); returns features (B, D), in evaluation the mean over the looks."""
+        """Encode normalised images (B, 3, H, W); returns unnormalised features (B, ...).
+
+        In evaluation they are the mean over the looks, if the method looks several times.
+        """
+        if self.training or self._one_view or not self.looks_several_times:
+            return self.encode_look(images)
         # One look after another: the pixels of all of them at once would take as many times the memory.
-        looks = iter([images]) if self.training or self._one_view else self._looks(images)
-        features = [super(MeanOfLooks, self).encode_images(look) for look in looks]
-        if len(features) == 1:
-            return features[0]
-        return torch.stack([F.normalize(at_least_float32(feature), dim=-1) for feature in features]).mean(dim=0)
+        features = [self.encode_look(look) for look in self._looks(images)]
+        return features[0] if len(features) == 1 else self.mean_of_looks(features)
+
+    def mean_of_looks(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the mean of the features (B, ...) of each look."""
+        return torch.stack([at_least_float32(feature) for feature in features]).mean(dim=0).to(features[0].dtype)
 
     @contextmanager
     def one_view(self) -> Iterator[None]:
@@ -84,8 +115,12 @@ class MeanOfLooks(OrdinalMethod):
             self._one_view = False
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # Checkpoints of 0.2.0 do not have it.
-        state_dict.setdefault(prefix + "shown", torch.tensor(_PLAIN))
+        if self.looks_several_times:
+            # Checkpoints of 0.2.0 do not have it.
+            state_dict.setdefault(prefix + "shown", torch.tensor(_PLAIN))
+        else:
+            # Weights of a method that looked several times, for one that looks once.
+            state_dict.pop(prefix + "shown", None)
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._note_shown()
 

@@ -1,7 +1,6 @@
 """Base class of all methods: arguments, the order of construction, parts that are trained or frozen."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import field, fields
 from typing import Any, ClassVar, Self
 
@@ -11,10 +10,10 @@ from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods.base.construction import KeywordDataclass, from_plain, plain_arguments
 from numclip_lightning.methods.base.frozen import put_back, take_out
 from numclip_lightning.methods.base.imbalance import ImbalanceSpec
+from numclip_lightning.methods.base.looks import LookingSteps
 from numclip_lightning.methods.base.many_values import check_number_of_levels
 from numclip_lightning.methods.base.mixing import MixSpec
 from numclip_lightning.methods.base.optimisers import LearningRates, OptimizerSpec, SchedulerSpec
-from numclip_lightning.methods.base.optimising import OptimisedSteps
 from numclip_lightning.methods.base.raters import Raters, check_raters
 from numclip_lightning.methods.base.towers import PatchDropSpec
 from numclip_lightning.methods.base.tuning import Tune
@@ -25,7 +24,7 @@ from numclip_lightning.scale import OrdinalScale
 __all__ = ["OrdinalMethod"]
 
 
-class OrdinalMethod(OptimisedSteps, KeywordDataclass):
+class OrdinalMethod(LookingSteps, KeywordDataclass):
     """Base class of the published methods.
 
     A method declares its own arguments as fields (see `KeywordDataclass`) and implements `check` (arguments that
@@ -54,6 +53,11 @@ class OrdinalMethod(OptimisedSteps, KeywordDataclass):
         imbalance: Remedies for few images of some numbers, all off by default.
         raters: What losses make of targets that several raters have given: their `mean` alone, or the `distribution` of
             their votes, where a list has them or their spread (`docs/raters.md`).
+        mirror: Whether evaluation also looks at the mirror image of an image, and reads the mean feature. Not where
+            left and right matter.
+        test_time_augmentation: Whether evaluation also looks at the turns by quarters and the closer crops that
+            training shows, and reads the mean feature. A prediction costs as many times a single look's as there are
+            looks: with mirror images 4 with crops, 8 with turns.
         gather: Whether several processes compute the loss of their images together, as one process would with a batch
             of all of them: for losses that contrast the images of a batch (`docs/reliability.md`).
 
@@ -81,6 +85,8 @@ class OrdinalMethod(OptimisedSteps, KeywordDataclass):
     mix: MixSpec | None = None
     imbalance: ImbalanceSpec = ImbalanceSpec()
     raters: Raters = "mean"
+    mirror: bool = False
+    test_time_augmentation: bool = False
     gather: bool = False
     clip: ImageTower = field(init=False)
     level_borders: Tensor = field(init=False)
@@ -102,6 +108,7 @@ class OrdinalMethod(OptimisedSteps, KeywordDataclass):
         self.build_metrics(self._tolerance, self.metrics)
         # On the device, where `one_hot_output` needs them: copying them there in each step would wait for it.
         self.register_buffer("level_borders", self.scale.borders, persistent=False)
+        self.build_looks()
         self.build()
         self.build_smoothing()
         self._freeze_parts()
@@ -111,6 +118,7 @@ class OrdinalMethod(OptimisedSteps, KeywordDataclass):
         """Return all checks of arguments, which are called before anything is built."""
         return [
             self.check_towers,
+            self.check_looks,
             lambda: check_number_of_levels(self.scale),
             self.check,
             lambda: self.check_imbalance(self.mix),
@@ -145,13 +153,9 @@ class OrdinalMethod(OptimisedSteps, KeywordDataclass):
         put_back(self, checkpoint)
         super().on_load_checkpoint(checkpoint)
 
-    def encode_images(self, images: Tensor) -> Tensor:
+    def encode_look(self, images: Tensor) -> Tensor:
         """Encode normalised images (B, 3, H, W) with the image tower; returns unnormalised features (B, D)."""
         return self.clip.encode_image(images)
-
-    def one_view(self) -> AbstractContextManager[None]:
-        """Return a context in which images are encoded as in training; methods that read several views override it."""
-        return nullcontext()
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and evaluation; a frozen module stays in evaluation.
