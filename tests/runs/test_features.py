@@ -79,8 +79,8 @@ def test_a_tower_that_learns_sees_all_images_always() -> None:
 
 
 def test_trying_out_a_batch_does_not_encode_the_rest() -> None:
-    limits: dict[str, Any] = {"limit_train_batches": 1, "limit_val_batches": 1, "max_epochs": 1, "num_sanity_val_steps": 0}
-    assert Watched(KeepFeatures(), data(), **limits).seen == 2 * BATCH
+    only: dict[str, Any] = {"limit_train_batches": 1, "limit_val_batches": 1, "num_sanity_val_steps": 0}
+    assert Watched(KeepFeatures(), data(), max_epochs=1, **only).seen == 2 * BATCH
 
 
 def test_a_split_beyond_the_limit_is_encoded_in_every_epoch_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:

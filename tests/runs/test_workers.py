@@ -12,6 +12,7 @@ import torch
 from filelock import FileLock
 
 from numclip_lightning.cli import main
+from numclip_lightning.runs.archive import unpack_runs
 from numclip_lightning.runs.benchmark import Benchmark
 from numclip_lightning.runs.code import CodeVersion
 from numclip_lightning.runs.devices import gpu_of, peak_memory
@@ -120,18 +121,21 @@ def test_a_benchmark_that_is_killed_goes_on_where_it_stopped(write: Write, tmp_p
 def test_ctrl_c_ends_everything_and_leaves_no_failure(write: Write, tmp_path: Path) -> None:
     started = tmp_path / "started"
     stuck = {"args": {"model": "support.benchmark_victim.Stuck", "model.file": str(started), "data.num_workers": 1}}
-    with numclip_process(["benchmark", "--config", str(write({"stuck": stuck}))]) as process:
-        wait_until(started.exists)
+    archive = tmp_path / "runs.tar.xz"
+    config = write({"Zero": ZERO_SHOT, "stuck": stuck})
+    with numclip_process(["benchmark", "--config", str(config), f"--archive={archive}"]) as process:
+        wait_until(lambda: "Zero 0" in records(tmp_path) and started.exists())
         os.killpg(process.pid, signal.SIGINT)
         _, shown = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert "stopped: 0 of 1 runs have finished; the same command goes on with the others" in shown
+    assert "stopped: 1 of 2 runs have finished; the same command goes on with the others" in shown
     assert "Traceback" not in shown
     run, *loaders = map(int, started.read_text(encoding="utf-8").split())
     assert loaders
     assert not alive(run)
     wait_until(lambda: not any(map(alive, loaders)))
-    assert not records(tmp_path)
+    assert set(records(tmp_path)) == {"Zero 0"}
+    assert unpack_runs(archive, tmp_path / "other") == 1
 
 
 @pytest.mark.parametrize(

@@ -65,11 +65,13 @@ def benchmark(words: Sequence[str]) -> int:
         refuse_planned_mistakes([*trials, *(run for run in runs if not has_finished(run))])
     if trials:
         if not (report_only or _run_all(chosen, trials)):
+            _pack(chosen, [*trials, *runs])
             return _STOPPED
         runs = plan(chosen, choose(trials))
-    if not (report_only or _run_all(chosen, runs)):
-        return _STOPPED
     tests = [test for run in runs for test in run.tests]
+    if not (report_only or _run_all(chosen, runs)):
+        _pack(chosen, [*trials, *runs, *tests])
+        return _STOPPED
     crossed = Crossed([test.entry for test in tests], _records(tests))
     whole, found = _with_answers(chosen, strangers, runs)
     with busy("writing the report"):
