@@ -110,9 +110,18 @@ def test_all_that_has_rates_is_tuned_alike(monkeypatch: pytest.MonkeyPatch) -> N
     tuned = chosen("tuned").methods
     untuned = {name for name, entry in tuned.items() if len(entry.trials) != 2}
     solved = {name for name in untuned if tuned[name].args.get("trainer.max_epochs") == 1}
-    assert solved == {"GDA", "Tip-Adapter", "CapS-Adapter", "Linear probe", "Rank axis"}
+    assert solved == {"GDA", "Tip-Adapter", "CapS-Adapter", "Linear probe", "Linear probe, all looks", "Rank axis"}
     # Without training, the recipe itself, and what reads zero-shot CLIP's number at any rate.
     assert untuned - solved == {"Zero-shot, phrases", "CLIP-IQA", "NumCLIP+", "NumCLIP+, one look", "CLIPN"}
+
+
+def test_few_shots_are_tuned_as_all_images_are_but_for_what_the_overlay_says() -> None:
+    tuned, few = load("tuned"), load("overlays/few_shots")
+    assert few["shots"] == [4]
+    assert few["args"] == {**tuned["args"], "early_stopping": {"patience": None}}
+    counting = few["datasets"]["counting"]
+    assert counting["args"].pop("data.num_val") == 300
+    assert few["datasets"] == tuned["datasets"]
 
 
 # All but the smallest are slow: hundreds of command lines each.
