@@ -1,9 +1,10 @@
-"""Compare what NumCLIP+ reads from several sets of looks at an image, by finished runs; prints a Markdown table.
+"""Compare what a method reads from several sets of looks at an image, by finished runs; prints a Markdown table.
 
     python scripts/compare_looks.py RUN... [--zooms 1.0625 1.125 1.1875] [--turns]
 
-Each RUN is the folder of a fit of NumCLIP+. A row has the mean absolute error over the runs on the validation images,
-by which looks may be chosen, and on the test images. Mirror images are among the looks wherever a run has them.
+Each RUN is the folder of a fit with `test_time_augmentation`, as NumCLIP+ has it. A row has the mean absolute error over
+the runs on the validation images, by which looks may be chosen, and on the test images. Mirror images are among the
+looks wherever a run has them.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import torch
 
 from numclip_lightning.data.base import OrdinalDataModule, Split
-from numclip_lightning.methods import NumCLIPPlus
+from numclip_lightning.methods import OrdinalMethod
 from numclip_lightning.runs.command import NumClipCLI
 
 SPLITS: tuple[Split, ...] = ("val", "test")
@@ -31,7 +32,7 @@ class Looks(NamedTuple):
 def main() -> None:
     """Read every run with every set of looks, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of fits of NumCLIP+")
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of fits")
     parser.add_argument("--zooms", nargs="*", type=float, default=[1.0625, 1.125, 1.1875], help="of closer looks")
     parser.add_argument("--turns", action="store_true", help="look at turns by quarters too")
     words = parser.parse_args()
@@ -43,7 +44,8 @@ def main() -> None:
         command = ["validate", f"--config={run / 'config.yaml'}", f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"]
         cli = NumClipCLI(command, until="built")
         method, data = cli.model.eval(), cli.datamodule
-        assert isinstance(method, NumCLIPPlus)
+        if not method.test_time_augmentation:
+            parser.error(f"{run} looks once; fit with --model.test_time_augmentation=true")
         method.load_state_dict(torch.load(command[-1].partition("=")[2], weights_only=False)["state_dict"])
         data.setup("fit")
         data.setup("test")
@@ -56,7 +58,7 @@ def main() -> None:
 
 
 @torch.no_grad()
-def mean_error(method: NumCLIPPlus, data: OrdinalDataModule, split: Split) -> float:
+def mean_error(method: OrdinalMethod, data: OrdinalDataModule, split: Split) -> float:
     """Return the mean absolute error on a split."""
     loader = data.val_dataloader() if split == "val" else data.test_dataloader()
     errors = [(method(batch["image"]).value - batch["target"]).abs() for batch in loader]

@@ -1,7 +1,10 @@
-"""One small scale for tests: 0 to 6 dots in two levels."""
+"""Small scales for tests: 0 to 6 dots, and the counts of generated scenes, in two levels."""
 
 from numclip_lightning.scale import OrdinalScale
 
+COUNTS = OrdinalScale(
+    minimum=1, maximum=60, levels=[{"phrase": "few things", "start": 1}, {"phrase": "many things", "start": 9}]
+)
 DOTS = OrdinalScale(
     minimum=0,
     maximum=6,

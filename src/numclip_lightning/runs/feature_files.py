@@ -47,7 +47,8 @@ def feature_file(folder: Path, method: OrdinalMethod, dataset: Any, precision: s
         precision: The precision of the run, as Lightning names it.
 
     Returns:
-        The file; None for images that are in no files, and for methods with an encoding of their own.
+        The file; None for images that are in no files, and for methods with an encoding of their own or
+        several looks.
     """
     kind = type(method)
     own = (kind.encode_images, kind.encode_look) != (OrdinalMethod.encode_images, OrdinalMethod.encode_look)

@@ -59,7 +59,7 @@ def compute_features(
 
     Returns:
         The file, and how many images were encoded now; None for images that are in no files, and for methods with an
-        encoding of their own.
+        encoding of their own or several looks.
 
     Raises:
         DataError: If an image can't be read.

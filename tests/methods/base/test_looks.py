@@ -14,17 +14,13 @@ from numclip_lightning.deploy import OrdinalPredictor
 from numclip_lightning.images.transforms import Preprocess, build_transform
 from numclip_lightning.methods import NumCLIPPlus
 from numclip_lightning.methods.base.looks import enlarge, looks_at
-from numclip_lightning.scale import OrdinalScale
 from support.predictors import RECIPE, random_images, tiny_method
+from support.scales import COUNTS
 from support.tiny_clip import register_tiny_clips
 from support.tiny_fit import quiet_trainer
 
 register_tiny_clips()
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
-
-COUNTS = OrdinalScale(
-    minimum=1, maximum=60, levels=[{"phrase": "few things", "start": 1}, {"phrase": "many things", "start": 9}]
-)
 
 
 def method(**arguments: Any) -> NumCLIPPlus:

@@ -8,15 +8,12 @@ from numclip_lightning.data import CountingDataModule
 from numclip_lightning.errors import ConfigError
 from numclip_lightning.methods import SORD, AttentionMIL, CoOp, OrdinalMethod
 from numclip_lightning.methods.base.looks import enlarge
-from numclip_lightning.scale import OrdinalScale
 from support.predictors import KINDS, tiny_method
+from support.scales import COUNTS
 from support.tiny_fit import quiet_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 
-COUNTS = OrdinalScale(
-    minimum=1, maximum=60, levels=[{"phrase": "few things", "start": 1}, {"phrase": "many things", "start": 9}]
-)
 ALL = {"mirror": True, "test_time_augmentation": True}
 PLACES = ["CLIPEBCBlocks", "RankingAwareCLIP", "ZIP"]
 
