@@ -2,9 +2,9 @@
 
     python scripts/compare_looks.py RUN... [--zooms 1.0625 1.125 1.1875] [--turns]
 
-Each RUN is the folder of a fit with `test_time_augmentation`, as NumCLIP+ has it. A row has the mean absolute error over
-the runs on the validation images, by which looks may be chosen, and on the test images. Mirror images are among the
-looks wherever a run has them.
+Each RUN is the folder of a fit with `test_time_augmentation`, as NumCLIP+ has it. A row has the mean absolute error
+over the runs on the validation images, by which looks may be chosen, and on the test images. Mirror images are among
+the looks wherever a run has them.
 """
 
 import argparse

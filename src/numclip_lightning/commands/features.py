@@ -111,7 +111,8 @@ class _FeaturesCLI(NumClipCLI):
         if not written:
             raise ConfigError(
                 "nothing could be kept: images that are made by a program are in no files, and some methods "
-                f"({type(method).__name__} may be one) encode images in a way of their own."
+                f"({type(method).__name__} may be one) encode images in a way of their own, or look at "
+                "them several times."
             )
         print(table_of(kept for kept in kept_in(folder) if kept.place in written))  # noqa: T201
         print(f"\nRuns read them with --features.folder={folder}")  # noqa: T201
