@@ -124,6 +124,21 @@ def test_few_shots_are_tuned_as_all_images_are_but_for_what_the_overlay_says() -
     assert few["datasets"] == tuned["datasets"]
 
 
+def test_lengths_are_tried_with_what_is_tuned_alike() -> None:
+    tuned, length = load("tuned"), load("length")
+    args = tuned["args"]
+    assert length["args"] == {
+        **args, "length": {**args["length"], "steps": 2 * args["length"]["steps"]}, "early_stopping": {"patience": None}
+    }  # fmt: skip
+    for name, row in length["methods"].items():
+        alike = dict(tuned["methods"][name])
+        rates = list(alike.pop("trials", {}).values())
+        trials = list(row.pop("trials", {}).values())
+        assert row == alike
+        # Each rate at both lengths.
+        assert trials == rates + [{**one, "length.steps": args["length"]["steps"]} for one in rates]
+
+
 # All but the smallest are slow: hundreds of command lines each.
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name == "smoke" else pytest.mark.slow) for name in BENCHMARKS]
